@@ -1,0 +1,187 @@
+//! What is known of a host: typed, read once, every value with its file and line.
+//!
+//! One file per file format. A parser takes text (a [`Source`]), never a path, so that it can be
+//! tested with the bytes of a real file; beside it stands the accessor, `impl Facts`, which says where
+//! that text lives. Checks use accessors only: they cannot reach the [`Host`](crate::host::Host).
+
+pub mod apparmor;
+pub mod cgroup;
+pub mod conf_files;
+pub mod containers_conf;
+pub mod delegation;
+pub mod elf;
+pub mod hardware;
+pub mod interfaces;
+pub mod kernel;
+pub mod kernel_cmdline;
+pub mod kernel_config;
+pub mod limits;
+pub mod linger;
+pub mod listeners;
+pub mod login_defs;
+pub mod logind;
+pub mod machine_id;
+pub mod memory;
+pub mod modprobe;
+pub mod modules;
+pub mod modules_load;
+pub mod mountinfo;
+pub mod nsswitch;
+pub mod os_release;
+pub mod packages;
+pub mod programs;
+pub mod registries_conf;
+pub mod resolv_conf;
+pub mod routes;
+pub mod security_modules;
+pub mod session;
+mod source;
+pub mod storage_conf;
+pub mod subid;
+pub mod swaps;
+pub mod sysctl;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod unit;
+pub mod users;
+
+pub use source::{Evidence, Source, Sourced, line_of};
+
+use std::any::{Any, TypeId};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use crate::host::{CONFIG_LIMIT_BYTES, Caller, Entry, Fact, Host, Mode, Space, Stat, Unread};
+
+/// The facts of one host. Cheap to make: nothing is read before it is asked for, and then once.
+pub struct Facts {
+    host: Host,
+    sources: RefCell<BTreeMap<String, Fact<Rc<Source>>>>,
+    listings: RefCell<BTreeMap<String, Fact<Rc<[Entry]>>>>,
+    stats: RefCell<BTreeMap<String, Fact<Stat>>>,
+    memo: RefCell<HashMap<(TypeId, String), Rc<dyn Any>>>,
+}
+
+impl Facts {
+    /// The facts of `host`.
+    pub fn new(host: Host) -> Facts {
+        Facts {
+            host,
+            sources: RefCell::default(),
+            listings: RefCell::default(),
+            stats: RefCell::default(),
+            memo: RefCell::default(),
+        }
+    }
+
+    /// The host, for who needs it after the last fact was read.
+    pub fn into_host(self) -> Host {
+        self.host
+    }
+
+    /// Live, image or capture.
+    pub fn mode(&self) -> Mode {
+        self.host.mode()
+    }
+
+    /// Whether there is a running state to speak of: not in an image root.
+    pub fn running(&self) -> bool {
+        self.host.mode() != Mode::Image
+    }
+
+    /// Who looks (in a capture: who looked) at this host.
+    pub fn caller(&self) -> &Caller {
+        self.host.caller()
+    }
+
+    /// `Err` with [`Unread::NotRunning`] in an image root: for facts of the running system.
+    fn need_running(&self, what: &str) -> Fact<()> {
+        if self.running() { Ok(()) } else { Err(Unread::NotRunning { what: what.to_owned() }) }
+    }
+
+    /// The text of a configuration file. Bytes that are not UTF-8 become U+FFFD.
+    fn source(&self, path: &str) -> Fact<Rc<Source>> {
+        if let Some(known) = self.sources.borrow().get(path) {
+            return known.clone();
+        }
+        let got = self
+            .host
+            .read(path, CONFIG_LIMIT_BYTES)
+            .map(|(stat, bytes)| Rc::new(Source::from_bytes(path, bytes).with_stat(stat)));
+        self.sources.borrow_mut().insert(path.to_owned(), got.clone());
+        got
+    }
+
+    /// The text of a file that a user owns, or has put a link in place of: refused where the user
+    /// could not read it, so that a link to `/etc/shadow` shows root nothing that it shows the user.
+    fn user_source(&self, path: &str, uid: u32, gids: &[u32]) -> Fact<Rc<Source>> {
+        let source = self.source(path)?;
+        match source.stat() {
+            Some(stat) if !stat.allows(uid, gids, 4) => Err(Unread::Denied { path: path.to_owned() }),
+            _ => Ok(source),
+        }
+    }
+
+    /// Every line of a database that is too large to keep; not memoised, so its accessor is.
+    fn scan(&self, path: &str, line: &mut dyn FnMut(&[u8]) -> bool) -> Fact<()> {
+        self.host.scan(path, crate::host::DATABASE_LIMIT_BYTES, line)
+    }
+
+    /// The bytes of a file that is no text; not memoised, so its accessor is.
+    fn bytes(&self, path: &str, limit_bytes: u64) -> Fact<Vec<u8>> {
+        self.host.read(path, limit_bytes).map(|(_, bytes)| bytes)
+    }
+
+    /// The names in a directory, sorted.
+    fn list(&self, path: &str) -> Fact<Rc<[Entry]>> {
+        if let Some(known) = self.listings.borrow().get(path) {
+            return known.clone();
+        }
+        let got = self.host.list(path).map(Rc::from);
+        self.listings.borrow_mut().insert(path.to_owned(), got.clone());
+        got
+    }
+
+    /// `stat(2)` of a path, links followed.
+    pub fn stat(&self, path: &str) -> Fact<Stat> {
+        if let Some(known) = self.stats.borrow().get(path) {
+            return known.clone();
+        }
+        let got = self.host.stat(path);
+        self.stats.borrow_mut().insert(path.to_owned(), got.clone());
+        got
+    }
+
+    /// The target of a symbolic link; `None` for what is no link.
+    fn link_target(&self, path: &str) -> Fact<Option<String>> {
+        self.host.link_target(path)
+    }
+
+    /// The `security.capability` attribute of a file, undecoded.
+    fn capability(&self, path: &str) -> Fact<Option<Vec<u8>>> {
+        self.host.capability(path)
+    }
+
+    /// The size of the file system that holds `path`.
+    pub fn space(&self, path: &str) -> Fact<Space> {
+        self.host.space(path)
+    }
+
+    /// Computes a fact of type `T` once per `key` (empty where there is only one). `T` must be the
+    /// fact's own type: two accessors must not share one.
+    fn memo_fact<T: 'static>(&self, key: &str, make: impl FnOnce() -> Fact<T>) -> Fact<Rc<T>> {
+        (*self.memo(key, || make().map(Rc::new))).clone()
+    }
+
+    /// As [`Facts::memo_fact`], for what cannot fail as a whole.
+    fn memo<T: 'static>(&self, key: &str, make: impl FnOnce() -> T) -> Rc<T> {
+        let id = (TypeId::of::<T>(), key.to_owned());
+        if let Some(known) = self.memo.borrow().get(&id).cloned().and_then(|any| any.downcast().ok()) {
+            return known;
+        }
+        let made = Rc::new(make());
+        self.memo.borrow_mut().insert(id, made.clone());
+        made
+    }
+}

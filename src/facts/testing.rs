@@ -1,0 +1,176 @@
+//! Hosts for tests: a captured host from `tests/fixtures/sysfs`, or an empty one, with one thing changed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::Facts;
+use crate::host::{Host, HostToml, PathRecord, SpaceRecord};
+
+/// A host in memory that tests can change before they look at it.
+#[derive(Clone)]
+pub(crate) struct TestHost {
+    toml: HostToml,
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+/// An empty running host on which everything that is not put there is absent.
+pub(crate) fn empty_host() -> TestHost {
+    TestHost {
+        toml: HostToml { format: 1, running: true, complete: true, ..HostToml::default() },
+        files: BTreeMap::new(),
+    }
+}
+
+/// The fixture `tests/fixtures/sysfs/NAME`, the capture of a real machine.
+pub(crate) fn fixture(name: &str) -> TestHost {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sysfs").join(name);
+    let mut files = BTreeMap::new();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "fixtures are loaded into memory so that a test can change them"
+    )]
+    fn walk(root: &Path, at: PathBuf, files: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in std::fs::read_dir(&at).unwrap_or_else(|e| panic!("{}: {e}", at.display())).flatten() {
+            let path = entry.path();
+            if entry.file_type().unwrap().is_dir() {
+                walk(root, path, files);
+            } else {
+                let name = format!("/{}", path.strip_prefix(root).unwrap().to_str().unwrap());
+                files.insert(name, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    walk(&root, root.clone(), &mut files);
+    let text = String::from_utf8(files.remove("/host.toml").expect("host.toml")).unwrap();
+    files.remove("/README.md");
+    TestHost { toml: toml::from_str(&text).unwrap(), files }
+}
+
+impl TestHost {
+    /// The facts of this host.
+    pub(crate) fn facts(self) -> Facts {
+        Facts::new(Host::from_memory(self.toml, self.files))
+    }
+
+    /// A system that is not running: an image root.
+    pub(crate) fn image(mut self) -> TestHost {
+        self.toml.running = false;
+        self
+    }
+
+    /// With this file, whatever was said of the path before.
+    pub(crate) fn file(mut self, path: &str, text: impl AsRef<[u8]>) -> TestHost {
+        if let Some(record) = self.toml.paths.get_mut(path) {
+            record.error = None;
+            record.read_error = None;
+            record.size = None;
+        }
+        self.files.insert(path.to_owned(), text.as_ref().to_owned());
+        self.listed(path)
+    }
+
+    /// With every occurrence of `from` in a file replaced. Panics when there is none.
+    pub(crate) fn edit(self, path: &str, from: &str, to: &str) -> TestHost {
+        let text =
+            String::from_utf8(self.files.get(path).unwrap_or_else(|| panic!("{path} is not there")).clone());
+        let text = text.unwrap();
+        assert!(text.contains(from), "{path} does not hold {from:?}");
+        self.file(path, text.replace(from, to))
+    }
+
+    /// With more lines at the end of a file.
+    pub(crate) fn append(self, path: &str, more: &str) -> TestHost {
+        let mut text = self.files.get(path).cloned().unwrap_or_default();
+        text.extend_from_slice(more.as_bytes());
+        self.file(path, text)
+    }
+
+    /// With what `stat(2)` and the like say of a path.
+    pub(crate) fn path(mut self, path: &str, change: impl FnOnce(&mut PathRecord)) -> TestHost {
+        let record = self.toml.paths.entry(path.to_owned()).or_default();
+        record.error = None;
+        change(record);
+        self.listed(path)
+    }
+
+    /// With permission bits such as `"4755"`.
+    pub(crate) fn mode(self, path: &str, mode: &str) -> TestHost {
+        self.path(path, |record| record.mode = Some(mode.to_owned()))
+    }
+
+    /// With a directory that belongs to this user.
+    pub(crate) fn dir(self, path: &str, mode: &str, uid: u32) -> TestHost {
+        self.path(path, |record| {
+            record.kind = Some("dir".to_owned());
+            record.mode = Some(mode.to_owned());
+            record.uid = Some(uid);
+            record.gid = Some(uid);
+        })
+    }
+
+    /// Without this file or directory and all below it.
+    pub(crate) fn without(mut self, path: &str) -> TestHost {
+        let below = format!("{path}/");
+        self.files.retain(|p, _| p != path && !p.starts_with(&below));
+        self.toml.paths.retain(|p, _| p != path && !p.starts_with(&below));
+        self.toml.listings.retain(|p, _| p != path && !p.starts_with(&below));
+        if let Some((parent, name)) = path.rsplit_once('/')
+            && let Some(names) = self.toml.listings.get_mut(parent)
+        {
+            names.retain(|n| n.trim_end_matches('/') != name);
+        }
+        self.error(path, "absent")
+    }
+
+    /// With this path failing: `absent`, `denied`, `fifo`, `too-large`, `errno 5`, ...
+    pub(crate) fn error(mut self, path: &str, word: &str) -> TestHost {
+        self.files.remove(path);
+        self.toml.listings.remove(path);
+        self.toml
+            .paths
+            .insert(path.to_owned(), PathRecord { error: Some(word.to_owned()), ..PathRecord::default() });
+        self
+    }
+
+    /// With this much room (and as many inodes as bytes).
+    pub(crate) fn space(mut self, path: &str, total_bytes: u64, available_bytes: u64) -> TestHost {
+        let record =
+            SpaceRecord { total_bytes, available_bytes, inodes: total_bytes, inodes_free: available_bytes };
+        self.toml.space.insert(path.to_owned(), record);
+        self
+    }
+
+    /// Run by this UID, with this environment variable.
+    pub(crate) fn caller(mut self, uid: u32, environment: &[(&str, &str)]) -> TestHost {
+        self.toml.caller.uid = uid;
+        self.toml.caller.gid = uid;
+        self.toml.caller.environment =
+            environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        self
+    }
+
+    /// Adds a name to its directory's recorded listing, and that directory to its parent's.
+    fn listed(mut self, path: &str) -> TestHost {
+        let mut child = path;
+        let mut suffix = "";
+        while let Some((parent, name)) = child.rsplit_once('/') {
+            if let Some(record) = self.toml.paths.get_mut(parent) {
+                record.error = None;
+                record.read_error = None;
+            }
+            if let Some(names) = self.toml.listings.get_mut(parent) {
+                let entry = format!("{name}{suffix}");
+                if !names.contains(&entry) {
+                    names.push(entry);
+                }
+            } else if self.toml.paths.contains_key(parent) && !self.toml.complete {
+                self.toml.listings.insert(parent.to_owned(), vec![format!("{name}{suffix}")]);
+            }
+            if parent.is_empty() {
+                break;
+            }
+            (child, suffix) = (parent, "/");
+        }
+        self
+    }
+}
