@@ -4,8 +4,19 @@
 //! Data flows one way: [`host`] reads, [`facts`] parse, [`checks`] judge facts against
 //! [`requirements`], [`report`] collects, [`render`] prints. Each step is a plain value.
 
+pub mod capture;
 pub mod checks;
+pub mod cli;
+pub mod commands;
+pub mod exit_code;
 pub mod facts;
+pub mod finding;
 pub mod host;
+pub mod host_summary;
+pub mod inspection;
+pub mod output;
+pub mod profile;
+pub mod render;
 pub mod report;
 pub mod requirements;
+pub mod settings;

@@ -1,1 +1,17 @@
-fn main() {}
+//! Parses, runs, exits.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = edgeprep::cli::Cli::parse();
+    match edgeprep::commands::run(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            // Nothing is left to be done about a closed standard error.
+            let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("edgeprep: {error:#}\n"));
+            ExitCode::from(edgeprep::exit_code::USAGE)
+        }
+    }
+}

@@ -1,1 +1,439 @@
+//! The report: all findings of one look at a host, with the verdict on each stack. Its serialised
+//! form is public (`docs/report.schema.json`); keys stand in the order in which they are declared.
 
+use serde::Serialize;
+
+use crate::checks::{ALL, Check, Run};
+use crate::facts::users::User;
+use crate::facts::{Evidence, Facts};
+use crate::finding::{Answer, Finding, Item, Level, Needs, Outcome, Verdict};
+use crate::host_summary::HostSummary;
+use crate::requirements::{Requirements, Stack};
+use crate::settings::{Setting, by_hand};
+
+/// The name and version of the format.
+pub const SCHEMA: &str = "edgeprep.report/1";
+
+/// One look at one host.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: &'static str,
+    /// The version of edgeprep.
+    pub version: &'static str,
+    /// When, as seconds since 1970 (only where it was asked for).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<u64>,
+    /// `live`, `image` or `capture`.
+    pub mode: &'static str,
+    /// The host.
+    pub host: HostSummary,
+    /// The profile.
+    pub profile: ProfileChoice,
+    /// The users whose rootless stacks were looked at.
+    pub users: Vec<UserName>,
+    /// The verdicts.
+    pub stacks: Vec<StackVerdict>,
+    /// What was checked, in the registry's order.
+    pub checks: Vec<Row>,
+    /// The sums.
+    pub summary: Summary,
+}
+
+/// Which profile was chosen, and why.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ProfileChoice {
+    /// Its name.
+    pub name: String,
+    /// `auto` or `named`.
+    pub chosen: &'static str,
+    /// Why.
+    pub why: String,
+}
+
+/// A user.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UserName {
+    /// The name.
+    pub name: String,
+    /// The UID.
+    pub uid: u32,
+}
+
+/// Whether a stack will run for a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Readiness {
+    /// Everything required is met.
+    Ready,
+    /// All that is missing is to put the configuration into effect.
+    Pending,
+    /// Something required is not met.
+    NotReady,
+    /// Nothing is known unmet, but something required could not be determined.
+    Unknown,
+}
+
+/// The verdict on one stack for one user.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct StackVerdict {
+    /// The stack.
+    pub name: Stack,
+    /// The user.
+    pub user: String,
+    /// Whether it will run.
+    pub verdict: Readiness,
+    /// The checks that stand in the way.
+    pub blockers: Vec<&'static str>,
+    /// What a pending configuration takes to be in effect.
+    pub needs: Needs,
+    /// How many advised checks are not met.
+    pub advised: usize,
+}
+
+/// What came of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// All is met.
+    Pass,
+    /// Something is not.
+    Fail,
+    /// It does not apply; the reason says why.
+    Skip,
+    /// It could not be determined; the reason says why.
+    Unknown,
+    /// It was left out on request; the reason says whose.
+    Ignored,
+}
+
+/// One check at one level, for the host or for one user.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Row {
+    /// The check.
+    pub id: &'static str,
+    /// What it is about, in a line.
+    pub summary: &'static str,
+    /// How much depends on it.
+    pub level: Level,
+    /// What came of it.
+    pub status: Status,
+    /// The user, for checks that look at one.
+    pub user: Option<String>,
+    /// The stacks that ask for it.
+    pub stacks: Vec<Stack>,
+    /// Why it was skipped or ignored, or what could not be determined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What was found.
+    pub findings: Vec<ReportedFinding>,
+    /// What each finding is worth to each stack, from which verdicts are made.
+    #[serde(skip)]
+    items: Vec<Item>,
+}
+
+/// A [`Finding`], as reported.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ReportedFinding {
+    /// See [`Finding::subject`].
+    pub subject: String,
+    /// See [`Finding::expected`].
+    pub expected: String,
+    /// See [`Finding::found`].
+    pub found: String,
+    /// `met`, `pending`, `volatile` or `unmet`.
+    pub verdict: &'static str,
+    /// The stacks that want it.
+    pub stacks: Vec<Stack>,
+    /// Why they do.
+    pub why: String,
+    /// Where it was read.
+    pub evidence: Vec<Evidence>,
+    /// What repairs it.
+    pub remedy: ReportedRemedy,
+}
+
+/// A [`Remedy`](crate::finding::Remedy), as reported.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ReportedRemedy {
+    /// Whether configuration alone repairs it (as against a package, a kernel, hardware).
+    pub fixable: bool,
+    /// What to do.
+    pub summary: String,
+    /// What a person would type; below `$ROOT` for an image.
+    pub commands: Vec<String>,
+    /// The settings behind it, from which the commands for several findings are made.
+    #[serde(skip)]
+    pub settings: Vec<Setting>,
+    /// The commands that no setting stands for.
+    #[serde(skip)]
+    pub manual: Vec<String>,
+}
+
+/// The sums of a report.
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Summary {
+    /// Rows that pass.
+    pub pass: usize,
+    /// Rows that fail.
+    pub fail: usize,
+    /// Rows that do not apply.
+    pub skip: usize,
+    /// Rows that could not be determined.
+    pub unknown: usize,
+    /// Rows left out on request.
+    pub ignored: usize,
+    /// The worst verdict of all stacks.
+    pub verdict: Option<Readiness>,
+    /// The exit code of `edgeprep check`.
+    pub exit_code: u8,
+}
+
+/// Which checks are left out, and on whose request.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Only ids that match one of these; all where empty.
+    pub select: Vec<String>,
+    /// Not those that match one of these.
+    pub ignore: Vec<String>,
+    /// Ids with the reason of a waiver that holds today.
+    pub waived: Vec<(String, String)>,
+    /// Ids with the day on which their waiver ended.
+    pub expired: Vec<(String, String)>,
+    /// Advised counts as required.
+    pub strict: bool,
+}
+
+impl Selection {
+    fn selected(&self, id: &str) -> bool {
+        self.select.is_empty() || self.select.iter().any(|glob| glob_matches(glob, id))
+    }
+
+    fn ignored(&self, id: &str) -> Option<String> {
+        if let Some(glob) = self.ignore.iter().find(|glob| glob_matches(glob, id)) {
+            return Some(format!("ignored by --ignore {glob}"));
+        }
+        self.waived.iter().find(|(waived, _)| waived == id).map(|(_, reason)| format!("waived: {reason}"))
+    }
+}
+
+/// Whether `text` matches `glob`, in which `*` is any text and `?` any character.
+pub fn glob_matches(glob: &str, text: &str) -> bool {
+    let (glob, text): (Vec<char>, Vec<char>) = (glob.chars().collect(), text.chars().collect());
+    let (mut g, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        if g < glob.len() && glob[g] == '*' {
+            star = Some((g, t));
+            g += 1;
+        } else if g < glob.len() && (glob[g] == '?' || glob[g] == text[t]) {
+            (g, t) = (g + 1, t + 1);
+        } else if let Some((at, from)) = star {
+            star = Some((at, from + 1));
+            (g, t) = (at + 1, from + 1);
+        } else {
+            return false;
+        }
+    }
+    glob[g..].iter().all(|&c| c == '*')
+}
+
+/// Runs the selected checks and returns their rows in the registry's order.
+pub fn rows(facts: &Facts, req: &Requirements, users: &[User], selection: &Selection) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for check in ALL.iter().filter(|check| selection.selected(check.id)) {
+        match check.run {
+            Run::Host(run) => rows.extend(split(check, None, run(facts, req), selection, facts.running())),
+            Run::User(run) => {
+                for user in users {
+                    let outcome = run(facts, req, user);
+                    rows.extend(split(check, Some(&user.name), outcome, selection, facts.running()));
+                }
+            }
+        }
+    }
+    rows
+}
+
+/// Makes one row for each level at which a check says something.
+fn split(
+    check: &'static Check,
+    user: Option<&str>,
+    outcome: Outcome,
+    selection: &Selection,
+    running: bool,
+) -> Vec<Row> {
+    let row = |level, status, reason, items: Vec<Item>| {
+        let mut stacks: Vec<Stack> = items.iter().flat_map(|item| item.stacks.iter().copied()).collect();
+        stacks.sort_unstable();
+        stacks.dedup();
+        let findings = items.iter().filter_map(|item| reported(item, running)).collect();
+        let user = user.map(str::to_owned);
+        Row { id: check.id, summary: check.summary(), level, status, user, stacks, reason, findings, items }
+    };
+    if let Some(reason) = outcome.skipped {
+        return vec![row(check.level, Status::Skip, Some(reason), Vec::new())];
+    }
+    let (required, advised): (Vec<Item>, Vec<Item>) =
+        outcome.items.into_iter().partition(|item| weight(item, selection.strict) == Level::Required);
+    [(Level::Required, required), (Level::Advised, advised)]
+        .into_iter()
+        .filter(|(_, items)| !items.is_empty())
+        .map(|(level, items)| {
+            let (status, reason) = status(check.id, &items, selection);
+            row(level, status, reason, items)
+        })
+        .collect()
+}
+
+/// What is in effect blocks nothing today, even where it will be lost at the next boot.
+fn weight(item: &Item, strict: bool) -> Level {
+    match &item.answer {
+        _ if strict => Level::Required,
+        Answer::Found(finding) if finding.verdict == Verdict::Volatile => Level::Advised,
+        _ => item.level,
+    }
+}
+
+fn status(id: &str, items: &[Item], selection: &Selection) -> (Status, Option<String>) {
+    let unmet = items.iter().any(|i| matches!(&i.answer, Answer::Found(f) if f.verdict != Verdict::Met));
+    let mut reasons: Vec<String> = Vec::new();
+    for item in items {
+        if let Answer::Unknown { subject, reason } = &item.answer {
+            let text = format!("{subject}: {reason}");
+            if !reasons.contains(&text) {
+                reasons.push(text);
+            }
+        }
+    }
+    let unknown = !reasons.is_empty();
+    if (unmet || unknown)
+        && let Some(reason) = selection.ignored(id)
+    {
+        return (Status::Ignored, Some(reason));
+    }
+    if unmet && let Some((_, day)) = selection.expired.iter().find(|(expired, _)| expired == id) {
+        reasons.insert(0, format!("its waiver ended on {day}"));
+    }
+    let reason = Some(reasons.join("; ")).filter(|text| !text.is_empty());
+    match (unmet, unknown) {
+        (true, _) => (Status::Fail, reason),
+        (false, true) => (Status::Unknown, reason),
+        (false, false) => (Status::Pass, None),
+    }
+}
+
+fn reported(item: &Item, running: bool) -> Option<ReportedFinding> {
+    let Answer::Found(Finding { subject, expected, found, verdict, evidence, remedy }) = &item.answer else {
+        return None;
+    };
+    Some(ReportedFinding {
+        subject: subject.clone(),
+        expected: expected.clone(),
+        found: found.clone(),
+        verdict: verdict.as_str(),
+        stacks: item.stacks.clone(),
+        why: item.why.clone(),
+        evidence: evidence.clone(),
+        remedy: ReportedRemedy {
+            fixable: !remedy.settings.is_empty(),
+            summary: remedy.summary.clone(),
+            commands: [by_hand(&remedy.settings, running), remedy.commands.clone()].concat(),
+            settings: remedy.settings.clone(),
+            manual: remedy.commands.clone(),
+        },
+    })
+}
+
+/// The verdict on each stack for each user.
+pub fn verdicts(rows: &[Row], stacks: &[Stack], users: &[User], strict: bool) -> Vec<StackVerdict> {
+    let mut verdicts = Vec::new();
+    for user in users {
+        for &name in stacks {
+            let mut verdict = StackVerdict {
+                name,
+                user: user.name.clone(),
+                verdict: Readiness::Ready,
+                blockers: Vec::new(),
+                needs: Needs::None,
+                advised: 0,
+            };
+            let of_user = |row: &&Row| row.user.as_ref().is_none_or(|u| *u == user.name);
+            for row in rows.iter().filter(of_user).filter(|row| row.status != Status::Ignored) {
+                verdict.take(row, strict);
+            }
+            verdicts.push(verdict);
+        }
+    }
+    verdicts
+}
+
+impl StackVerdict {
+    fn take(&mut self, row: &Row, strict: bool) {
+        let mut advised = false;
+        for item in row.items.iter().filter(|item| item.stacks.contains(&self.name)) {
+            let (worse, needs) = match &item.answer {
+                Answer::Unknown { .. } => (Readiness::Unknown, Needs::None),
+                Answer::Found(finding) => match finding.verdict {
+                    Verdict::Met => continue,
+                    Verdict::Pending(needs) => (Readiness::Pending, needs),
+                    Verdict::Volatile if !strict => {
+                        advised = true;
+                        continue;
+                    }
+                    Verdict::Volatile | Verdict::Unmet => (Readiness::NotReady, Needs::None),
+                },
+            };
+            if weight(item, strict) == Level::Advised {
+                advised = true;
+                continue;
+            }
+            self.verdict = self.verdict.worst(worse);
+            self.needs = self.needs.max(needs);
+            if !self.blockers.contains(&row.id) {
+                self.blockers.push(row.id);
+            }
+        }
+        self.advised += usize::from(advised);
+    }
+}
+
+impl Readiness {
+    /// Of two verdicts the one that holds for both: not ready before unknown before pending.
+    pub fn worst(self, other: Readiness) -> Readiness {
+        let rank = |r| match r {
+            Readiness::Ready => 0,
+            Readiness::Pending => 1,
+            Readiness::Unknown => 2,
+            Readiness::NotReady => 3,
+        };
+        if rank(other) > rank(self) { other } else { self }
+    }
+}
+
+impl Summary {
+    /// The sums of `rows` and the worst of `stacks`.
+    pub fn of(rows: &[Row], stacks: &[StackVerdict]) -> Summary {
+        let count = |status| rows.iter().filter(|row| row.status == status).count();
+        let verdict = stacks.iter().map(|s| s.verdict).reduce(Readiness::worst);
+        Summary {
+            pass: count(Status::Pass),
+            fail: count(Status::Fail),
+            skip: count(Status::Skip),
+            unknown: count(Status::Unknown),
+            ignored: count(Status::Ignored),
+            verdict,
+            exit_code: crate::exit_code::of_check(verdict),
+        }
+    }
+}

@@ -1,1 +1,110 @@
+//! The checks: one file each, domain first. A check is a static with a function from facts and
+//! requirements to an [`Outcome`]; it cannot name the host, so it cannot read behind the facts.
+//!
+//! The registry is an explicit list. Its order is the order of reports: what breaks everything first.
 
+use crate::facts::Facts;
+use crate::facts::users::User;
+use crate::finding::{Level, Outcome};
+use crate::requirements::Requirements;
+
+/// One check.
+#[derive(Debug)]
+pub struct Check {
+    /// The public name; it never changes.
+    pub id: &'static str,
+    /// The most that can depend on it.
+    pub level: Level,
+    /// The documentation: a summary line, then the sections that a test demands.
+    pub doc: &'static str,
+    /// What it does.
+    pub run: Run,
+}
+
+/// What a check looks at.
+#[derive(Clone, Copy, Debug)]
+pub enum Run {
+    /// The host, once.
+    Host(fn(&Facts, &Requirements) -> Outcome),
+    /// Each user whose rootless stacks are looked at.
+    User(fn(&Facts, &Requirements, &User) -> Outcome),
+}
+
+impl Check {
+    /// The first line of the documentation.
+    pub fn summary(&self) -> &'static str {
+        self.doc.lines().next().unwrap_or_default().trim()
+    }
+}
+
+/// Defines the static of a check. Its doc comment is the text of `edgeprep explain`.
+macro_rules! check {
+    ($(#[doc = $doc:literal])+ $name:ident, $id:literal, $level:ident, $scope:ident($run:path)) => {
+        $(#[doc = $doc])+
+        pub static $name: crate::checks::Check = crate::checks::Check {
+            id: $id,
+            level: crate::finding::Level::$level,
+            doc: concat!($($doc, "\n"),+),
+            run: crate::checks::Run::$scope($run),
+        };
+    };
+}
+pub(crate) use check;
+
+/// Declares the modules of the checks and the registry in one list.
+macro_rules! registry {
+    ($($module:ident::$check:ident,)+) => {
+        $(mod $module;)+
+
+        /// All checks, in the order of reports.
+        pub static ALL: &[&Check] = &[$(&$module::$check),+];
+    };
+}
+
+registry! {
+    user_linger::USER_LINGER,
+}
+
+/// The check with this id.
+pub fn by_id(id: &str) -> Option<&'static Check> {
+    ALL.iter().copied().find(|check| check.id == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sections of a check's documentation, in order.
+    const SECTIONS: [&str; 4] = ["## What is looked at", "## Why it matters", "## Repair", "## Sources"];
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the folder is compared with the registry")]
+    fn the_registry_is_the_folder() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/checks");
+        let mut files: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap().replace(".rs", "").replace('_', "-"))
+            .filter(|name| name != "mod")
+            .collect();
+        let mut ids: Vec<String> = ALL.iter().map(|check| check.id.to_owned()).collect();
+        files.sort();
+        ids.sort();
+        assert_eq!(files, ids, "one file per check, named after its id");
+    }
+
+    #[test]
+    fn every_check_is_documented() {
+        for check in ALL {
+            let lines: Vec<&str> = check.doc.lines().map(str::trim).collect();
+            let headings: Vec<&str> = lines.iter().copied().filter(|line| line.starts_with('#')).collect();
+            assert_eq!(headings, SECTIONS, "{}", check.id);
+            let summary = check.summary();
+            assert!(summary.len() <= 72 && !summary.ends_with('.'), "{}: {summary:?}", check.id);
+            let sources = check.doc.split("## Sources").nth(1).unwrap();
+            assert!(sources.lines().filter(|line| line.trim().starts_with("- ")).count() > 0, "{}", check.id);
+            for line in lines {
+                assert!(line.chars().count() <= 100, "{}: a long line: {line}", check.id);
+            }
+        }
+    }
+}

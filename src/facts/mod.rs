@@ -95,6 +95,34 @@ impl Facts {
         self.host.caller()
     }
 
+    /// Whether the identity of this host is a hash of it already.
+    pub fn identity_is_hashed(&self) -> bool {
+        self.host.identity_is_hashed()
+    }
+
+    /// The users that a capture was made for; none for other hosts.
+    pub fn captured_users(&self) -> &[String] {
+        self.host.captured_users()
+    }
+
+    /// The text of a policy file of the host's administrator.
+    ///
+    /// # Errors
+    /// Why it could not be read.
+    pub fn policy_text(&self, path: &str) -> Fact<Rc<Source>> {
+        self.source(path)
+    }
+
+    /// The `.toml` files in a folder of the host's administrator, by path.
+    ///
+    /// # Errors
+    /// Why it could not be listed.
+    pub fn policy_files(&self, dir: &str) -> Fact<Vec<String>> {
+        let files = self.list(dir)?;
+        let wanted = files.iter().filter(|entry| entry.name.ends_with(".toml") && !entry.is_dir);
+        Ok(wanted.map(|entry| format!("{dir}/{}", entry.name)).collect())
+    }
+
     /// `Err` with [`Unread::NotRunning`] in an image root: for facts of the running system.
     fn need_running(&self, what: &str) -> Fact<()> {
         if self.running() { Ok(()) } else { Err(Unread::NotRunning { what: what.to_owned() }) }

@@ -1,1 +1,3 @@
-//! (to be written)
+//! temp
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+pub struct Version(String);

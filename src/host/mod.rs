@@ -137,7 +137,7 @@ pub struct Caller {
 
 impl Caller {
     /// The variables that are read, and so the only ones that a capture can hold.
-    pub const VARIABLES: [&'static str; 13] = [
+    pub const VARIABLES: [&'static str; 16] = [
         "CONTAINER_ENGINE",
         "CONTAINER_HOST",
         "CONTAINERS_CONF",
@@ -146,12 +146,24 @@ impl Caller {
         "DOCKER_SOCK",
         "HOME",
         "KIND_EXPERIMENTAL_PROVIDER",
+        "LANG",
+        "LC_ALL",
+        "LC_CTYPE",
         "SUDO_UID",
         "SUDO_USER",
         "SYSTEMD_OFFLINE",
         "USER",
         "XDG_RUNTIME_DIR",
     ];
+
+    /// Whether the caller's locale is one of UTF-8 (`locale(7)`: the first that is set decides).
+    pub fn locale_is_utf8(&self) -> bool {
+        let set = |name: &&str| self.environment.get(*name).filter(|value| !value.is_empty());
+        ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(set).is_some_and(|value| {
+            let value = value.to_ascii_lowercase();
+            value.ends_with("utf-8") || value.ends_with("utf8")
+        })
+    }
 
     fn live() -> Caller {
         #[expect(clippy::disallowed_methods, reason = "the environment is read here and nowhere else")]
@@ -226,6 +238,19 @@ impl Host {
     /// What kind of host this is.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Whether machine-id and host name are hashes already, as in most captures.
+    pub fn identity_is_hashed(&self) -> bool {
+        matches!(&self.backend, Backend::Captured(captured) if captured.toml().identity_hashed)
+    }
+
+    /// The users that a capture was made for.
+    pub fn captured_users(&self) -> &[String] {
+        match &self.backend {
+            Backend::Captured(captured) => &captured.toml().users,
+            Backend::Tree(_) => &[],
+        }
     }
 
     /// Who looks at this host (in a capture: who did).

@@ -1,0 +1,34 @@
+//! `edgeprep capture`.
+
+use anyhow::Context;
+
+use crate::capture;
+use crate::cli::CaptureArgs;
+use crate::facts::Facts;
+use crate::host::Host;
+use crate::inspection::{Request, inspect};
+use crate::requirements::Stack;
+use crate::{exit_code, output, render};
+
+pub(super) fn run(args: &CaptureArgs) -> anyhow::Result<u8> {
+    let stacks = if args.whom.stacks.is_empty() { Stack::ALL.to_vec() } else { args.whom.stacks.clone() };
+    let request = Request {
+        profile: "auto".to_owned(),
+        stacks,
+        users: args.whom.users.clone(),
+        ..Request::default()
+    };
+    let facts = Facts::new(Host::live().recorded());
+    let report = inspect(&facts, &request)?;
+    let recording = facts.into_host().into_recording().context("nothing was recorded")?;
+    let users = report.users.iter().map(|user| user.name.clone()).collect();
+    let captured = capture::finish(recording, users, !args.keep_identity);
+    let tar = capture::tar(&captured)?;
+    output::replace(&args.output, &tar).with_context(|| format!("cannot write {}", args.output.display()))?;
+    render::print(&format!(
+        "{}: {} files; check it with: edgeprep check --capture {0}\n",
+        args.output.display(),
+        captured.files.len()
+    ))?;
+    Ok(exit_code::DONE)
+}

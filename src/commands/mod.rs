@@ -1,0 +1,81 @@
+//! Glue, one file per subcommand: opens the host, calls the library, prints.
+
+mod capture;
+mod check;
+mod detect;
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use anyhow::Context;
+use clap::CommandFactory;
+
+use crate::cli::{Cli, Color, Command, HostArgs, Listing};
+use crate::facts::Facts;
+use crate::host::Host;
+use crate::inspection::{self, RequestError};
+use crate::render::human::Terminal;
+use crate::render::{self, explain};
+use crate::{checks, exit_code, profile, requirements};
+
+/// Runs a subcommand and returns the exit code.
+///
+/// # Errors
+/// What the user asked for cannot be done: exit code 2.
+pub fn run(cli: Cli) -> anyhow::Result<u8> {
+    let text = match cli.command {
+        Command::Check(args) => return check::run(&args),
+        Command::Detect(args) => return detect::run(&args),
+        Command::Capture(args) => return capture::run(&args),
+        Command::Explain { id: None } | Command::List { what: Listing::Checks } => explain::checks(),
+        Command::Explain { id: Some(id) } => {
+            let glob = id.clone();
+            let check = checks::by_id(&id).ok_or(RequestError::NoSuchCheck { glob })?;
+            explain::check(check)
+        }
+        Command::List { what: Listing::Stacks } => {
+            let layers: Result<Vec<_>, _> = requirements::Stack::ALL.into_iter().map(profile::stack).collect();
+            explain::layers(&layers?)
+        }
+        Command::List { what: Listing::Profiles } => explain::layers(&profile::built_in()?),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "edgeprep", &mut text);
+            String::from_utf8(text)?
+        }
+        Command::Man => {
+            let mut text = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut text)?;
+            String::from_utf8(text)?
+        }
+    };
+    render::print(&text)?;
+    Ok(exit_code::DONE)
+}
+
+/// Opens the host that was asked for.
+fn open(args: &HostArgs) -> anyhow::Result<Facts> {
+    let host = match (&args.root, &args.capture) {
+        (Some(root), _) => Host::image(root).context("--root")?,
+        (None, Some(capture)) => Host::capture(capture).context("--capture")?,
+        (None, None) => {
+            let facts = Facts::new(Host::live());
+            // In a chroot /proc and /sys are the build machine's, so only files can be judged.
+            if !inspection::looks_like_chroot(&facts) {
+                return Ok(facts);
+            }
+            Host::image(Path::new("/")).context("in a chroot")?
+        }
+    };
+    Ok(Facts::new(host))
+}
+
+/// How the terminal is on which standard output is shown.
+fn terminal(color: Color, facts: &Facts) -> Terminal {
+    let color = match color {
+        Color::Auto => console::colors_enabled() && (std::io::stdout().is_terminal() || console::colors_forced()),
+        Color::Always => true,
+        Color::Never => false,
+    };
+    Terminal { color, utf8: facts.caller().locale_is_utf8() }
+}

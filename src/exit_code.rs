@@ -1,0 +1,38 @@
+//! The exit codes of the contract, in one table.
+
+use crate::report::Readiness;
+
+/// Everything required is met, or a listing was printed.
+pub const DONE: u8 = 0;
+/// Something required is not met.
+pub const UNMET: u8 = 1;
+/// Usage, an unknown name, a bad profile or site file; nothing was judged.
+pub const USAGE: u8 = 2;
+/// Nothing is known unmet, but something required could not be determined.
+pub const UNKNOWN: u8 = 3;
+/// Only putting the configuration into effect is missing: a re-login or reboot.
+pub const PENDING: u8 = 4;
+
+/// The exit code of `edgeprep check` for the worst verdict of all stacks.
+pub fn of_check(verdict: Option<Readiness>) -> u8 {
+    match verdict {
+        None | Some(Readiness::Ready) => DONE,
+        Some(Readiness::NotReady) => UNMET,
+        Some(Readiness::Unknown) => UNKNOWN,
+        Some(Readiness::Pending) => PENDING,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_the_contract() {
+        let table = [(Readiness::Ready, 0), (Readiness::NotReady, 1), (Readiness::Unknown, 3), (Readiness::Pending, 4)];
+        for (verdict, code) in table {
+            assert_eq!(of_check(Some(verdict)), code);
+        }
+        assert_eq!(USAGE, 2);
+    }
+}

@@ -1,0 +1,275 @@
+//! What a check says: findings, and the vocabulary they are built from.
+//!
+//! Configuration and running state are two facts. [`Verdict::of`] is the one place that puts them
+//! together.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::facts::Evidence;
+use crate::requirements::{Demand, Stack};
+use crate::settings::Setting;
+
+/// How much depends on a requirement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// The stack runs without it, but something that its users expect does not.
+    Advised,
+    /// The stack does not run without it.
+    Required,
+}
+
+/// What it takes for a pending configuration to be in effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Needs {
+    /// A command, at once; the remedy names it.
+    #[default]
+    None,
+    /// A new user manager: the user's last session ends and lingering stops, or a reboot.
+    ReLogin,
+    /// A reboot.
+    Reboot,
+}
+
+/// Where a requirement stands on this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Configured and in effect, or configured where nothing runs.
+    Met,
+    /// Configured, not in effect.
+    Pending(Needs),
+    /// In effect, but nothing on disk makes it so at the next boot.
+    Volatile,
+    /// Neither.
+    Unmet,
+}
+
+impl Verdict {
+    /// The verdict on a requirement that is `configured` or not, and in effect or not; `None` where
+    /// nothing runs. `needs` is what would put the configuration into effect.
+    pub fn of(configured: bool, in_effect: Option<bool>, needs: Needs) -> Verdict {
+        match (configured, in_effect) {
+            (true, Some(true) | None) => Verdict::Met,
+            (true, Some(false)) => Verdict::Pending(needs),
+            (false, Some(true)) => Verdict::Volatile,
+            (false, Some(false) | None) => Verdict::Unmet,
+        }
+    }
+
+    /// The verdict on something that has no configuration of its own, such as a program or a file.
+    pub fn met_if(met: bool) -> Verdict {
+        if met { Verdict::Met } else { Verdict::Unmet }
+    }
+
+    /// The word used in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Met => "met",
+            Verdict::Pending(_) => "pending",
+            Verdict::Volatile => "volatile",
+            Verdict::Unmet => "unmet",
+        }
+    }
+}
+
+/// How a finding can be repaired.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remedy {
+    /// What to do, in one sentence without a final period.
+    pub summary: String,
+    /// The settings that repair it, where settings can.
+    pub settings: Vec<Setting>,
+    /// What a person would type where settings cannot, or to activate what is configured.
+    pub commands: Vec<String>,
+}
+
+impl Remedy {
+    /// A repair that edgeprep describes in full.
+    pub fn setting(summary: impl Into<String>, setting: Setting) -> Remedy {
+        Remedy { summary: summary.into(), settings: vec![setting], commands: Vec::new() }
+    }
+
+    /// A repair by hand.
+    pub fn manual(summary: impl Into<String>) -> Remedy {
+        Remedy { summary: summary.into(), ..Remedy::default() }
+    }
+
+    /// With a command that a person would type.
+    pub fn command(mut self, command: impl Into<String>) -> Remedy {
+        self.commands.push(command.into());
+        self
+    }
+}
+
+/// One thing that was looked at, as it should be and as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is about, in a form that can be searched for: a sysctl, a module, a path.
+    pub subject: String,
+    /// The wanted value.
+    pub expected: String,
+    /// The value found, in the same notation.
+    pub found: String,
+    /// Where it stands.
+    pub verdict: Verdict,
+    /// Where that was read, the decisive place first.
+    pub evidence: Vec<Evidence>,
+    /// What repairs it; empty for what is met.
+    pub remedy: Remedy,
+}
+
+impl Finding {
+    /// A finding about `subject`.
+    pub fn new(
+        subject: impl Into<String>,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+        verdict: Verdict,
+    ) -> Finding {
+        Finding {
+            subject: subject.into(),
+            expected: expected.into(),
+            found: found.into(),
+            verdict,
+            evidence: Vec::new(),
+            remedy: Remedy::default(),
+        }
+    }
+
+    /// With the place it was read.
+    pub fn at(mut self, evidence: impl IntoIterator<Item = Evidence>) -> Finding {
+        self.evidence.extend(evidence);
+        self
+    }
+
+    /// With its repair, which is dropped when there is nothing to repair.
+    pub fn repair(mut self, remedy: Remedy) -> Finding {
+        if self.verdict != Verdict::Met {
+            self.remedy = remedy;
+        }
+        self
+    }
+}
+
+/// A finding, or the reason why there is none, and who asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// How much depends on it.
+    pub level: Level,
+    /// The stacks that asked.
+    pub stacks: Vec<Stack>,
+    /// Why they did.
+    pub why: String,
+    /// What came of it.
+    pub answer: Answer,
+}
+
+/// See [`Item`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It was determined.
+    Found(Finding),
+    /// It could not be determined.
+    Unknown {
+        /// What could not be.
+        subject: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The result of a check: items, or the reason why it does not apply.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Why there are no items.
+    pub skipped: Option<String>,
+    /// The items, in the order of the report.
+    pub items: Vec<Item>,
+}
+
+impl Outcome {
+    /// It does not apply here.
+    pub fn skip(reason: impl Into<String>) -> Outcome {
+        Outcome { skipped: Some(reason.into()), items: Vec::new() }
+    }
+
+    /// It does not apply because no chosen stack asks for it.
+    pub fn not_asked() -> Outcome {
+        Outcome::skip("no chosen stack asks for it")
+    }
+
+    /// Adds a finding for who made this demand.
+    pub fn add(&mut self, demand: &Demand, finding: Finding) {
+        self.push(demand, Answer::Found(finding));
+    }
+
+    /// Adds that something could not be determined for who made this demand.
+    pub fn unknown(&mut self, demand: &Demand, subject: impl Into<String>, reason: impl fmt::Display) {
+        self.push(demand, Answer::Unknown { subject: subject.into(), reason: reason.to_string() });
+    }
+
+    fn push(&mut self, demand: &Demand, answer: Answer) {
+        self.items.push(Item {
+            level: demand.level,
+            stacks: demand.stacks.clone(),
+            why: demand.why.clone(),
+            answer,
+        });
+    }
+
+    /// The same finding for everybody in `demands`.
+    pub fn add_all<'a>(&mut self, demands: impl IntoIterator<Item = &'a Demand>, finding: &Finding) {
+        for demand in demands {
+            self.add(demand, finding.clone());
+        }
+    }
+
+    /// The same reason for everybody in `demands`.
+    pub fn unknown_all<'a>(
+        &mut self,
+        demands: impl IntoIterator<Item = &'a Demand>,
+        subject: &str,
+        reason: &dyn fmt::Display,
+    ) {
+        for demand in demands {
+            self.unknown(demand, subject, reason);
+        }
+    }
+
+    /// The outcome, or a skip with `reason` when nothing was added.
+    pub fn or_skip(self, reason: &str) -> Outcome {
+        if self.items.is_empty() && self.skipped.is_none() { Outcome::skip(reason) } else { self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configuration_and_effect_are_two_facts() {
+        let table = [
+            (true, Some(true), Verdict::Met),
+            (true, None, Verdict::Met),
+            (true, Some(false), Verdict::Pending(Needs::Reboot)),
+            (false, Some(true), Verdict::Volatile),
+            (false, Some(false), Verdict::Unmet),
+            (false, None, Verdict::Unmet),
+        ];
+        for (configured, in_effect, verdict) in table {
+            assert_eq!(Verdict::of(configured, in_effect, Needs::Reboot), verdict, "{configured} {in_effect:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_met_needs_no_repair() {
+        let remedy = Remedy::manual("write it");
+        assert_eq!(Finding::new("a", "1", "1", Verdict::Met).repair(remedy.clone()).remedy, Remedy::default());
+        assert_eq!(Finding::new("a", "1", "0", Verdict::Unmet).repair(remedy.clone()).remedy, remedy);
+    }
+}

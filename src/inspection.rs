@@ -1,0 +1,356 @@
+//! One look at one host: chooses profile, stacks and users, runs the checks and makes the report.
+
+use crate::checks::ALL;
+use crate::facts::Facts;
+use crate::facts::users::User;
+use crate::host::{Host, Mode, OrAbsent, Unread};
+use crate::profile::{self, Layer, ProfileError};
+use crate::host_summary::{Hardware, HostSummary};
+use crate::report::{self, ProfileChoice, Report, Selection, Summary, UserName};
+use crate::requirements::{Requirements, Stack};
+
+/// The file of a site.
+pub const SITE_FILE: &str = "/etc/edgeprep/edgeprep.toml";
+/// The folder of a site's own profiles.
+pub const SITE_PROFILES: &str = "/etc/edgeprep/profiles";
+/// What is looked at where neither the command line, the site nor the profile names stacks.
+const DEFAULT_STACKS: [Stack; 2] = [Stack::Podman, Stack::K3s];
+
+/// What was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// `auto`, a name or a file.
+    pub profile: String,
+    /// The stacks; empty for the default.
+    pub stacks: Vec<Stack>,
+    /// The users by name or UID; empty for the default.
+    pub users: Vec<String>,
+    /// Globs of check ids.
+    pub select: Vec<String>,
+    /// Globs of check ids.
+    pub ignore: Vec<String>,
+    /// Advised counts as required.
+    pub strict: bool,
+    /// Today as `YYYY-MM-DD`, for waivers.
+    pub today: String,
+}
+
+/// Why nothing was judged: exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// Bad policy.
+    #[error("{0}")]
+    Profile(#[from] ProfileError),
+    /// The host's users cannot be read.
+    #[error("{0}")]
+    Unread(#[from] Unread),
+    /// A name that is not there.
+    #[error("no user {name:?} in /etc/passwd{}", listed(.regular))]
+    NoSuchUser {
+        /// The name.
+        name: String,
+        /// Those there are.
+        regular: Vec<String>,
+    },
+    /// Nobody to look at.
+    #[error("no regular user in /etc/passwd: create the one who shall run containers, or name one with --user")]
+    NoUser,
+    /// Too many to choose from.
+    #[error("several users could run containers: name one with --user{}", listed(.regular))]
+    SeveralUsers {
+        /// They.
+        regular: Vec<String>,
+    },
+    /// A glob that selects nothing.
+    #[error("no check matches {glob:?}: edgeprep list checks shows them")]
+    NoSuchCheck {
+        /// The glob.
+        glob: String,
+    },
+    /// More than one profile recognises the hardware.
+    #[error("the profiles {} both recognise this hardware: name one with --profile", .names.join(" and "))]
+    Ambiguous {
+        /// Their names.
+        names: Vec<String>,
+    },
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!(" (regular users: {})", names.join(", ")) }
+}
+
+/// Looks at a host.
+///
+/// # Errors
+/// [`RequestError`]: nothing was judged then.
+pub fn inspect(facts: &Facts, request: &Request) -> Result<Report, RequestError> {
+    for glob in request.select.iter().chain(&request.ignore) {
+        if !ALL.iter().any(|check| report::glob_matches(glob, check.id)) {
+            return Err(RequestError::NoSuchCheck { glob: glob.clone() });
+        }
+    }
+    let policy = Policy::choose(facts, &request.profile)?;
+    let stacks = policy.stacks(&request.stacks);
+    let users = choose_users(facts, request, &policy)?;
+    let requirements = Requirements::merge(&stacks, &policy.layers)?;
+    let selection = policy.selection(request)?;
+    let rows = report::rows(facts, &requirements, &users, &selection);
+    let verdicts = report::verdicts(&rows, &stacks, &users, request.strict);
+    let summary = Summary::of(&rows, &verdicts);
+    Ok(Report {
+        schema: report::SCHEMA,
+        version: env!("CARGO_PKG_VERSION"),
+        timestamp: None,
+        mode: facts.mode().as_str(),
+        host: HostSummary::of(facts),
+        profile: policy.choice,
+        users: users.into_iter().map(|User { name, uid, .. }| UserName { name, uid }).collect(),
+        stacks: verdicts,
+        checks: rows,
+        summary,
+    })
+}
+
+/// The profile and the site file that hold for a host.
+#[derive(Debug)]
+pub struct Policy {
+    /// What was chosen, and why.
+    pub choice: ProfileChoice,
+    /// The layers that come after base and stacks: profile, then site file.
+    pub layers: Vec<Layer>,
+}
+
+impl Policy {
+    /// Chooses the profile `wanted`: `auto`, a name or a file.
+    ///
+    /// # Errors
+    /// When there is no such profile, several match, or one is malformed.
+    pub fn choose(facts: &Facts, wanted: &str) -> Result<Policy, RequestError> {
+        let site = site_layer(facts, SITE_FILE)?;
+        let named = match wanted {
+            "auto" => site.as_ref().and_then(|s| s.profile.clone().map(|name| (name, format!("{SITE_FILE} names it")))),
+            name => Some((name.to_owned(), "named on the command line".to_owned())),
+        };
+        let (profile, chosen, why) = match named {
+            Some((name, why)) => (by_name(facts, &name)?, "named", why),
+            None => {
+                let (profile, why) = recognise(facts)?;
+                (profile, "auto", why)
+            }
+        };
+        let choice = ProfileChoice { name: profile.name().to_owned(), chosen, why };
+        Ok(Policy { choice, layers: std::iter::once(profile).chain(site).collect() })
+    }
+
+    fn stacks(&self, named: &[Stack]) -> Vec<Stack> {
+        let mut stacks = match named {
+            [] => self
+                .layers
+                .iter()
+                .rev()
+                .map(|layer| layer.stacks.clone())
+                .find(|stacks| !stacks.is_empty())
+                .unwrap_or_else(|| DEFAULT_STACKS.to_vec()),
+            named => named.to_vec(),
+        };
+        stacks.sort_unstable();
+        stacks.dedup();
+        stacks
+    }
+
+    fn user(&self) -> Option<&str> {
+        self.layers.iter().rev().find_map(|layer| layer.user.as_deref())
+    }
+
+    fn selection(&self, request: &Request) -> Result<Selection, RequestError> {
+        let mut selection = Selection {
+            select: request.select.clone(),
+            ignore: request.ignore.clone(),
+            strict: request.strict,
+            ..Selection::default()
+        };
+        for (id, waiver) in self.layers.iter().flat_map(|layer| &layer.waivers) {
+            if crate::checks::by_id(id).is_none() {
+                let (file, line) = match &waiver.origin {
+                    Some(origin) => (origin.file.to_string(), origin.line),
+                    None => (String::new(), 0),
+                };
+                let expected = format!("waive.{id}: expected the id of a check");
+                return Err(ProfileError::Malformed { file, line, expected }.into());
+            }
+            match &waiver.until {
+                Some(day) if day.as_str() < request.today.as_str() => {
+                    selection.expired.push((id.clone(), day.clone()));
+                }
+                Some(day) => selection.waived.push((id.clone(), format!("{} (until {day})", waiver.reason))),
+                None => selection.waived.push((id.clone(), waiver.reason.clone())),
+            }
+        }
+        Ok(selection)
+    }
+}
+
+/// A layer in the host's own configuration, or `None` where it has none.
+fn site_layer(facts: &Facts, path: &str) -> Result<Option<Layer>, RequestError> {
+    match facts.policy_text(path).or_absent()? {
+        Some(source) => Ok(Some(Layer::parse(path, source.text())?)),
+        None => Ok(None),
+    }
+}
+
+fn by_name(facts: &Facts, name: &str) -> Result<Layer, RequestError> {
+    if name.contains('/') || name.ends_with(".toml") {
+        // A file on the machine edgeprep runs on, whatever host is looked at.
+        let (_, bytes) = Host::live().read(name, crate::host::CONFIG_LIMIT_BYTES)?;
+        return Ok(Layer::parse(name, &String::from_utf8_lossy(&bytes))?);
+    }
+    if let Some(layer) = site_layer(facts, &format!("{SITE_PROFILES}/{name}.toml"))? {
+        return Ok(layer);
+    }
+    let built_in = profile::built_in()?;
+    let known: Vec<&str> = built_in.iter().map(Layer::name).collect();
+    let known = known.join(", ");
+    built_in
+        .into_iter()
+        .find(|layer| layer.name() == name)
+        .ok_or_else(|| ProfileError::NoSuchProfile { name: name.to_owned(), known }.into())
+}
+
+/// The profile that recognises the host: a site's own before a built-in one, a board's before that of
+/// an architecture.
+fn recognise(facts: &Facts) -> Result<(Layer, String), RequestError> {
+    let mut site = Vec::new();
+    for entry in facts.policy_files(SITE_PROFILES).or_absent()?.unwrap_or_default() {
+        site.extend(site_layer(facts, &entry)?);
+    }
+    let built_in = profile::built_in()?;
+    for layers in [site, built_in] {
+        let mut matches: Vec<(u8, Layer, String)> = layers
+            .into_iter()
+            .filter_map(|layer| {
+                let (rank, why) = recognises(&layer, facts)?;
+                Some((rank, layer, why))
+            })
+            .collect();
+        matches.sort_by_key(|(rank, ..)| std::cmp::Reverse(*rank));
+        let best = matches.first().map(|(rank, ..)| *rank);
+        matches.retain(|(rank, ..)| Some(*rank) == best);
+        if matches.len() > 1 {
+            let names = matches.iter().map(|(_, layer, _)| layer.name().to_owned()).collect();
+            return Err(RequestError::Ambiguous { names });
+        }
+        if let Some((_, layer, why)) = matches.pop() {
+            return Ok((layer, why));
+        }
+    }
+    Ok((by_name(facts, "generic")?, "nothing more specific recognises this hardware".to_owned()))
+}
+
+/// How specifically a profile recognises the host, and by what.
+fn recognises(layer: &Layer, facts: &Facts) -> Option<(u8, String)> {
+    let recognise = &layer.recognise;
+    let hardware = Hardware::of(facts);
+    if let Some(name) = recognise.compatible.iter().find(|name| hardware.compatible.contains(name)) {
+        return Some((2, format!("the device tree says {name}")));
+    }
+    let dmi = &recognise.dmi;
+    let says = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
+    if (dmi.vendor.is_some() || dmi.product.is_some())
+        && says(&dmi.vendor, &hardware.vendor)
+        && says(&dmi.product, &hardware.model)
+    {
+        let fields: Vec<&str> = dmi.vendor.iter().chain(&dmi.product).map(String::as_str).collect();
+        return Some((2, format!("DMI says {}", fields.join(" "))));
+    }
+    let arch = facts.arch()?;
+    recognise.arch.contains(&arch).then(|| (1, format!("the architecture is {arch}")))
+}
+
+fn choose_users(facts: &Facts, request: &Request, policy: &Policy) -> Result<Vec<User>, RequestError> {
+    let by_name = |name: &str| -> Result<User, RequestError> {
+        let user = match name.parse() {
+            Ok(uid) => facts.user_by_uid(uid)?,
+            Err(_) => facts.user_by_name(name)?,
+        };
+        match user {
+            Some(user) => Ok(user),
+            None => Err(RequestError::NoSuchUser { name: name.to_owned(), regular: regular(facts)? }),
+        }
+    };
+    if !request.users.is_empty() {
+        let mut users: Vec<User> = Vec::new();
+        for name in &request.users {
+            let user = by_name(name)?;
+            if !users.iter().any(|known| known.uid == user.uid) {
+                users.push(user);
+            }
+        }
+        return Ok(users);
+    }
+    if !facts.captured_users().is_empty() {
+        return facts.captured_users().iter().map(|name| by_name(name)).collect();
+    }
+    // Whoever builds an image has nothing to do with who will use it.
+    if facts.mode() != Mode::Image {
+        let caller = facts.caller();
+        if let Some(name) = caller.environment.get("SUDO_USER").filter(|name| *name != "root") {
+            return Ok(vec![by_name(name)?]);
+        }
+        if caller.uid != 0 {
+            return Ok(vec![by_name(&caller.uid.to_string())?]);
+        }
+    }
+    if let Some(name) = policy.user() {
+        return Ok(vec![by_name(name)?]);
+    }
+    let regular = regular(facts)?;
+    match &regular[..] {
+        [] => Err(RequestError::NoUser),
+        [name] => Ok(vec![by_name(name)?]),
+        _ => Err(RequestError::SeveralUsers { regular }),
+    }
+}
+
+fn regular(facts: &Facts) -> Result<Vec<String>, RequestError> {
+    Ok(facts.regular_users()?.iter().map(|user| user.name.clone()).collect())
+}
+
+/// The date of a moment, in seconds since 1970, as `YYYY-MM-DD` (UTC).
+pub fn date(seconds: u64) -> String {
+    // Days are counted from 1 March of year 0, so that the leap day is the last of its year.
+    let days = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+/// Whether a look at `/` is one at an image: in a chroot, `/proc` and `/sys` are the build machine's.
+/// `SYSTEMD_OFFLINE` says so to systemd's own tools (systemd: `docs/ENVIRONMENT.md`).
+pub fn looks_like_chroot(facts: &Facts) -> bool {
+    let offline = facts.caller().environment.get("SYSTEMD_OFFLINE").is_some_and(|value| value == "1");
+    offline || facts.chroot().is_ok_and(|evidence| evidence.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        for (seconds, day) in [
+            (0, "1970-01-01"),
+            (951_782_400, "2000-02-29"),
+            (1_709_164_800, "2024-02-29"),
+            (1_709_251_200, "2024-03-01"),
+            (1_735_689_599, "2024-12-31"),
+            (4_107_542_400, "2100-03-01"),
+        ] {
+            assert_eq!(date(seconds), day);
+        }
+    }
+}

@@ -1,0 +1,496 @@
+//! Policy as data: reads the TOML layers that [`requirements`](crate::requirements) merges.
+//!
+//! `profiles/base.toml` and `profiles/stacks/*.toml` are built in, as are the hardware profiles in
+//! `profiles/`; a site adds `/etc/edgeprep/edgeprep.toml` and `/etc/edgeprep/profiles/*.toml`. All have
+//! the same shape: tables of requirements, each with a level and a reason.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::facts::cgroup::Controller;
+use crate::facts::line_of;
+use crate::facts::packages::Version;
+use crate::facts::routes::Cidr;
+use crate::finding::Level;
+use crate::requirements::{Component, Demand, Need, Origin, ProgramWant, Protocol, Stack, SysctlRule};
+
+/// How deep `extends` may go.
+const EXTENDS_LIMIT: usize = 2;
+
+const BASE: (&str, &str) = ("profiles/base.toml", include_str!("../profiles/base.toml"));
+
+macro_rules! built_in {
+    ($($path:literal),+ $(,)?) => { &[$(($path, include_str!(concat!("../", $path)))),+] };
+}
+
+const STACKS: &[(&str, &str)] = built_in![
+    "profiles/stacks/podman.toml",
+    "profiles/stacks/podman-kube.toml",
+    "profiles/stacks/k3s.toml",
+    "profiles/stacks/k3d.toml",
+    "profiles/stacks/kind.toml",
+    "profiles/stacks/minikube.toml",
+    "profiles/stacks/usernetes.toml",
+];
+
+const PROFILES: &[(&str, &str)] =
+    built_in!["profiles/generic-arm64.toml", "profiles/generic-x86_64.toml", "profiles/generic.toml"];
+
+/// What is wrong with policy. Nothing is judged and nothing is changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// A file is no TOML, or holds what is not known.
+    #[error("{file}:{line}: {expected}")]
+    Malformed {
+        /// The file.
+        file: String,
+        /// The line, from 1.
+        line: u32,
+        /// What was expected.
+        expected: String,
+    },
+    /// Two layers cannot both be satisfied.
+    #[error("{subject}: {one} contradicts {other}")]
+    Contradiction {
+        /// What about.
+        subject: String,
+        /// One value and its place.
+        one: String,
+        /// The other.
+        other: String,
+    },
+    /// No such profile.
+    #[error("no profile named {name:?}: known are {known}, or name a file")]
+    NoSuchProfile {
+        /// The name given.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// `extends` leads too far.
+    #[error("{file}: extends is followed {EXTENDS_LIMIT} deep at most")]
+    TooDeep {
+        /// The file that was reached.
+        file: String,
+    },
+    /// A file that was named cannot be read.
+    #[error("{0}")]
+    Unread(#[from] crate::host::Unread),
+}
+
+/// One file of policy.
+#[derive(Clone, Debug, Default)]
+pub struct Layer {
+    /// For people, in a line.
+    pub summary: String,
+    /// Layers that come first, by name.
+    pub extends: Vec<String>,
+    /// How hardware is recognised that this profile is for.
+    pub recognise: Recognise,
+    /// The stacks to look at where none are named on the command line.
+    pub stacks: Vec<Stack>,
+    /// The user to look at where none is named.
+    pub user: Option<String>,
+    /// The profile to take where none is named (site file only).
+    pub profile: Option<String>,
+    /// Requirements that a site does without, by check id.
+    pub waivers: BTreeMap<String, Waiver>,
+    /// The file.
+    pub file: Rc<str>,
+    pub(crate) need: Vec<Entry<Names<Need>>>,
+    pub(crate) controller: Vec<Entry<Names<Controller>>>,
+    pub(crate) module: Vec<Entry<ModuleNames>>,
+    pub(crate) kernel_option: Vec<Entry<OptionNames>>,
+    pub(crate) sysctl: Vec<Entry<SysctlEntry>>,
+    pub(crate) program: Vec<Entry<ProgramEntry>>,
+    pub(crate) port: Vec<Entry<PortEntry>>,
+    pub(crate) subnet: Vec<Entry<SubnetEntry>>,
+    pub(crate) version: Vec<Entry<VersionEntry>>,
+    pub(crate) memory: Vec<Entry<Amount>>,
+    pub(crate) cpus: Vec<Entry<Amount>>,
+    pub(crate) disk: Vec<Entry<Amount>>,
+    pub(crate) subordinate_ids: Vec<Entry<Amount>>,
+}
+
+/// An entry of a layer and where it is written.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry<T> {
+    pub(crate) entry: T,
+    origin: Origin,
+}
+
+impl<T: Wanted> Entry<T> {
+    pub(crate) fn demand(&self, stacks: Vec<Stack>) -> Demand {
+        let (level, why) = self.entry.wanted();
+        Demand { level, stacks, why: why.to_owned(), origin: self.origin.clone() }
+    }
+}
+
+/// What every entry says: how much depends on it, and why.
+pub(crate) trait Wanted {
+    fn wanted(&self) -> (Level, &str);
+}
+
+/// How hardware is recognised; empty for a profile that is only chosen by name.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Recognise {
+    /// Any of these architectures.
+    #[serde(default)]
+    pub arch: Vec<String>,
+    /// Any of these in the device tree's `compatible`.
+    #[serde(default)]
+    pub compatible: Vec<String>,
+    /// What DMI says.
+    #[serde(default)]
+    pub dmi: DmiNames,
+}
+
+/// The names that firmware gives a machine; what is not given may be anything.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DmiNames {
+    /// `sys_vendor`.
+    pub vendor: Option<String>,
+    /// `product_name`.
+    pub product: Option<String>,
+}
+
+/// A check that a site does without.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Waiver {
+    /// Why; it may not be empty.
+    pub reason: String,
+    /// The last day on which it holds, `YYYY-MM-DD`.
+    #[serde(default)]
+    pub until: Option<String>,
+    /// Where it is written.
+    #[serde(skip)]
+    pub origin: Option<Origin>,
+}
+
+/// Defines entry types: each has `level` and `why` besides its own fields, and knows no others.
+macro_rules! entries {
+    ($($(#[$meta:meta])* $name:ident $(<$t:ident>)? { $($(#[$fmeta:meta])* $field:ident: $type:ty,)* })+) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Debug, Deserialize)]
+        #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+        pub(crate) struct $name $(<$t>)? {
+            level: Level,
+            #[serde(default)]
+            why: String,
+            $($(#[$fmeta])* pub(crate) $field: $type,)*
+        }
+
+        impl $(<$t>)? Wanted for $name $(<$t>)? {
+            fn wanted(&self) -> (Level, &str) {
+                (self.level, &self.why)
+            }
+        }
+    )+};
+}
+
+entries! {
+    /// Several things of a kind.
+    Names<T> {
+        names: Vec<T>,
+    }
+    /// Modules. What is `on-demand` is loaded by the kernel itself when it is first used, even from
+    /// inside a user namespace, so it only has to be there.
+    ModuleNames {
+        names: Vec<String>,
+        #[serde(default)]
+        on_demand: bool,
+    }
+    /// Kernel options without `CONFIG_`: each of `names`, or any of `any_of`.
+    OptionNames {
+        #[serde(default)]
+        names: Vec<String>,
+        #[serde(default)]
+        any_of: Vec<String>,
+    }
+    /// A program; see [`ProgramWant`].
+    ProgramEntry {
+        any_of: Vec<String>,
+        #[serde(default)]
+        helper: bool,
+        #[serde(default)]
+        packages: BTreeMap<String, String>,
+        #[serde(default)]
+        get: Option<String>,
+    }
+    /// Host ports.
+    PortEntry {
+        protocol: Protocol,
+        numbers: Vec<u16>,
+    }
+    /// A network in CIDR notation.
+    SubnetEntry {
+        cidr: Cidr,
+    }
+    /// A minimum version.
+    VersionEntry {
+        of: Component,
+        at_least: Version,
+    }
+    /// A number of something.
+    Amount {
+        at_least: u64,
+    }
+    /// A sysctl as it is written: exactly one of the four conditions.
+    RawSysctl {
+        key: String,
+        #[serde(default)]
+        equals: Option<String>,
+        #[serde(default)]
+        one_of: Option<Vec<String>>,
+        #[serde(default)]
+        at_least: Option<u64>,
+        #[serde(default)]
+        at_most: Option<u64>,
+        #[serde(default)]
+        default: Option<String>,
+        #[serde(default)]
+        set: Option<String>,
+        #[serde(default)]
+        module: Option<String>,
+        #[serde(default)]
+        absent_is_met: bool,
+    }
+}
+
+impl ProgramEntry {
+    pub(crate) fn want(&self) -> ProgramWant {
+        ProgramWant {
+            any_of: self.any_of.clone(),
+            helper: self.helper,
+            packages: self.packages.clone(),
+            get: self.get.clone(),
+        }
+    }
+}
+
+/// A sysctl with its condition.
+#[derive(Clone, Debug)]
+pub(crate) struct SysctlEntry {
+    raw: RawSysctl,
+    pub(crate) rule: SysctlRule,
+}
+
+impl std::ops::Deref for SysctlEntry {
+    type Target = RawSysctl;
+
+    fn deref(&self) -> &RawSysctl {
+        &self.raw
+    }
+}
+
+impl Wanted for SysctlEntry {
+    fn wanted(&self) -> (Level, &str) {
+        self.raw.wanted()
+    }
+}
+
+impl SysctlEntry {
+    fn new(raw: RawSysctl) -> Result<SysctlEntry, String> {
+        let rule = match (&raw.equals, &raw.one_of, raw.at_least, raw.at_most) {
+            (Some(value), None, None, None) => SysctlRule::Equals(value.clone()),
+            (None, Some(values), None, None) => SysctlRule::OneOf(values.clone()),
+            (None, None, Some(least), None) => SysctlRule::AtLeast(least),
+            (None, None, None, Some(most)) => SysctlRule::AtMost(most),
+            _ => return Err("expected exactly one of equals, one-of, at-least and at-most".to_owned()),
+        };
+        Ok(SysctlEntry { raw, rule })
+    }
+}
+
+/// A file of policy as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawLayer {
+    #[serde(default)]
+    summary: String,
+    #[serde(default)]
+    extends: Vec<String>,
+    #[serde(default)]
+    recognise: Recognise,
+    #[serde(default)]
+    stacks: Vec<Stack>,
+    user: Option<String>,
+    profile: Option<String>,
+    #[serde(default)]
+    waive: BTreeMap<String, Spanned<Waiver>>,
+    #[serde(default)]
+    need: Vec<Spanned<Names<Need>>>,
+    #[serde(default)]
+    controller: Vec<Spanned<Names<Controller>>>,
+    #[serde(default)]
+    module: Vec<Spanned<ModuleNames>>,
+    #[serde(default)]
+    kernel_option: Vec<Spanned<OptionNames>>,
+    #[serde(default)]
+    sysctl: Vec<Spanned<RawSysctl>>,
+    #[serde(default)]
+    program: Vec<Spanned<ProgramEntry>>,
+    #[serde(default)]
+    port: Vec<Spanned<PortEntry>>,
+    #[serde(default)]
+    subnet: Vec<Spanned<SubnetEntry>>,
+    #[serde(default)]
+    version: Vec<Spanned<VersionEntry>>,
+    #[serde(default)]
+    memory: Vec<Spanned<Amount>>,
+    #[serde(default)]
+    cpus: Vec<Spanned<Amount>>,
+    #[serde(default)]
+    disk: Vec<Spanned<Amount>>,
+    #[serde(default)]
+    subordinate_ids: Vec<Spanned<Amount>>,
+}
+
+impl Layer {
+    /// Reads a layer from the text of `file`.
+    ///
+    /// # Errors
+    /// [`ProfileError::Malformed`] with the line and what was expected there.
+    pub fn parse(file: &str, text: &str) -> Result<Layer, ProfileError> {
+        let malformed = |line, expected| ProfileError::Malformed { file: file.to_owned(), line, expected };
+        let raw: RawLayer = toml::from_str(text).map_err(|error| {
+            malformed(error.span().map_or(1, |span| line_of(text, span.start)), error.message().to_owned())
+        })?;
+        let file: Rc<str> = file.into();
+        let origin = |offset| Origin { file: file.clone(), line: line_of(text, offset) };
+        let mut sysctl = Vec::new();
+        for entry in raw.sysctl {
+            let origin = origin(entry.span().start);
+            let entry =
+                SysctlEntry::new(entry.into_inner()).map_err(|expected| malformed(origin.line, expected))?;
+            sysctl.push(Entry { entry, origin });
+        }
+        let mut waivers = BTreeMap::new();
+        for (id, waiver) in raw.waive {
+            let origin = origin(waiver.span().start);
+            let waiver = Waiver { origin: Some(origin.clone()), ..waiver.into_inner() };
+            if waiver.reason.trim().is_empty() {
+                return Err(malformed(origin.line, format!("waive.{id}: expected a reason")));
+            }
+            if waiver.until.as_deref().is_some_and(|day| !is_date(day)) {
+                return Err(malformed(origin.line, format!("waive.{id}: expected until = \"YYYY-MM-DD\"")));
+            }
+            waivers.insert(id, waiver);
+        }
+        fn place<T>(entries: Vec<Spanned<T>>, origin: impl Fn(usize) -> Origin) -> Vec<Entry<T>> {
+            entries
+                .into_iter()
+                .map(|e| Entry { origin: origin(e.span().start), entry: e.into_inner() })
+                .collect()
+        }
+        Ok(Layer {
+            summary: raw.summary,
+            extends: raw.extends,
+            recognise: raw.recognise,
+            stacks: raw.stacks,
+            user: raw.user,
+            profile: raw.profile,
+            waivers,
+            need: place(raw.need, origin),
+            controller: place(raw.controller, origin),
+            module: place(raw.module, origin),
+            kernel_option: place(raw.kernel_option, origin),
+            sysctl,
+            program: place(raw.program, origin),
+            port: place(raw.port, origin),
+            subnet: place(raw.subnet, origin),
+            version: place(raw.version, origin),
+            memory: place(raw.memory, origin),
+            cpus: place(raw.cpus, origin),
+            disk: place(raw.disk, origin),
+            subordinate_ids: place(raw.subordinate_ids, origin),
+            file,
+        })
+    }
+
+    /// The name of the profile: that of its file.
+    pub fn name(&self) -> &str {
+        let base = self.file.rsplit('/').next().unwrap_or(&self.file);
+        base.strip_suffix(".toml").unwrap_or(base)
+    }
+}
+
+/// Whether this is a calendar date, so that comparing as text compares days.
+fn is_date(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let number = |at: usize, length: usize| {
+        parts.get(at).filter(|p| p.len() == length && p.bytes().all(|b| b.is_ascii_digit()))?.parse::<u32>().ok()
+    };
+    parts.len() == 3
+        && number(0, 4).is_some()
+        && number(1, 2).is_some_and(|month| (1..=12).contains(&month))
+        && number(2, 2).is_some_and(|day| (1..=31).contains(&day))
+}
+
+/// What every stack wants.
+///
+/// # Errors
+/// When the built-in file is malformed, which a test excludes.
+pub fn base() -> Result<Layer, ProfileError> {
+    Layer::parse(BASE.0, BASE.1)
+}
+
+/// The built-in layers of a stack: those it extends, then its own.
+///
+/// # Errors
+/// When a built-in file is malformed, which a test excludes.
+pub fn stack_layers(stack: Stack) -> Result<Vec<Layer>, ProfileError> {
+    with_extends(STACKS, stack.as_str(), EXTENDS_LIMIT)
+}
+
+/// A stack's own layer.
+///
+/// # Errors
+/// When the built-in file is malformed, which a test excludes.
+pub fn stack(stack: Stack) -> Result<Layer, ProfileError> {
+    stack_layers(stack)?.pop().ok_or_else(|| ProfileError::NoSuchProfile {
+        name: stack.to_string(),
+        known: String::new(),
+    })
+}
+
+/// The built-in profiles, by name.
+///
+/// # Errors
+/// When a built-in file is malformed, which a test excludes.
+pub fn built_in() -> Result<Vec<Layer>, ProfileError> {
+    PROFILES.iter().map(|(file, text)| Layer::parse(file, text)).collect()
+}
+
+fn with_extends(
+    files: &[(&str, &str)],
+    name: &str,
+    depth: usize,
+) -> Result<Vec<Layer>, ProfileError> {
+    let known = || files.iter().map(|(file, _)| stem(file)).collect::<Vec<_>>().join(", ");
+    let (file, text) = files
+        .iter()
+        .find(|(file, _)| stem(file) == name)
+        .ok_or_else(|| ProfileError::NoSuchProfile { name: name.to_owned(), known: known() })?;
+    let layer = Layer::parse(file, text)?;
+    let mut layers = Vec::new();
+    for parent in &layer.extends {
+        if depth == 0 {
+            return Err(ProfileError::TooDeep { file: (*file).to_owned() });
+        }
+        layers.extend(with_extends(files, parent, depth - 1)?);
+    }
+    layers.push(layer);
+    Ok(layers)
+}
+
+fn stem(file: &str) -> &str {
+    let base = file.rsplit('/').next().unwrap_or(file);
+    base.strip_suffix(".toml").unwrap_or(base)
+}

@@ -1,0 +1,121 @@
+//! What is known about checks, stacks and profiles, for people.
+
+use crate::checks::{ALL, Check};
+use crate::finding::Level;
+use crate::profile::Layer;
+use crate::render::wrap;
+
+const WIDTH: usize = 80;
+
+/// The documentation of a check, for a terminal.
+pub fn check(check: &Check) -> String {
+    let mut out = String::new();
+    let mut lines = check.doc.lines().map(str::trim).peekable();
+    let title = lines.next().unwrap_or_default();
+    out.push_str(&format!("{}: {title}\n", check.id));
+    while let Some(line) = lines.next() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            out.push_str(&format!("\n{heading}\n"));
+            continue;
+        }
+        if line.is_empty() {
+            if !out.ends_with("\n\n") && lines.peek().is_some_and(|next| !next.is_empty() && !next.starts_with('#')) {
+                out.push('\n');
+            }
+            continue;
+        }
+        // A paragraph or list item goes on until a blank line, a heading or the next item.
+        let mut text = line.to_owned();
+        while let Some(next) = lines.peek().filter(|n| !n.is_empty() && !n.starts_with("- ") && !n.starts_with('#')) {
+            text.push(' ');
+            text.push_str(next);
+            lines.next();
+        }
+        let (mark, text) = text.strip_prefix("- ").map_or(("  ", text.as_str()), |item| ("  - ", item));
+        let indent = " ".repeat(mark.len());
+        for (at, part) in wrap(text, WIDTH - mark.len()).iter().enumerate() {
+            out.push_str(&format!("{}{part}\n", if at == 0 { mark } else { &indent }));
+        }
+    }
+    // A section that opens right after its heading reads better without a blank line.
+    for heading in ["What is looked at", "Why it matters", "Repair", "Sources"] {
+        out = out.replace(&format!("\n{heading}\n\n"), &format!("\n{heading}\n"));
+    }
+    out
+}
+
+/// All checks with their documentation, as the page `docs/checks.md`.
+pub fn checks_page() -> String {
+    let mut out = String::from(
+        "# Checks\n\nGenerated from the documentation of the checks; `edgeprep explain ID` shows the same.\n\n",
+    );
+    for check in ALL {
+        out.push_str(&format!("- [{}](#{0}): {}\n", check.id, check.summary()));
+    }
+    for check in ALL {
+        let level = match check.level {
+            Level::Required => "required",
+            Level::Advised => "advised",
+        };
+        out.push_str(&format!("\n## {}\n\n{} ({level})\n", check.id, check.summary()));
+        for line in check.doc.lines().skip(1).map(str::trim) {
+            match line.strip_prefix("## ") {
+                Some(heading) => out.push_str(&format!("### {heading}\n")),
+                None => out.push_str(&format!("{line}\n")),
+            }
+        }
+    }
+    let mut page = out.trim_end().replace("\n\n\n", "\n\n");
+    page.push('\n');
+    page
+}
+
+/// One line per check, in the order of reports.
+pub fn checks() -> String {
+    let width = ALL.iter().map(|check| check.id.len()).max().unwrap_or(0);
+    let mut out = String::new();
+    for check in ALL {
+        let level = match check.level {
+            Level::Required => "",
+            Level::Advised => " (advised)",
+        };
+        let text = format!("{}{level}", check.summary());
+        let lines = wrap(&text, WIDTH - width - 2);
+        for (at, line) in lines.iter().enumerate() {
+            out.push_str(&format!("{:width$}  {line}\n", if at == 0 { check.id } else { "" }));
+        }
+    }
+    out
+}
+
+/// One line per layer of policy, by name.
+pub fn layers(layers: &[Layer]) -> String {
+    let width = layers.iter().map(|layer| layer.name().len()).max().unwrap_or(0);
+    layers.iter().map(|layer| format!("{:width$}  {}\n", layer.name(), layer.summary)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the published page is compared with the checks")]
+    fn the_published_page_is_that_of_the_checks() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/checks.md");
+        if std::env::var_os("EDGEPREP_UPDATE_DOCS").is_some() {
+            std::fs::write(file, checks_page()).unwrap();
+        }
+        let published = std::fs::read_to_string(file).unwrap();
+        assert!(published == checks_page(), "docs/checks.md: run the tests once with EDGEPREP_UPDATE_DOCS=1");
+    }
+
+    #[test]
+    fn explanations_fit_a_terminal() {
+        for each in ALL {
+            let text = check(each);
+            let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > WIDTH).collect();
+            assert!(wide.is_empty(), "{}: {wide:?}", each.id);
+        }
+        assert!(checks().lines().all(|line| line.chars().count() <= WIDTH));
+    }
+}

@@ -1,0 +1,314 @@
+//! The report for people: verdicts first, then what is not met, each in a few lines, then what to do.
+//!
+//! At most 80 columns, no meaning in colour alone, nothing but ASCII of our own.
+
+use console::Style;
+
+use crate::finding::{Level, Needs};
+use crate::render::wrap;
+use crate::settings::by_hand;
+use crate::report::{Readiness, Report, ReportedFinding, Row, StackVerdict, Status};
+
+const WIDTH: usize = 80;
+const INDENT: usize = 4;
+
+/// How much is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Only the verdicts.
+    Quiet,
+    /// What is required in full, what is advised in a line each.
+    Normal,
+    /// Everything, with what was seen where it is met.
+    Verbose,
+}
+
+/// How the terminal is.
+#[derive(Clone, Copy, Debug)]
+pub struct Terminal {
+    /// Whether colour is wanted.
+    pub color: bool,
+    /// Whether it shows UTF-8; else what was read from the host is shown with `?` for the rest.
+    pub utf8: bool,
+}
+
+/// The report as text.
+pub fn report(report: &Report, detail: Detail, terminal: Terminal) -> String {
+    let running = report.mode != "image";
+    let mut page = Page { text: String::new(), color: terminal.color, running };
+    page.heading(report);
+    for verdict in &report.stacks {
+        page.verdict(verdict, report);
+    }
+    if detail != Detail::Quiet {
+        page.rows(report, detail);
+    }
+    page.next(report);
+    if terminal.utf8 {
+        return page.text;
+    }
+    page.text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
+}
+
+struct Page {
+    text: String,
+    color: bool,
+    running: bool,
+}
+
+impl Page {
+    fn line(&mut self, text: &str) {
+        self.text.push_str(text.trim_end());
+        self.text.push('\n');
+    }
+
+    /// A paragraph below a mark, with a label before its first line.
+    fn paragraph(&mut self, indent: usize, label: &str, text: &str) {
+        let hang = indent + label.chars().count();
+        for (at, line) in wrap(text, WIDTH - hang).iter().enumerate() {
+            let start = if at == 0 { format!("{:indent$}{label}", "") } else { " ".repeat(hang) };
+            self.line(&format!("{start}{line}"));
+        }
+    }
+
+    fn paint(&self, style: Style, text: &str) -> String {
+        if self.color { style.force_styling(true).apply_to(text).to_string() } else { text.to_owned() }
+    }
+
+    fn heading(&mut self, report: &Report) {
+        let host = &report.host;
+        let os = host.os.pretty_name.clone().or_else(|| host.os.id.clone());
+        let mut parts = vec![os.unwrap_or_else(|| "an unknown distribution".to_owned())];
+        match (&host.kernel[..], report.mode) {
+            ([], _) => parts.push("no kernel found".to_owned()),
+            ([release], _) => parts.push(format!("Linux {release}")),
+            (releases, _) => parts.push(format!("{} kernels", releases.len())),
+        }
+        parts.extend(host.arch.clone());
+        let mode = match report.mode {
+            "image" => "image of ",
+            "capture" => "capture of ",
+            _ => "",
+        };
+        self.paragraph(0, &format!("edgeprep {}   ", report.version), &format!("{mode}{}", parts.join(", ")));
+        self.paragraph(0, "profile ", &format!("{} ({})", report.profile.name, report.profile.why));
+        let users: Vec<String> = report.users.iter().map(|u| format!("{} ({})", u.name, u.uid)).collect();
+        self.paragraph(0, if users.len() == 1 { "user " } else { "users " }, &users.join(", "));
+        self.line("");
+    }
+
+    fn verdict(&mut self, verdict: &StackVerdict, report: &Report) {
+        let several = report.users.len() > 1;
+        let name = if several { format!("{} for {}", verdict.name, verdict.user) } else { verdict.name.to_string() };
+        let width = report
+            .stacks
+            .iter()
+            .map(|s| s.name.as_str().len() + if several { " for ".len() + s.user.len() } else { 0 })
+            .max()
+            .unwrap_or(0);
+        let count = |n: usize, what: &str| (n > 0).then(|| format!("{n} {what}"));
+        let n = verdict.blockers.len();
+        let (style, word, detail) = match (verdict.verdict, verdict.needs) {
+            (Readiness::Ready, _) => (Style::new().green(), "ready", None),
+            (Readiness::Pending, Needs::None) => (Style::new().yellow(), "pending", Some("to be activated".to_owned())),
+            (Readiness::Pending, Needs::ReLogin) => {
+                (Style::new().yellow(), "pending", Some("a new user manager is missing".to_owned()))
+            }
+            (Readiness::Pending, Needs::Reboot) => {
+                (Style::new().yellow(), "pending", Some("a reboot is missing".to_owned()))
+            }
+            (Readiness::NotReady, _) => (Style::new().red(), "not ready", count(n, "required")),
+            (Readiness::Unknown, _) => (Style::new().yellow(), "unknown", count(n, "could not be determined")),
+        };
+        let more: Vec<String> = detail.into_iter().chain(count(verdict.advised, "advised")).collect();
+        let rest = if more.is_empty() { String::new() } else { format!(": {}", more.join(", ")) };
+        let word = self.paint(style.bold(), word);
+        self.line(&format!("  {name:width$}  {word}{rest}"));
+    }
+
+    fn rows(&mut self, report: &Report, detail: Detail) {
+        let several = report.users.len() > 1;
+        let urgent = |row: &&Row| row.level == Level::Required && matches!(row.status, Status::Fail | Status::Unknown);
+        let lesser = |row: &&Row| row.level == Level::Advised && matches!(row.status, Status::Fail | Status::Unknown);
+        let verbose = detail == Detail::Verbose;
+        for row in report.checks.iter().filter(urgent) {
+            self.line("");
+            self.row(row, several, verbose);
+        }
+        let advised: Vec<&Row> = report.checks.iter().filter(lesser).collect();
+        if !advised.is_empty() {
+            self.line("");
+            self.line(if verbose { "Advised:" } else { "Advised (-v shows more):" });
+            for row in advised {
+                if verbose {
+                    self.row(row, several, true);
+                } else {
+                    self.short(row, several);
+                }
+            }
+        }
+        for (status, title) in [(Status::Ignored, "Ignored:"), (Status::Skip, "Does not apply:"), (Status::Pass, "Met:")] {
+            if status != Status::Ignored && !verbose {
+                continue;
+            }
+            let rows: Vec<&Row> = report.checks.iter().filter(|row| row.status == status).collect();
+            if rows.is_empty() {
+                continue;
+            }
+            self.line("");
+            self.line(title);
+            for row in rows {
+                self.short(row, several);
+            }
+        }
+    }
+
+    fn mark(&self, row: &Row) -> String {
+        let pending = row.findings.iter().all(|f| matches!(f.verdict, "met" | "pending"));
+        let (style, mark) = match (row.status, row.level) {
+            (Status::Fail, _) if pending => (Style::new().yellow(), "~"),
+            (Status::Fail, Level::Required) => (Style::new().red(), "x"),
+            (Status::Fail, Level::Advised) => (Style::new().yellow(), "-"),
+            (Status::Unknown, _) => (Style::new().yellow(), "?"),
+            (Status::Ignored | Status::Skip, _) => (Style::new().dim(), "."),
+            (Status::Pass, _) => (Style::new().green(), "+"),
+        };
+        self.paint(style, mark)
+    }
+
+    fn title(&self, row: &Row, several: bool) -> String {
+        match &row.user {
+            Some(user) if several => format!("{} for {user}", row.id),
+            _ => row.id.to_owned(),
+        }
+    }
+
+    fn row(&mut self, row: &Row, several: bool, verbose: bool) {
+        let stacks: Vec<&str> = row.stacks.iter().map(|s| s.as_str()).collect();
+        let mark = self.mark(row);
+        let title = self.title(row, several);
+        let id = self.paint(Style::new().bold(), &title);
+        let stacks = stacks.join(" ");
+        if title.len() + stacks.len() + 5 <= WIDTH {
+            self.line(&format!("{mark} {id}   {stacks}"));
+        } else {
+            self.line(&format!("{mark} {id}"));
+            self.paragraph(INDENT, "", &stacks);
+        }
+        let open: Vec<&ReportedFinding> = row.findings.iter().filter(|f| f.verdict != "met").collect();
+        for group in groups(&open) {
+            self.paragraph(INDENT, "", &sentence(&group));
+            let why = &group[0].why;
+            if verbose && !why.is_empty() {
+                self.paragraph(INDENT, "why: ", why);
+            }
+            let shown = if verbose { usize::MAX } else { 1 };
+            for evidence in group.iter().flat_map(|f| f.evidence.iter()).take(shown) {
+                let text = if evidence.text.is_empty() { String::new() } else { format!("  {}", evidence.text) };
+                self.paragraph(INDENT, "", &format!("{evidence}{text}"));
+            }
+            self.remedy(&group, verbose);
+        }
+        if let Some(reason) = &row.reason {
+            self.paragraph(INDENT, "", reason);
+        }
+    }
+
+    fn remedy(&mut self, group: &[&ReportedFinding], verbose: bool) {
+        let remedy = &group[0].remedy;
+        if remedy.summary.is_empty() {
+            return;
+        }
+        let commands = commands(group, self.running);
+        match &commands[..] {
+            [one] if !verbose && one.chars().count() + "repair: ".len() + INDENT <= WIDTH => {
+                self.paragraph(INDENT, "repair: ", one);
+            }
+            _ => self.paragraph(INDENT, "repair: ", &remedy.summary),
+        }
+        for command in commands.iter().filter(|_| verbose) {
+            // A command is there to be copied, so it is not broken into lines.
+            self.line(&format!("{:1$}{command}", "", INDENT + 2));
+        }
+    }
+
+    fn short(&mut self, row: &Row, several: bool) {
+        let mark = self.mark(row);
+        let title = self.title(row, several);
+        let open: Vec<&ReportedFinding> = row.findings.iter().filter(|f| f.verdict != "met").collect();
+        let shown: Vec<&ReportedFinding> = if open.is_empty() { row.findings.iter().collect() } else { open };
+        let text = match (&row.reason, &shown[..]) {
+            (Some(reason), _) if row.status != Status::Fail => reason.clone(),
+            (_, []) => row.summary.to_owned(),
+            (_, shown) if row.status == Status::Pass => {
+                shown.iter().map(|f| format!("{} {}", f.subject, f.found)).collect::<Vec<_>>().join(", ")
+            }
+            (_, shown) => groups(shown).iter().map(|group| sentence(group)).collect::<Vec<_>>().join("; "),
+        };
+        let hang = 24.max(title.len() + 1).min(30);
+        let lines = wrap(&text, WIDTH - hang - 2);
+        self.line(&format!("{mark} {title:hang$}{}", lines[0]));
+        for line in &lines[1..] {
+            self.line(&format!("  {:hang$}{line}", ""));
+        }
+    }
+
+    fn next(&mut self, report: &Report) {
+        self.line("");
+        let pending = report.stacks.iter().map(|s| s.needs).max().unwrap_or_default();
+        let text = match (report.summary.verdict, pending) {
+            (None | Some(Readiness::Ready), _) => "Next: nothing, all that is required is met.",
+            (Some(Readiness::Pending), Needs::None) => "Next: run the commands under \"repair\".",
+            (Some(Readiness::Pending), Needs::ReLogin) => {
+                "Next: log out of all sessions and stop lingering once, or reboot; then check again."
+            }
+            (Some(Readiness::Pending), Needs::Reboot) => "Next: reboot, then check again.",
+            (Some(Readiness::Unknown), _) => {
+                "Next: run edgeprep check as root, or where what is missing can be read."
+            }
+            (Some(Readiness::NotReady), _) => {
+                "Next: make the repairs above (-v shows every command), then check again."
+            }
+        };
+        self.paragraph(0, "", text);
+    }
+}
+
+/// Findings that say the same of different subjects, together, in their order.
+fn groups<'a>(findings: &[&'a ReportedFinding]) -> Vec<Vec<&'a ReportedFinding>> {
+    let mut groups: Vec<Vec<&ReportedFinding>> = Vec::new();
+    for &finding in findings {
+        let same = |g: &&mut Vec<&ReportedFinding>| {
+            let first = g[0];
+            (&first.expected, &first.found, first.verdict) == (&finding.expected, &finding.found, finding.verdict)
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.push(finding),
+            None => groups.push(vec![finding]),
+        }
+    }
+    groups
+}
+
+/// What repairs all findings of a group: one command for settings of a kind.
+fn commands(group: &[&ReportedFinding], running: bool) -> Vec<String> {
+    let mut settings = Vec::new();
+    let mut manual = Vec::new();
+    for remedy in group.iter().map(|f| &f.remedy) {
+        settings.extend(remedy.settings.iter().filter(|s| !settings.contains(*s)).cloned().collect::<Vec<_>>());
+        manual.extend(remedy.manual.iter().filter(|c| !manual.contains(*c)).cloned().collect::<Vec<_>>());
+    }
+    [by_hand(&settings, running), manual].concat()
+}
+
+fn sentence(group: &[&ReportedFinding]) -> String {
+    let first = group[0];
+    let mut subjects: Vec<&str> = group.iter().map(|f| f.subject.as_str()).collect();
+    subjects.dedup();
+    let state = match first.verdict {
+        "pending" => ", configured but not in effect",
+        "volatile" => ", in effect now but lost at the next boot",
+        _ => "",
+    };
+    format!("{}: expected {}, found {}{state}", subjects.join(", "), first.expected, first.found)
+}

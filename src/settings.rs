@@ -1,0 +1,166 @@
+//! Desired state, as findings ask for it, and what a person would type to reach it.
+//!
+//! A setting says what shall hold ("sysctl K is V"), not which file says so.
+
+use crate::facts::cgroup::Controller;
+
+/// The administrator's drop-in for delegation. The name is the one that every guide uses.
+const DELEGATE_DROP_IN: &str = "/etc/systemd/system/user@.service.d/delegate.conf";
+/// Sorts after the vendor's 10 to 50 and before a site's own `99-`.
+const SYSCTL_FILE: &str = "/etc/sysctl.d/90-rootless.conf";
+const MODULES_LOAD_FILE: &str = "/etc/modules-load.d/rootless.conf";
+const LINGER_DIR: &str = "/var/lib/systemd/linger";
+
+/// One thing that shall hold on the host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Setting {
+    /// These controllers are delegated to every user manager.
+    Delegation(Vec<Controller>),
+    /// A sysctl has a value, now and at boot.
+    Sysctl {
+        /// The key, with dots.
+        key: String,
+        /// The value.
+        value: String,
+    },
+    /// A module is loaded, now and at boot.
+    Module(String),
+    /// This user's manager starts at boot and outlives sessions.
+    Linger(String),
+    /// A user has a subordinate ID range of at least `count` in both files.
+    SubordinateIds {
+        /// The user's name.
+        user: String,
+        /// The first free ID that was found.
+        start: u32,
+        /// How many.
+        count: u32,
+    },
+    /// A file has these permission bits.
+    FileMode {
+        /// The file.
+        path: String,
+        /// The bits.
+        mode: u32,
+    },
+    /// A unit of the user manager is enabled.
+    UserUnit {
+        /// Whose.
+        user: String,
+        /// The unit.
+        unit: String,
+    },
+    /// An AppArmor profile that lets a program create user namespaces.
+    UsernsProfile {
+        /// The program's real path.
+        program: String,
+    },
+}
+
+/// The commands that reach these settings on a running system, or write them below `$ROOT`.
+/// Settings of a kind share a command.
+pub fn by_hand(settings: &[Setting], running: bool) -> Vec<String> {
+    let (root, sudo) = if running { ("", "sudo ") } else { ("$ROOT", "") };
+    let append = |path: &str, lines: &[String]| {
+        let quoted: Vec<String> = lines.iter().map(|line| format!("'{line}'")).collect();
+        format!("printf '%s\\n' {} | {sudo}tee -a {root}{path}", quoted.join(" "))
+    };
+    let mut write = Vec::new();
+    let mut activate = Vec::new();
+    let mut sysctls = Vec::new();
+    let mut modules = Vec::new();
+    for setting in settings {
+        match setting {
+            Setting::Sysctl { key, value } => sysctls.push(format!("{key} = {value}")),
+            Setting::Module(name) => modules.push(name.clone()),
+            Setting::Delegation(controllers) => {
+                let names: Vec<&str> = controllers.iter().map(|c| c.as_str()).collect();
+                let dir = DELEGATE_DROP_IN.rsplit_once('/').map_or("", |(dir, _)| dir);
+                write.push(format!("{sudo}mkdir -p {root}{dir}"));
+                write.push(format!(
+                    "printf '[Service]\\nDelegate={}\\n' | {sudo}tee {root}{DELEGATE_DROP_IN}",
+                    names.join(" ")
+                ));
+                activate.push("sudo systemctl daemon-reload".to_owned());
+            }
+            Setting::Linger(user) => {
+                activate.push(format!("sudo loginctl enable-linger {user}"));
+                if !running {
+                    write.push(format!("mkdir -p {root}{LINGER_DIR}"));
+                    write.push(format!("touch {root}{LINGER_DIR}/{user}"));
+                }
+            }
+            Setting::SubordinateIds { user, start, count } => {
+                let end = u64::from(*start) + u64::from(*count) - 1;
+                let at = if running { String::new() } else { format!("--root {root} ") };
+                write.push(format!(
+                    "{sudo}usermod {at}--add-subuids {start}-{end} --add-subgids {start}-{end} {user}"
+                ));
+            }
+            Setting::FileMode { path, mode } => write.push(format!("{sudo}chmod {mode:04o} {root}{path}")),
+            Setting::UserUnit { user, unit } => {
+                activate.push(format!("sudo systemctl --user -M {user}@ enable --now {unit}"));
+                if !running {
+                    write.push(format!("systemctl --root={root} --global enable {unit}"));
+                }
+            }
+            Setting::UsernsProfile { program } => {
+                let name = program.trim_start_matches('/').replace('/', ".");
+                let profile = format!(
+                    "abi <abi/4.0>,\\ninclude <tunables/global>\\n{program} flags=(unconfined) {{\\n  userns,\\n}}\\n"
+                );
+                write.push(format!("printf '{profile}' | {sudo}tee {root}/etc/apparmor.d/{name}"));
+                activate.push(format!("sudo apparmor_parser -r /etc/apparmor.d/{name}"));
+            }
+        }
+    }
+    // Keys of a module exist only once it is loaded.
+    if !modules.is_empty() {
+        write.push(append(MODULES_LOAD_FILE, &modules));
+        activate.push(format!("sudo modprobe -a {}", modules.join(" ")));
+    }
+    if !sysctls.is_empty() {
+        write.push(append(SYSCTL_FILE, &sysctls));
+        activate.push("sudo sysctl --system".to_owned());
+    }
+    if running {
+        write.extend(activate);
+    }
+    write
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_a_kind_share_a_command() {
+        let sysctl = |key: &str| Setting::Sysctl { key: key.to_owned(), value: "1".to_owned() };
+        let settings = [sysctl("a.b"), Setting::Module("br_netfilter".to_owned()), sysctl("a.c")];
+        assert_eq!(
+            by_hand(&settings, true),
+            [
+                "printf '%s\\n' 'br_netfilter' | sudo tee -a /etc/modules-load.d/rootless.conf",
+                "printf '%s\\n' 'a.b = 1' 'a.c = 1' | sudo tee -a /etc/sysctl.d/90-rootless.conf",
+                "sudo modprobe -a br_netfilter",
+                "sudo sysctl --system",
+            ]
+        );
+        assert_eq!(by_hand(&settings, false).len(), 2, "nothing is activated in an image");
+    }
+
+    #[test]
+    fn an_image_is_written_below_its_root() {
+        assert_eq!(
+            by_hand(&[Setting::Delegation(vec![Controller::Cpuset])], false),
+            [
+                "mkdir -p $ROOT/etc/systemd/system/user@.service.d",
+                "printf '[Service]\\nDelegate=cpuset\\n' | tee $ROOT/etc/systemd/system/user@.service.d/delegate.conf",
+            ]
+        );
+        assert_eq!(
+            by_hand(&[Setting::Linger("edge".to_owned())], false),
+            ["mkdir -p $ROOT/var/lib/systemd/linger", "touch $ROOT/var/lib/systemd/linger/edge"]
+        );
+    }
+}
