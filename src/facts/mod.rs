@@ -43,6 +43,8 @@ pub mod sysctl;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod unit;
+pub mod unit_name;
+pub mod unit_syntax;
 pub mod users;
 
 pub use source::{Evidence, Source, Sourced, line_of};
