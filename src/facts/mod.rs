@@ -45,6 +45,7 @@ pub(crate) mod testing;
 pub mod unit;
 pub mod unit_name;
 pub mod unit_syntax;
+pub mod user_units;
 pub mod users;
 
 pub use source::{Evidence, Source, Sourced, line_of};
