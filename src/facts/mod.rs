@@ -40,6 +40,7 @@ pub mod storage_conf;
 pub mod subid;
 pub mod swaps;
 pub mod sysctl;
+pub mod sysctl_rules;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod unit;
