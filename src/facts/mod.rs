@@ -41,6 +41,7 @@ pub mod subid;
 pub mod swaps;
 pub mod sysctl;
 pub mod sysctl_rules;
+pub mod systemd_version;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod unit;
