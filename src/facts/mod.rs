@@ -40,9 +40,14 @@ pub mod storage_conf;
 pub mod subid;
 pub mod swaps;
 pub mod sysctl;
+pub mod sysctl_rules;
+pub mod systemd_version;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod unit;
+pub mod unit_name;
+pub mod unit_syntax;
+pub mod user_units;
 pub mod users;
 
 pub use source::{Evidence, Source, Sourced, line_of};

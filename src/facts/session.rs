@@ -1,1 +1,128 @@
-//! (to be written)
+//! Whether systemd runs, and whether the user manager of a user does: the traces that they leave in
+//! the file system, since nothing is asked over D-Bus. What is configured is in `linger` and `unit`.
+
+use std::rc::Rc;
+
+use super::cgroup::user_manager_levels;
+use super::{Evidence, Facts, Sourced};
+use crate::host::{Fact, Kind, OrAbsent, Stat};
+
+/// What there is of a user manager and its bus. Each part can be absent, and each can be denied to
+/// us: the runtime directory is closed to all but its owner and root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserManager {
+    /// The runtime directory, `/run/user/UID`.
+    pub runtime_dir: Fact<Sourced<Stat>>,
+    /// The socket of the user bus, `/run/user/UID/bus`.
+    pub bus: Fact<Sourced<Stat>>,
+    /// The manager's own socket, `/run/user/UID/systemd/private`, which is there while it runs.
+    pub private_socket: Fact<Sourced<Stat>>,
+    /// The cgroup of `user@UID.service`, which is there while it runs.
+    pub cgroup: Fact<Sourced<Stat>>,
+}
+
+impl UserManager {
+    /// Whether the user manager runs. The cgroup tells everyone on a v2 hierarchy; the socket is for
+    /// the rest.
+    ///
+    /// # Errors
+    /// Where neither can be looked at.
+    pub fn runs(&self) -> Fact<bool> {
+        if self.cgroup.is_ok() {
+            return Ok(true);
+        }
+        Ok(self.private_socket.clone().or_absent()?.is_some_and(|socket| socket.value.kind == Kind::Socket))
+    }
+}
+
+impl Facts {
+    /// The name of the process with PID 1.
+    ///
+    /// # Errors
+    /// In an image root, and where `/proc` cannot be read.
+    pub fn init_name(&self) -> Fact<Sourced<String>> {
+        self.need_running("the process with PID 1")?;
+        let source = self.source("/proc/1/comm")?;
+        Ok(source.whole(source.text().trim_end_matches('\n').to_owned()))
+    }
+
+    /// Whether the system was booted with systemd, which is what `sd_booted(3)` tells from a
+    /// directory.
+    ///
+    /// # Errors
+    /// In an image root.
+    pub fn booted_with_systemd(&self) -> Fact<Sourced<bool>> {
+        const PATH: &str = "/run/systemd/system";
+        self.need_running("whether systemd was booted")?;
+        let value = self.stat(PATH).or_absent()?.is_some_and(|stat| stat.kind == Kind::Dir);
+        let at = Evidence::path(PATH, if value { "exists" } else { "does not exist" });
+        Ok(Sourced { value, at })
+    }
+
+    /// What there is of the user manager of `uid`.
+    ///
+    /// # Errors
+    /// In an image root.
+    pub fn user_manager(&self, uid: u32) -> Fact<Rc<UserManager>> {
+        self.memo_fact(&uid.to_string(), || {
+            self.need_running("the user manager")?;
+            let stat = |path: &str| {
+                let value = self.stat(path)?;
+                let text = format!("mode {:04o}, owner {}:{}", value.mode, value.uid, value.gid);
+                Ok(Sourced { value, at: Evidence::path(path, text) })
+            };
+            let [.., cgroup] = user_manager_levels(uid);
+            Ok(UserManager {
+                runtime_dir: stat(&format!("/run/user/{uid}")),
+                bus: stat(&format!("/run/user/{uid}/bus")),
+                private_socket: stat(&format!("/run/user/{uid}/systemd/private")),
+                cgroup: stat(&cgroup),
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::testing::{TestHost, empty_host};
+    use crate::host::Unread;
+
+    const CGROUP: &str = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service";
+    const PRIVATE: &str = "/run/user/1000/systemd/private";
+
+    fn socket(host: TestHost, path: &str) -> TestHost {
+        host.path(path, |record| record.kind = Some("socket".to_owned()))
+    }
+
+    fn runs(host: TestHost) -> Fact<bool> {
+        host.facts().user_manager(1000).unwrap().runs()
+    }
+
+    #[test]
+    fn a_user_manager_is_known_by_its_cgroup_or_its_socket() {
+        assert_eq!(runs(empty_host().dir(CGROUP, "0755", 1000)), Ok(true));
+        assert_eq!(runs(socket(empty_host(), PRIVATE)), Ok(true));
+        assert_eq!(runs(empty_host()), Ok(false));
+        let denied = empty_host().error(PRIVATE, "denied");
+        assert_eq!(runs(denied.clone()), Err(Unread::Denied { path: PRIVATE.to_owned() }));
+        assert_eq!(runs(denied.dir(CGROUP, "0755", 1000)), Ok(true));
+    }
+
+    #[test]
+    fn the_runtime_directory_and_the_bus_come_with_owner_and_mode() {
+        let host = socket(empty_host().dir("/run/user/1000", "0700", 1000), "/run/user/1000/bus");
+        let manager = host.facts().user_manager(1000).unwrap();
+        assert_eq!(manager.runtime_dir.clone().unwrap().at.text, "mode 0700, owner 1000:1000");
+        assert_eq!(manager.bus.clone().unwrap().value.kind, Kind::Socket);
+    }
+
+    #[test]
+    fn pid_1_and_systemd() {
+        let facts = empty_host().file("/proc/1/comm", "systemd\n").file("/run/systemd/system/x", "").facts();
+        assert_eq!(facts.init_name().unwrap().value, "systemd");
+        assert!(facts.booted_with_systemd().unwrap().value);
+        assert!(!empty_host().facts().booted_with_systemd().unwrap().value);
+        assert!(matches!(empty_host().image().facts().booted_with_systemd(), Err(Unread::NotRunning { .. })));
+    }
+}
