@@ -51,7 +51,8 @@ fn without_secrets(text: &str) -> Option<String> {
     if !text.lines().any(secret) {
         return None;
     }
-    let lines: Vec<String> = text.split('\n').map(|line| if secret(line) { clean_line(line) } else { line.to_owned() }).collect();
+    let lines: Vec<String> =
+        text.split('\n').map(|line| if secret(line) { clean_line(line) } else { line.to_owned() }).collect();
     Some(lines.join("\n")).filter(|clean| clean != text)
 }
 
@@ -67,7 +68,9 @@ fn clean_line(line: &str) -> String {
     let line = words.join(" ");
     // "key = value" and "key: value", as configuration files write them.
     match line.split_once(['=', ':']) {
-        Some((key, value)) if is_secret_key(key.trim()) && !value.trim().is_empty() && !line.starts_with('#') => {
+        Some((key, value))
+            if is_secret_key(key.trim()) && !value.trim().is_empty() && !line.starts_with('#') =>
+        {
             format!("{key}{}{LEFT_OUT}", &line[key.len()..=key.len()])
         }
         _ => line,
@@ -124,7 +127,9 @@ mod tests {
         for (text, clean) in cases {
             assert_eq!(without_secrets(text).as_deref(), Some(clean), "{text}");
         }
-        for text in ["passwd:         files systemd\n", "PASS_MAX_DAYS\t99999\n", "Documentation=https://x.y/@z\n"] {
+        for text in
+            ["passwd:         files systemd\n", "PASS_MAX_DAYS\t99999\n", "Documentation=https://x.y/@z\n"]
+        {
             assert_eq!(without_secrets(text), None, "{text}");
         }
     }

@@ -29,7 +29,12 @@ mod tests {
 
     #[test]
     fn the_table_of_the_contract() {
-        let table = [(Readiness::Ready, 0), (Readiness::NotReady, 1), (Readiness::Unknown, 3), (Readiness::Pending, 4)];
+        let table = [
+            (Readiness::Ready, 0),
+            (Readiness::NotReady, 1),
+            (Readiness::Unknown, 3),
+            (Readiness::Pending, 4),
+        ];
         for (verdict, code) in table {
             assert_eq!(of_check(Some(verdict)), code);
         }

@@ -262,14 +262,21 @@ mod tests {
             (false, None, Verdict::Unmet),
         ];
         for (configured, in_effect, verdict) in table {
-            assert_eq!(Verdict::of(configured, in_effect, Needs::Reboot), verdict, "{configured} {in_effect:?}");
+            assert_eq!(
+                Verdict::of(configured, in_effect, Needs::Reboot),
+                verdict,
+                "{configured} {in_effect:?}"
+            );
         }
     }
 
     #[test]
     fn what_is_met_needs_no_repair() {
         let remedy = Remedy::manual("write it");
-        assert_eq!(Finding::new("a", "1", "1", Verdict::Met).repair(remedy.clone()).remedy, Remedy::default());
+        assert_eq!(
+            Finding::new("a", "1", "1", Verdict::Met).repair(remedy.clone()).remedy,
+            Remedy::default()
+        );
         assert_eq!(Finding::new("a", "1", "0", Verdict::Unmet).repair(remedy.clone()).remedy, remedy);
     }
 }

@@ -60,9 +60,9 @@ impl HostSummary {
         let shown = kernels.iter().filter(|kernel| kernel.running || !facts.running());
         HostSummary {
             name: facts.hostname().ok().map(|name| name.value),
-            machine_id_hash: match facts.machine_id() {
-                Ok(MachineId::Valid(id)) if facts.identity_is_hashed() => Some(id.value),
-                Ok(MachineId::Valid(id)) => Some(identity_hash(&id.value)),
+            machine_id_hash: match facts.machine_id().map(|id| id.value) {
+                Ok(MachineId::Valid(id)) if facts.identity_is_hashed() => Some(id),
+                Ok(MachineId::Valid(id)) => Some(identity_hash(&id)),
                 _ => None,
             },
             os: match facts.os_release() {
@@ -83,7 +83,8 @@ impl HostSummary {
 }
 
 impl Hardware {
-    fn of(facts: &Facts) -> Hardware {
+    /// The hardware of a host.
+    pub fn of(facts: &Facts) -> Hardware {
         let tree = facts.device_tree().ok().and_then(|tree| (*tree).clone());
         let dmi = facts.dmi().ok().and_then(|dmi| (*dmi).clone());
         let (vendor, product) = match dmi {

@@ -4,8 +4,8 @@ use crate::checks::ALL;
 use crate::facts::Facts;
 use crate::facts::users::User;
 use crate::host::{Host, Mode, OrAbsent, Unread};
-use crate::profile::{self, Layer, ProfileError};
 use crate::host_summary::{Hardware, HostSummary};
+use crate::profile::{self, Layer, ProfileError};
 use crate::report::{self, ProfileChoice, Report, Selection, Summary, UserName};
 use crate::requirements::{Requirements, Stack};
 
@@ -53,7 +53,9 @@ pub enum RequestError {
         regular: Vec<String>,
     },
     /// Nobody to look at.
-    #[error("no regular user in /etc/passwd: create the one who shall run containers, or name one with --user")]
+    #[error(
+        "no regular user in /etc/passwd: create the one who shall run containers, or name one with --user"
+    )]
     NoUser,
     /// Too many to choose from.
     #[error("several users could run containers: name one with --user{}", listed(.regular))]
@@ -128,7 +130,9 @@ impl Policy {
     pub fn choose(facts: &Facts, wanted: &str) -> Result<Policy, RequestError> {
         let site = site_layer(facts, SITE_FILE)?;
         let named = match wanted {
-            "auto" => site.as_ref().and_then(|s| s.profile.clone().map(|name| (name, format!("{SITE_FILE} names it")))),
+            "auto" => site
+                .as_ref()
+                .and_then(|s| s.profile.clone().map(|name| (name, format!("{SITE_FILE} names it")))),
             name => Some((name.to_owned(), "named on the command line".to_owned())),
         };
         let (profile, chosen, why) = match named {

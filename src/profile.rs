@@ -11,9 +11,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::facts::cgroup::Controller;
+use crate::facts::cidr::Cidr;
 use crate::facts::line_of;
-use crate::facts::packages::Version;
-use crate::facts::routes::Cidr;
+use crate::facts::version::Version;
 use crate::finding::Level;
 use crate::requirements::{Component, Demand, Need, Origin, ProgramWant, Protocol, Stack, SysctlRule};
 
@@ -172,6 +172,24 @@ pub struct Waiver {
     #[serde(skip)]
     pub origin: Option<Origin>,
 }
+
+/// Reads a value that TOML has no type for from a string.
+macro_rules! from_text {
+    ($type:ty, $parse:expr, $expected:literal) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<$type, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                let parse: fn(&str) -> Option<$type> = $parse;
+                parse(&text)
+                    .ok_or_else(|| serde::de::Error::custom(format!("{text:?}: expected {}", $expected)))
+            }
+        }
+    };
+}
+
+from_text!(Controller, Controller::from_name, "a cgroup controller such as cpuset");
+from_text!(Version, Version::of_package, "a version such as 4.9.0");
+from_text!(Cidr, |text| text.parse().ok(), "a network such as 10.42.0.0/16");
 
 /// Defines entry types: each has `level` and `why` besides its own fields, and knows no others.
 macro_rules! entries {
@@ -425,7 +443,11 @@ impl Layer {
 fn is_date(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let number = |at: usize, length: usize| {
-        parts.get(at).filter(|p| p.len() == length && p.bytes().all(|b| b.is_ascii_digit()))?.parse::<u32>().ok()
+        parts
+            .get(at)
+            .filter(|p| p.len() == length && p.bytes().all(|b| b.is_ascii_digit()))?
+            .parse::<u32>()
+            .ok()
     };
     parts.len() == 3
         && number(0, 4).is_some()
@@ -454,10 +476,9 @@ pub fn stack_layers(stack: Stack) -> Result<Vec<Layer>, ProfileError> {
 /// # Errors
 /// When the built-in file is malformed, which a test excludes.
 pub fn stack(stack: Stack) -> Result<Layer, ProfileError> {
-    stack_layers(stack)?.pop().ok_or_else(|| ProfileError::NoSuchProfile {
-        name: stack.to_string(),
-        known: String::new(),
-    })
+    stack_layers(stack)?
+        .pop()
+        .ok_or_else(|| ProfileError::NoSuchProfile { name: stack.to_string(), known: String::new() })
 }
 
 /// The built-in profiles, by name.
@@ -468,11 +489,7 @@ pub fn built_in() -> Result<Vec<Layer>, ProfileError> {
     PROFILES.iter().map(|(file, text)| Layer::parse(file, text)).collect()
 }
 
-fn with_extends(
-    files: &[(&str, &str)],
-    name: &str,
-    depth: usize,
-) -> Result<Vec<Layer>, ProfileError> {
+fn with_extends(files: &[(&str, &str)], name: &str, depth: usize) -> Result<Vec<Layer>, ProfileError> {
     let known = || files.iter().map(|(file, _)| stem(file)).collect::<Vec<_>>().join(", ");
     let (file, text) = files
         .iter()

@@ -9,13 +9,15 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::cgroup::Controller;
-use crate::facts::packages::Version;
-use crate::facts::routes::Cidr;
+use crate::facts::cidr::Cidr;
+use crate::facts::version::Version;
 use crate::finding::Level;
 use crate::profile::{self, Layer, ProfileError};
 
 /// What shall run rootless.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
+)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Stack {

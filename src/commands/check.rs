@@ -7,9 +7,9 @@ use anyhow::Context;
 use super::{open, terminal};
 use crate::cli::{CheckArgs, Color, Format};
 use crate::inspection::{self, Request, inspect};
+use crate::output;
 use crate::render::human::{self, Detail};
 use crate::render::{self, json};
-use crate::output;
 
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<u8> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());

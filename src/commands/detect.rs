@@ -2,8 +2,8 @@
 
 use super::open;
 use crate::cli::{Format, TargetArgs};
+use crate::host_summary::HostSummary;
 use crate::inspection::Policy;
-use crate::report::HostSummary;
 use crate::{exit_code, render};
 
 pub(super) fn run(args: &TargetArgs) -> anyhow::Result<u8> {

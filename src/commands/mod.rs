@@ -4,7 +4,6 @@ mod capture;
 mod check;
 mod detect;
 
-use std::io::IsTerminal;
 use std::path::Path;
 
 use anyhow::Context;
@@ -34,7 +33,8 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
             explain::check(check)
         }
         Command::List { what: Listing::Stacks } => {
-            let layers: Result<Vec<_>, _> = requirements::Stack::ALL.into_iter().map(profile::stack).collect();
+            let layers: Result<Vec<_>, _> =
+                requirements::Stack::ALL.into_iter().map(profile::stack).collect();
             explain::layers(&layers?)
         }
         Command::List { what: Listing::Profiles } => explain::layers(&profile::built_in()?),
@@ -73,7 +73,7 @@ fn open(args: &HostArgs) -> anyhow::Result<Facts> {
 /// How the terminal is on which standard output is shown.
 fn terminal(color: Color, facts: &Facts) -> Terminal {
     let color = match color {
-        Color::Auto => console::colors_enabled() && (std::io::stdout().is_terminal() || console::colors_forced()),
+        Color::Auto => console::colors_enabled(),
         Color::Always => true,
         Color::Never => false,
     };

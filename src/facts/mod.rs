@@ -6,10 +6,13 @@
 
 pub mod apparmor;
 pub mod cgroup;
+pub mod cidr;
 pub mod conf_files;
 pub mod containers_conf;
 pub mod delegation;
 pub mod elf;
+pub mod environment;
+pub mod file_capability;
 pub mod hardware;
 pub mod interfaces;
 pub mod kernel;
@@ -28,6 +31,7 @@ pub mod modules_load;
 pub mod mountinfo;
 pub mod nsswitch;
 pub mod os_release;
+mod package_database;
 pub mod packages;
 pub mod programs;
 pub mod registries_conf;
@@ -35,20 +39,24 @@ pub mod resolv_conf;
 pub mod routes;
 pub mod security_modules;
 pub mod session;
+pub mod sockets;
 mod source;
 pub mod storage_conf;
 pub mod subid;
+pub mod subid_overlap;
 pub mod swaps;
 pub mod sysctl;
 pub mod sysctl_rules;
 pub mod systemd_version;
 #[cfg(test)]
 pub(crate) mod testing;
+mod toml_keys;
 pub mod unit;
 pub mod unit_name;
 pub mod unit_syntax;
 pub mod user_units;
 pub mod users;
+pub mod version;
 
 pub use source::{Evidence, Source, Sourced, line_of};
 
@@ -164,6 +172,11 @@ impl Facts {
     /// The bytes of a file that is no text; not memoised, so its accessor is.
     fn bytes(&self, path: &str, limit_bytes: u64) -> Fact<Vec<u8>> {
         self.host.read(path, limit_bytes).map(|(_, bytes)| bytes)
+    }
+
+    /// The first bytes of a file that is no text; not memoised, so its accessor is.
+    fn head(&self, path: &str, limit_bytes: u64) -> Fact<Vec<u8>> {
+        self.host.head(path, limit_bytes).map(|(_, bytes)| bytes)
     }
 
     /// The names in a directory, sorted.

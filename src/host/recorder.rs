@@ -57,6 +57,19 @@ impl Recording {
         }
     }
 
+    /// The size is kept beside the bytes, because the copy ends before the file does.
+    pub(super) fn head(&mut self, path: &str, got: &Fact<(Stat, Vec<u8>)>) {
+        match got {
+            Ok((stat, bytes)) => {
+                self.stat(path, &Ok(stat.clone()));
+                if self.files.get(path).is_none_or(|known| known.len() < bytes.len()) {
+                    self.files.insert(path.to_owned(), bytes.clone());
+                }
+            }
+            Err(_) => self.read_error(path, got),
+        }
+    }
+
     pub(super) fn list(&mut self, path: &str, got: &Fact<Vec<Entry>>) {
         if let Ok(entries) = got {
             let names = entries.iter().map(|e| format!("{}{}", e.name, if e.is_dir { "/" } else { "" }));

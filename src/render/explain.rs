@@ -19,14 +19,18 @@ pub fn check(check: &Check) -> String {
             continue;
         }
         if line.is_empty() {
-            if !out.ends_with("\n\n") && lines.peek().is_some_and(|next| !next.is_empty() && !next.starts_with('#')) {
+            if !out.ends_with("\n\n")
+                && lines.peek().is_some_and(|next| !next.is_empty() && !next.starts_with('#'))
+            {
                 out.push('\n');
             }
             continue;
         }
         // A paragraph or list item goes on until a blank line, a heading or the next item.
         let mut text = line.to_owned();
-        while let Some(next) = lines.peek().filter(|n| !n.is_empty() && !n.starts_with("- ") && !n.starts_with('#')) {
+        while let Some(next) =
+            lines.peek().filter(|n| !n.is_empty() && !n.starts_with("- ") && !n.starts_with('#'))
+        {
             text.push(' ');
             text.push_str(next);
             lines.next();

@@ -6,8 +6,8 @@ use console::Style;
 
 use crate::finding::{Level, Needs};
 use crate::render::wrap;
-use crate::settings::by_hand;
 use crate::report::{Readiness, Report, ReportedFinding, Row, StackVerdict, Status};
+use crate::settings::by_hand;
 
 const WIDTH: usize = 80;
 const INDENT: usize = 4;
@@ -99,7 +99,8 @@ impl Page {
 
     fn verdict(&mut self, verdict: &StackVerdict, report: &Report) {
         let several = report.users.len() > 1;
-        let name = if several { format!("{} for {}", verdict.name, verdict.user) } else { verdict.name.to_string() };
+        let name =
+            if several { format!("{} for {}", verdict.name, verdict.user) } else { verdict.name.to_string() };
         let width = report
             .stacks
             .iter()
@@ -110,7 +111,9 @@ impl Page {
         let n = verdict.blockers.len();
         let (style, word, detail) = match (verdict.verdict, verdict.needs) {
             (Readiness::Ready, _) => (Style::new().green(), "ready", None),
-            (Readiness::Pending, Needs::None) => (Style::new().yellow(), "pending", Some("to be activated".to_owned())),
+            (Readiness::Pending, Needs::None) => {
+                (Style::new().yellow(), "pending", Some("to be activated".to_owned()))
+            }
             (Readiness::Pending, Needs::ReLogin) => {
                 (Style::new().yellow(), "pending", Some("a new user manager is missing".to_owned()))
             }
@@ -118,7 +121,9 @@ impl Page {
                 (Style::new().yellow(), "pending", Some("a reboot is missing".to_owned()))
             }
             (Readiness::NotReady, _) => (Style::new().red(), "not ready", count(n, "required")),
-            (Readiness::Unknown, _) => (Style::new().yellow(), "unknown", count(n, "could not be determined")),
+            (Readiness::Unknown, _) => {
+                (Style::new().yellow(), "unknown", count(n, "could not be determined"))
+            }
         };
         let more: Vec<String> = detail.into_iter().chain(count(verdict.advised, "advised")).collect();
         let rest = if more.is_empty() { String::new() } else { format!(": {}", more.join(", ")) };
@@ -128,8 +133,10 @@ impl Page {
 
     fn rows(&mut self, report: &Report, detail: Detail) {
         let several = report.users.len() > 1;
-        let urgent = |row: &&Row| row.level == Level::Required && matches!(row.status, Status::Fail | Status::Unknown);
-        let lesser = |row: &&Row| row.level == Level::Advised && matches!(row.status, Status::Fail | Status::Unknown);
+        let urgent =
+            |row: &&Row| row.level == Level::Required && matches!(row.status, Status::Fail | Status::Unknown);
+        let lesser =
+            |row: &&Row| row.level == Level::Advised && matches!(row.status, Status::Fail | Status::Unknown);
         let verbose = detail == Detail::Verbose;
         for row in report.checks.iter().filter(urgent) {
             self.line("");
@@ -147,7 +154,9 @@ impl Page {
                 }
             }
         }
-        for (status, title) in [(Status::Ignored, "Ignored:"), (Status::Skip, "Does not apply:"), (Status::Pass, "Met:")] {
+        for (status, title) in
+            [(Status::Ignored, "Ignored:"), (Status::Skip, "Does not apply:"), (Status::Pass, "Met:")]
+        {
             if status != Status::Ignored && !verbose {
                 continue;
             }
@@ -204,7 +213,8 @@ impl Page {
             }
             let shown = if verbose { usize::MAX } else { 1 };
             for evidence in group.iter().flat_map(|f| f.evidence.iter()).take(shown) {
-                let text = if evidence.text.is_empty() { String::new() } else { format!("  {}", evidence.text) };
+                let text =
+                    if evidence.text.is_empty() { String::new() } else { format!("  {}", evidence.text) };
                 self.paragraph(INDENT, "", &format!("{evidence}{text}"));
             }
             self.remedy(&group, verbose);
@@ -280,7 +290,8 @@ fn groups<'a>(findings: &[&'a ReportedFinding]) -> Vec<Vec<&'a ReportedFinding>>
     for &finding in findings {
         let same = |g: &&mut Vec<&ReportedFinding>| {
             let first = g[0];
-            (&first.expected, &first.found, first.verdict) == (&finding.expected, &finding.found, finding.verdict)
+            (&first.expected, &first.found, first.verdict)
+                == (&finding.expected, &finding.found, finding.verdict)
         };
         match groups.iter_mut().find(same) {
             Some(group) => group.push(finding),
@@ -295,7 +306,8 @@ fn commands(group: &[&ReportedFinding], running: bool) -> Vec<String> {
     let mut settings = Vec::new();
     let mut manual = Vec::new();
     for remedy in group.iter().map(|f| &f.remedy) {
-        settings.extend(remedy.settings.iter().filter(|s| !settings.contains(*s)).cloned().collect::<Vec<_>>());
+        settings
+            .extend(remedy.settings.iter().filter(|s| !settings.contains(*s)).cloned().collect::<Vec<_>>());
         manual.extend(remedy.manual.iter().filter(|c| !manual.contains(*c)).cloned().collect::<Vec<_>>());
     }
     [by_hand(&settings, running), manual].concat()

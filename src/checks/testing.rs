@@ -1,0 +1,53 @@
+//! What tests of checks share: requirements, a user, and short forms of outcomes.
+
+use crate::facts::Evidence;
+use crate::facts::users::User;
+use crate::finding::{Answer, Finding, Outcome, Verdict};
+use crate::requirements::{Requirements, Stack};
+
+/// The merged requirements of these stacks.
+pub(super) fn requirements(stacks: &[Stack]) -> Requirements {
+    Requirements::merge(stacks, &[]).unwrap()
+}
+
+/// The user of the fixtures.
+pub(super) fn edge() -> User {
+    User {
+        name: "edge".to_owned(),
+        uid: 1000,
+        gid: 1000,
+        home: "/home/edge".to_owned(),
+        shell: "/bin/bash".to_owned(),
+        groups: vec![1000],
+        at: Evidence::line("/etc/passwd", 1, "edge:x:1000:1000::/home/edge:/bin/bash"),
+    }
+}
+
+/// The findings of an outcome.
+pub(super) fn findings(outcome: &Outcome) -> Vec<&Finding> {
+    outcome
+        .items
+        .iter()
+        .filter_map(|item| match &item.answer {
+            Answer::Found(finding) => Some(finding),
+            Answer::Unknown { .. } => None,
+        })
+        .collect()
+}
+
+/// Subjects and verdicts of an outcome.
+pub(super) fn verdicts(outcome: &Outcome) -> Vec<(&str, Verdict)> {
+    findings(outcome).into_iter().map(|finding| (finding.subject.as_str(), finding.verdict)).collect()
+}
+
+/// The reasons why something could not be determined.
+pub(super) fn unknown(outcome: &Outcome) -> Vec<&str> {
+    outcome
+        .items
+        .iter()
+        .filter_map(|item| match &item.answer {
+            Answer::Unknown { reason, .. } => Some(reason.as_str()),
+            Answer::Found(_) => None,
+        })
+        .collect()
+}
