@@ -133,6 +133,11 @@ impl Facts {
         self.host.read(path, limit_bytes).map(|(_, bytes)| bytes)
     }
 
+    /// The first bytes of a file that is no text; not memoised, so its accessor is.
+    fn head(&self, path: &str, limit_bytes: u64) -> Fact<Vec<u8>> {
+        self.host.head(path, limit_bytes).map(|(_, bytes)| bytes)
+    }
+
     /// The names in a directory, sorted.
     fn list(&self, path: &str) -> Fact<Rc<[Entry]>> {
         if let Some(known) = self.listings.borrow().get(path) {

@@ -222,6 +222,20 @@ impl Captured {
         Ok((stat, bytes))
     }
 
+    pub(super) fn head(&self, path: &str, limit_bytes: u64) -> Fact<(Stat, Vec<u8>)> {
+        let record = self.readable(path)?;
+        let mut bytes = match &self.files {
+            Files::Folder(tree) => match tree.head(path, limit_bytes) {
+                Err(Unread::Absent { .. }) => self.missing(path)?,
+                other => other?.1,
+            },
+            Files::Memory(_) => self.content(path, ARCHIVE_LIMIT_BYTES)?,
+        };
+        bytes.truncate(usize::try_from(limit_bytes).unwrap_or(usize::MAX));
+        let stat = stored_stat(record, Kind::File, bytes.len() as u64);
+        Ok((stat, bytes))
+    }
+
     pub(super) fn scan(&self, path: &str, limit_bytes: u64, line: &mut dyn FnMut(&[u8]) -> bool) -> Fact<()> {
         self.readable(path)?;
         match &self.files {

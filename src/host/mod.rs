@@ -247,6 +247,20 @@ impl Host {
         got
     }
 
+    /// At most the first `limit_bytes` of a regular file, however large it is: for the header of an
+    /// executable, which would otherwise be read whole or refused.
+    ///
+    /// # Errors
+    /// As [`Host::read`], but for the limit.
+    pub fn head(&self, path: &str, limit_bytes: u64) -> Fact<(Stat, Vec<u8>)> {
+        let got = match &self.backend {
+            Backend::Tree(tree) => tree.head(path, limit_bytes),
+            Backend::Captured(captured) => captured.head(path, limit_bytes),
+        };
+        self.note(|recording| recording.head(path, &got));
+        got
+    }
+
     /// Hands each line of a regular file, without its newline, to `line`, holding only a part of the
     /// file in memory; `line` returns false to stop. For databases that are too large to keep.
     ///

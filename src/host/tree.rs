@@ -118,6 +118,13 @@ impl Tree {
         Ok((stat, bytes))
     }
 
+    pub(super) fn head(&self, path: &str, limit_bytes: u64) -> Fact<(Stat, Vec<u8>)> {
+        let (file, stat) = self.open_regular(path)?;
+        let mut bytes = Vec::new();
+        file.take(limit_bytes).read_to_end(&mut bytes).map_err(|error| failed(path, &error))?;
+        Ok((stat, bytes))
+    }
+
     pub(super) fn scan(&self, path: &str, limit_bytes: u64, line: &mut dyn FnMut(&[u8]) -> bool) -> Fact<()> {
         let (file, stat) = self.open_regular(path)?;
         if stat.size_bytes > limit_bytes {
