@@ -38,6 +38,7 @@ pub mod session;
 mod source;
 pub mod storage_conf;
 pub mod subid;
+pub mod subid_overlap;
 pub mod swaps;
 pub mod sysctl;
 #[cfg(test)]
