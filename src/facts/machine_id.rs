@@ -1,1 +1,156 @@
-//! (to be written)
+//! Who this host is: `machine-id(5)` and `hostname(5)`. Both must differ between hosts, and neither may
+//! be baked into an image that many hosts start from.
+
+use super::{Evidence, Facts, Source, Sourced};
+use crate::host::{Fact, OrAbsent};
+
+/// The state of `/etc/machine-id`, in the words of `machine-id(5)`, "First Boot Semantics".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MachineId {
+    /// An ID of 32 lower-case hexadecimal digits.
+    Valid(String),
+    /// An empty file: an ID is made at boot, and this does not count as first boot.
+    Empty,
+    /// `uninitialized`: an ID is made at the first boot.
+    Uninitialized,
+    /// No file: as [`MachineId::Uninitialized`] where `/etc` can be written at boot.
+    Absent,
+    /// Anything else.
+    Malformed,
+}
+
+impl MachineId {
+    /// Reads the file. All zeros are no ID (`sd_id128_get_machine(3)` answers `ENOMEDIUM`).
+    pub fn parse(text: &str) -> MachineId {
+        match text.strip_suffix('\n').unwrap_or(text) {
+            "" => MachineId::Empty,
+            "uninitialized" => MachineId::Uninitialized,
+            id if id.len() == 32
+                && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+                && id.bytes().any(|b| b != b'0') =>
+            {
+                MachineId::Valid(id.to_owned())
+            }
+            _ => MachineId::Malformed,
+        }
+    }
+}
+
+/// The name in `/etc/hostname`: the first line that is no comment (`hostname(5)`).
+pub fn static_hostname(source: &Source) -> Option<Sourced<String>> {
+    let mut lines = source.lines().map(|(number, line)| (number, line.trim()));
+    let (number, name) = lines.find(|(_, line)| !line.is_empty() && !line.starts_with('#'))?;
+    Some(source.on(number, name, name.to_owned()))
+}
+
+/// Whether a name can be that of a Kubernetes node: labels of letters, digits and hyphens, with no
+/// hyphen first or last, each of at most 63 characters, 253 together (RFC 1123, section 2.1;
+/// Kubernetes, "Object Names and IDs", "DNS Subdomain Names", which allows lower case only).
+pub fn is_rfc1123_subdomain(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+impl Facts {
+    /// `/etc/machine-id`; that it is absent is a state, too.
+    ///
+    /// # Errors
+    /// Why it could not be read.
+    pub fn machine_id(&self) -> Fact<Sourced<MachineId>> {
+        let path = "/etc/machine-id";
+        Ok(match self.source(path).or_absent()? {
+            Some(source) => source.whole(MachineId::parse(source.text())),
+            None => Sourced { value: MachineId::Absent, at: Evidence::path(path, "does not exist") },
+        })
+    }
+
+    /// The host name in effect.
+    ///
+    /// # Errors
+    /// [`Unread::NotRunning`](crate::host::Unread::NotRunning) in an image root, and why it could not
+    /// be read.
+    pub fn hostname(&self) -> Fact<Sourced<String>> {
+        self.need_running("the host name in effect")?;
+        let source = self.source("/proc/sys/kernel/hostname")?;
+        Ok(source.whole(source.text().trim().to_owned()))
+    }
+
+    /// The host name that is configured in `/etc/hostname`; `None` where none is, so that it comes from
+    /// the network or is `DEFAULT_HOSTNAME` of `os-release`.
+    ///
+    /// # Errors
+    /// Why the file could not be read.
+    pub fn static_hostname(&self) -> Fact<Option<Sourced<String>>> {
+        Ok(self.source("/etc/hostname").or_absent()?.and_then(|source| static_hostname(&source)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::facts::testing::empty_host;
+    use crate::host::Unread;
+
+    #[test]
+    fn every_state_of_the_machine_id() {
+        let id = "4c1e3f0a9b8d7c6e5f4a3b2c1d0e9f8a";
+        let table = [
+            (format!("{id}\n"), MachineId::Valid(id.to_owned())),
+            (id.to_owned(), MachineId::Valid(id.to_owned())),
+            (String::new(), MachineId::Empty),
+            ("\n".to_owned(), MachineId::Empty),
+            ("uninitialized\n".to_owned(), MachineId::Uninitialized),
+            (id.to_uppercase(), MachineId::Malformed),
+            ("0".repeat(32), MachineId::Malformed),
+            (format!("{id}0\n"), MachineId::Malformed),
+            (format!("{id}\r\n"), MachineId::Malformed),
+        ];
+        for (text, state) in table {
+            assert_eq!(MachineId::parse(&text), state, "{text:?}");
+        }
+        let absent = empty_host().image().facts().machine_id().unwrap();
+        assert_eq!((absent.value, absent.at.text.as_str()), (MachineId::Absent, "does not exist"));
+        assert!(empty_host().error("/etc/machine-id", "denied").facts().machine_id().is_err());
+    }
+
+    #[test]
+    fn configured_and_effective_host_names_are_two() {
+        let host = empty_host()
+            .file("/etc/hostname", "# set by the installer\nraspberrypi\n")
+            .file("/proc/sys/kernel/hostname", "edge-1\n");
+        let facts = host.clone().facts();
+        assert_eq!(facts.hostname().unwrap().value, "edge-1");
+        let configured = facts.static_hostname().unwrap().unwrap();
+        assert_eq!((configured.value.as_str(), configured.at.line), ("raspberrypi", Some(2)));
+        assert_eq!(host.clone().file("/etc/hostname", "\n#x\n").facts().static_hostname(), Ok(None));
+        assert_eq!(empty_host().facts().static_hostname(), Ok(None));
+        assert!(matches!(host.image().facts().hostname(), Err(Unread::NotRunning { .. })));
+    }
+
+    #[test]
+    fn names_of_nodes() {
+        let long = "a".repeat(64);
+        for name in ["edge-1", "a", "1.example.org"] {
+            assert!(is_rfc1123_subdomain(name), "{name}");
+        }
+        for name in ["", "Edge", "edge_1", "-edge", "edge-", "a..b", long.as_str()] {
+            assert!(!is_rfc1123_subdomain(name), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "(?s).{0,64}") {
+            let _ = MachineId::parse(&text);
+            let _ = static_hostname(&Source::new("/etc/hostname", text.clone()));
+            let _ = is_rfc1123_subdomain(&text);
+        }
+    }
+}

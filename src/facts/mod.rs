@@ -10,6 +10,7 @@ pub mod conf_files;
 pub mod containers_conf;
 pub mod delegation;
 pub mod elf;
+pub mod environment;
 pub mod hardware;
 pub mod interfaces;
 pub mod kernel;
