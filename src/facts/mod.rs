@@ -29,6 +29,7 @@ pub mod modules_load;
 pub mod mountinfo;
 pub mod nsswitch;
 pub mod os_release;
+mod package_database;
 pub mod packages;
 pub mod programs;
 pub mod registries_conf;
@@ -46,6 +47,7 @@ pub mod sysctl;
 pub(crate) mod testing;
 pub mod unit;
 pub mod users;
+pub mod version;
 
 pub use source::{Evidence, Source, Sourced, line_of};
 
