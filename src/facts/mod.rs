@@ -45,6 +45,7 @@ pub mod swaps;
 pub mod sysctl;
 #[cfg(test)]
 pub(crate) mod testing;
+mod toml_keys;
 pub mod unit;
 pub mod users;
 pub mod version;
