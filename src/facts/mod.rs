@@ -6,6 +6,7 @@
 
 pub mod apparmor;
 pub mod cgroup;
+pub mod cidr;
 pub mod conf_files;
 pub mod containers_conf;
 pub mod delegation;
