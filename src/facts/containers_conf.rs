@@ -85,7 +85,7 @@ impl ContainersConf {
 }
 
 impl Facts {
-    /// The user's `containers.conf` (containers/common 0.64, `pkg/config/new.go`, `systemConfigs`): in
+    /// The user's `containers.conf` (containers/common 0.65, `pkg/config/new.go`, `systemConfigs`): in
     /// `/usr/share`, in `/etc` with drop-ins, for rootless users in `/etc` with drop-ins, and the user's
     /// with drop-ins; or the file that `CONTAINERS_CONF` names, alone. The variable is known for the
     /// caller only, and `XDG_CONFIG_HOME` is taken to be unset.
@@ -164,17 +164,10 @@ pub(super) fn user_containers_path(user: &User, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::Evidence;
     use crate::facts::testing::{TestHost, empty_host};
 
-    pub(crate) fn edge() -> User {
-        let at = Evidence::path("/etc/passwd", "");
-        let (home, shell) = ("/home/edge".to_owned(), "/bin/bash".to_owned());
-        User { name: "edge".to_owned(), uid: 1000, gid: 1000, home, shell, groups: vec![1000], at }
-    }
-
     fn read(host: TestHost) -> Fact<Rc<ContainersConf>> {
-        host.facts().containers_conf(&edge())
+        host.facts().containers_conf(&User::example("edge", 1000))
     }
 
     fn runtime(host: TestHost) -> Option<(String, String)> {

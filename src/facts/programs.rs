@@ -41,13 +41,16 @@ impl Program {
     }
 }
 
+/// [`SEARCH_PATH`] without the directories that are other names of one in it.
+struct SearchPath(Vec<&'static str>);
+
 impl Facts {
     /// The first file of this name on [`SEARCH_PATH`] that anyone may execute.
     ///
     /// # Errors
     /// Why a directory could not be searched, where no later one has the program.
     pub fn program(&self, name: &str) -> Fact<Option<Program>> {
-        self.search(name, self.search_path().iter().map(String::as_str), None)
+        self.search(name, self.search_path().0.iter().copied(), None)
     }
 
     /// The first file of this name that the user may execute: in `~/.local/bin` and `~/bin`, which
@@ -59,7 +62,7 @@ impl Facts {
     pub fn user_program(&self, name: &str, user: &User) -> Fact<Option<Program>> {
         let own = [format!("{}/.local/bin", user.home), format!("{}/bin", user.home)];
         let system = self.search_path();
-        self.search(name, own.iter().chain(system.iter()).map(String::as_str), Some(user))
+        self.search(name, own.iter().map(String::as_str).chain(system.0.iter().copied()), Some(user))
     }
 
     /// A helper of Podman (`netavark`, `aardvark-dns`, `pasta`, `catatonit`): in the directories of
@@ -74,12 +77,12 @@ impl Facts {
         let system = self.search_path();
         // `$BINDIR` is the directory of podman itself, which is on the search path.
         let helpers = helpers.iter().map(String::as_str).filter(|dir| dir.starts_with('/'));
-        self.search(name, helpers.chain(system.iter().map(String::as_str)), Some(user))
+        self.search(name, helpers.chain(system.0.iter().copied()), Some(user))
     }
 
     /// [`SEARCH_PATH`] without those directories that are links into it, so that no file is looked at
     /// under two names.
-    fn search_path(&self) -> Rc<Vec<String>> {
+    fn search_path(&self) -> Rc<SearchPath> {
         self.memo("", || {
             let is_link = |dir: &str| match self.link_target(dir) {
                 Ok(target) => target.is_some_and(|target| {
@@ -90,8 +93,8 @@ impl Facts {
                 // Nothing is lost by looking there once more.
                 Err(_) => false,
             };
-            let keep = |dir: &&&str| !MERGED.contains(*dir) || !is_link(dir);
-            SEARCH_PATH.iter().filter(keep).map(|dir| (*dir).to_owned()).collect()
+            let keep = |dir: &&str| !MERGED.contains(dir) || !is_link(dir);
+            SearchPath(SEARCH_PATH.iter().copied().filter(keep).collect())
         })
     }
 
@@ -129,9 +132,7 @@ mod tests {
     use crate::facts::testing::{TestHost, empty_host};
 
     fn edge() -> User {
-        let at = Evidence::path("/etc/passwd", "");
-        let (home, shell) = ("/home/edge".to_owned(), "/bin/bash".to_owned());
-        User { name: "edge".to_owned(), uid: 1000, gid: 1000, home, shell, groups: vec![44, 1000], at }
+        User { groups: vec![44, 1000], ..User::example("edge", 1000) }
     }
 
     fn path(found: Fact<Option<Program>>) -> Option<String> {
@@ -168,7 +169,7 @@ mod tests {
 
     #[test]
     fn merged_directories_are_left_out() {
-        let dirs = |host: TestHost| host.facts().search_path().len();
+        let dirs = |host: TestHost| host.facts().search_path().0.len();
         assert_eq!(dirs(merged()), 4);
         assert_eq!(dirs(empty_host()), 6);
         // Arch and Fedora 42: all of sbin is bin.

@@ -37,7 +37,7 @@ impl RegistriesConf {
 }
 
 impl Facts {
-    /// The user's registries (containers/image 5.36, `pkg/sysregistriesv2`, `newConfigWrapperWithHomeDir`):
+    /// The user's registries (containers/image 5.37, `pkg/sysregistriesv2`, `newConfigWrapperWithHomeDir`):
     /// `/etc/containers/registries.conf`, the drop-ins beside it and the user's drop-ins; or, where the
     /// user has a `~/.config/containers/registries.conf`, that and the user's drop-ins alone.
     ///
@@ -67,15 +67,11 @@ impl Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::Evidence;
     use crate::facts::testing::{TestHost, empty_host};
     use crate::host::Unread;
 
     fn search(host: TestHost) -> Fact<Option<(Vec<String>, String)>> {
-        let at = Evidence::path("/etc/passwd", "");
-        let (home, shell) = ("/home/edge".to_owned(), String::new());
-        let user =
-            User { name: "edge".to_owned(), uid: 1000, gid: 1000, home, shell, groups: vec![1000], at };
+        let user = User::example("edge", 1000);
         let conf = host.facts().registries_conf(&user)?;
         Ok(conf.unqualified_search.clone().map(|found| (found.value, found.at.to_string())))
     }

@@ -66,7 +66,7 @@ pub struct StorageConf {
 }
 
 impl StorageConf {
-    /// Joins the system's and the user's file (containers/storage 1.59, `types/options.go`,
+    /// Joins the system's and the user's file (containers/storage 1.60, `types/options.go`,
     /// `loadStoreOptionsFromConfFile`). Of the system's file, a rootless user takes the driver and
     /// `rootless_storage_path` only, and from the moment that there is a file of the user's, the latter
     /// alone.
@@ -132,17 +132,13 @@ impl Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::Evidence;
     use crate::facts::testing::{TestHost, empty_host};
     use crate::host::Unread;
 
     const OWN: &str = "/home/edge/.config/containers/storage.conf";
 
     fn read(host: TestHost) -> Fact<Rc<StorageConf>> {
-        let at = Evidence::path("/etc/passwd", "");
-        let (home, shell) = ("/home/edge".to_owned(), String::new());
-        let user =
-            User { name: "edge".to_owned(), uid: 1000, gid: 1000, home, shell, groups: vec![1000], at };
+        let user = User::example("edge", 1000);
         host.facts().storage_conf(&user)
     }
 

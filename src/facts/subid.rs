@@ -29,10 +29,14 @@ impl SubidRange {
         u64::from(self.start) + u64::from(self.count)
     }
 
-    /// Whether the range is this user's. shadow compares the name first and then the UID
-    /// (`find_range`); a name that is all digits is the UID to it.
+    /// Whether the range is this user's: the owner is the name or the UID (shadow, `find_range`; before
+    /// 4.20 the UID as text, so without leading zeros).
     pub fn is_of(&self, user: &User) -> bool {
-        *self.owner == *user.name || self.owner.parse() == Ok(user.uid)
+        let is_uid = || {
+            let digits = self.owner.starts_with(|c: char| c.is_ascii_digit());
+            digits && (user.uid == 0 || !self.owner.starts_with('0')) && self.owner.parse() == Ok(user.uid)
+        };
+        *self.owner == *user.name || is_uid()
     }
 }
 
@@ -257,7 +261,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::facts::Evidence;
     use crate::facts::testing::empty_host;
 
     fn parse(text: &str) -> SubidFile {
@@ -268,26 +271,14 @@ mod tests {
         parse(text).faults.iter().map(|fault| (fault.at.line.unwrap(), fault.value)).collect()
     }
 
-    fn user(name: &str, uid: u32) -> User {
-        let at = Evidence::path("/etc/passwd", "");
-        User {
-            name: name.to_owned(),
-            uid,
-            gid: uid,
-            home: String::new(),
-            shell: String::new(),
-            groups: vec![uid],
-            at,
-        }
-    }
-
     #[test]
     fn a_user_is_found_by_name_and_by_uid() {
-        let file = parse("# two users\nedge:100000:65536\n1001:165536:65536\nedge:300000:1000\n10:9:9\n");
+        let file =
+            parse("# two users\nedge:100000:65536\n1001:165536:65536\nedge:300000:1000\n10:9:9\n01001:5:5\n");
         let of = |user| file.ranges_of(&user).iter().map(|r| r.value.to_string()).collect::<Vec<_>>();
-        assert_eq!(of(user("edge", 1000)), ["edge:100000:65536", "edge:300000:1000"]);
-        assert_eq!(of(user("other", 1001)), ["1001:165536:65536"]);
-        assert_eq!(of(user("edg", 100)), Vec::<String>::new());
+        assert_eq!(of(User::example("edge", 1000)), ["edge:100000:65536", "edge:300000:1000"]);
+        assert_eq!(of(User::example("other", 1001)), ["1001:165536:65536"]);
+        assert_eq!(of(User::example("edg", 100)), Vec::<String>::new());
         assert_eq!(file.ranges[1].at.to_string(), "/etc/subuid:3");
         assert_eq!(file.faults, []);
     }

@@ -154,28 +154,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::facts::{Evidence, Source};
+    use crate::facts::Source;
 
     fn parse(text: &str) -> SubidFile {
         SubidFile::parse(&Source::new("/etc/subuid", text))
     }
 
-    fn user(name: &str, uid: u32) -> User {
-        let at = Evidence::path("/etc/passwd", "");
-        User {
-            name: name.to_owned(),
-            uid,
-            gid: uid,
-            home: String::new(),
-            shell: String::new(),
-            groups: vec![uid],
-            at,
-        }
-    }
-
     fn pairs(text: &str) -> Vec<(String, String)> {
         let file = parse(text);
-        let overlaps = file.overlaps_of(&user("edge", 1000));
+        let overlaps = file.overlaps_of(&User::example("edge", 1000));
         overlaps.iter().map(|o| (o.range.value.to_string(), o.other.value.to_string())).collect()
     }
 
@@ -191,7 +178,7 @@ mod tests {
     #[test]
     fn ids_and_reserved_ranges_inside() {
         let file = parse("edge:1000:65536\nedge:100000:65536\n");
-        let ranges = file.ranges_of(&user("edge", 1000));
+        let ranges = file.ranges_of(&User::example("edge", 1000));
         let inside = ids_inside(&ranges, &[70_000, 1001, 1000, 0]);
         assert_eq!(inside.iter().map(|(r, id)| (r.value.start, *id)).collect::<Vec<_>>(), [(1000, 1000)]);
         let reserved = reserved_inside(&ranges, &RESERVED);
@@ -199,13 +186,13 @@ mod tests {
         assert!(reserved.iter().all(|(range, r)| range.value.start == 1000 && r.name != "root"));
         let high = parse("edge:524288:65536\n");
         let nspawn: &'static [Reserved] = &[NSPAWN_CONTAINERS];
-        assert_eq!(reserved_inside(&high.ranges_of(&user("edge", 1000)), nspawn).len(), 1);
+        assert_eq!(reserved_inside(&high.ranges_of(&User::example("edge", 1000)), nspawn).len(), 1);
     }
 
     #[test]
     fn common_ids_are_counted_once() {
         let file = parse("edge:100:50\nedge:120:50\nedge:1000:5\nedge:1000:5\n");
-        assert_eq!(total_ids(&file.ranges_of(&user("edge", 1000))), 75);
+        assert_eq!(total_ids(&file.ranges_of(&User::example("edge", 1000))), 75);
         assert_eq!(total_ids(&[]), 0);
     }
 
@@ -226,7 +213,7 @@ mod tests {
             (0..50_000).map(|i| format!("edge:{}:65536\nu{i}:{}:65536\n", i * 5, i * 7)).collect();
         let file = parse(&text);
         let start = Instant::now();
-        assert_eq!(file.overlaps_of(&user("edge", 1000)).len(), 50_000);
+        assert_eq!(file.overlaps_of(&User::example("edge", 1000)).len(), 50_000);
         assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     }
 
@@ -240,7 +227,7 @@ mod tests {
             let overlapping = |a: &SubidRange, b: &SubidRange| u64::from(a.start) < b.end() && u64::from(b.start) < a.end();
             let (mine, others): (Vec<_>, Vec<_>) = file.ranges.iter().partition(|r| &*r.value.owner == "edge");
             let wanted = mine.iter().filter(|a| others.iter().any(|b| overlapping(&a.value, &b.value))).count();
-            let found = file.overlaps_of(&user("edge", 1000));
+            let found = file.overlaps_of(&User::example("edge", 1000));
             prop_assert_eq!(found.len(), wanted);
             prop_assert!(found.iter().all(|o| overlapping(&o.range.value, &o.other.value)));
             if let Some(free) = file.first_free(10, 500, 16, &[33]) {

@@ -30,6 +30,16 @@ pub struct User {
     pub at: Evidence,
 }
 
+#[cfg(test)]
+impl User {
+    /// A user for tests, with a group and a home directory of its own.
+    pub(crate) fn example(name: &str, uid: u32) -> User {
+        let at = Evidence::line("/etc/passwd", 1, "");
+        let (name, home, shell) = (name.to_owned(), format!("/home/{name}"), "/bin/bash".to_owned());
+        User { name, uid, gid: uid, home, shell, groups: vec![uid], at }
+    }
+}
+
 /// All users.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Passwd {

@@ -124,3 +124,30 @@ impl Recording {
         self.error(path, got);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::host::Host;
+
+    #[test]
+    fn a_head_is_recorded_with_the_size_of_the_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        #[expect(clippy::disallowed_methods, reason = "the test makes the file that the host reads")]
+        std::fs::write(dir.path().join("program"), [7; 100]).unwrap();
+        let host = Host::image(dir.path()).unwrap().recorded();
+        let (stat, bytes) = host.head("/program", 20).unwrap();
+        assert_eq!((stat.size_bytes, bytes.len()), (100, 20));
+        assert_eq!(host.head("/program", 500).map(|(_, bytes)| bytes.len()), Ok(100));
+        assert_eq!(host.head("/program", 20).map(|(_, bytes)| bytes.len()), Ok(20));
+        assert!(host.head("/none", 20).unwrap_err().is_absent());
+        let recording = host.into_recording().unwrap();
+        assert_eq!(recording.files.get("/program").map(Vec::len), Some(100));
+        assert_eq!(recording.toml.paths.get("/program").and_then(|record| record.size), Some(100));
+        let replayed = Host::from_memory(recording.toml, recording.files);
+        assert_eq!(
+            replayed.head("/program", 20).map(|(stat, bytes)| (stat.size_bytes, bytes.len())),
+            Ok((100, 20))
+        );
+        assert!(replayed.head("/none", 20).unwrap_err().is_absent());
+    }
+}
