@@ -69,7 +69,7 @@ fn clean_line(line: &str) -> String {
     // "key = value" and "key: value", as configuration files write them.
     match line.split_once(['=', ':']) {
         Some((key, value))
-            if is_secret_key(key.trim()) && !value.trim().is_empty() && !line.starts_with('#') =>
+            if !key.trim().contains(' ') && is_secret_key(key.trim()) && !value.trim().is_empty() =>
         {
             format!("{key}{}{LEFT_OUT}", &line[key.len()..=key.len()])
         }
