@@ -300,7 +300,10 @@ impl Captured {
     pub(super) fn link_target(&self, path: &str) -> Fact<Option<String>> {
         match self.record(path)? {
             Some(record) => Ok(record.link.clone()),
-            None => self.stat(path).map(|_| None),
+            None => match &self.files {
+                Files::Folder(tree) if self.toml.complete => tree.link_target(path),
+                Files::Folder(_) | Files::Memory(_) => self.stat(path).map(|_| None),
+            },
         }
     }
 
