@@ -1,1 +1,332 @@
-//! (to be written)
+//! What modprobe is told about modules: `modprobe.d(5)` and the kernel command line. Which modules a
+//! kernel has is in `modules`; which are loaded at boot is in `modules_load`.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::modules::{fold, matches_glob};
+use super::{Evidence, Facts, Source, Sourced};
+use crate::host::{Fact, OrAbsent, SpecialFile, Unread};
+
+/// In order of precedence (`modprobe.d(5)`; `default_config_paths` in `libkmod/libkmod.c`).
+const DIRS: [&str; 5] = [
+    "/etc/modprobe.d",
+    "/run/modprobe.d",
+    "/usr/local/lib/modprobe.d",
+    "/usr/lib/modprobe.d",
+    "/lib/modprobe.d",
+];
+
+/// A command of modprobe.d that names something and says something of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directive {
+    /// The module, or the glob pattern, with `-` folded to `_`.
+    pub name: String,
+    /// The rest: the command, the module that an alias stands for, options, dependencies.
+    pub argument: String,
+}
+
+/// All that modprobe is told, in the order in which it reads it. Nothing replaces anything: commands
+/// accumulate, and where one must be chosen the first counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModprobeConfig {
+    /// `blacklist`: aliases and modules-load.d do not load these; `modprobe NAME` still does.
+    pub blacklist: Vec<Sourced<String>>,
+    /// `install`: the command that is run in place of loading.
+    pub install: Vec<Sourced<Directive>>,
+    /// `remove`: the command that is run in place of unloading.
+    pub remove: Vec<Sourced<Directive>>,
+    /// `alias`: another name, or a pattern of names.
+    pub aliases: Vec<Sourced<Directive>>,
+    /// `options`: parameters for a module.
+    pub options: Vec<Sourced<Directive>>,
+    /// `softdep`: modules to load before and after.
+    pub softdeps: Vec<Sourced<Directive>>,
+    /// `module_blacklist=` on the kernel command line: the kernel itself refuses these. Names are
+    /// compared as they are written (`blacklisted()` in `kernel/module/main.c`).
+    pub kernel_blacklist: Vec<Sourced<String>>,
+    /// Files that could not be read, so that what is said of a module may not be all.
+    pub unread: Vec<Unread>,
+}
+
+/// What an `install` command comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InstallCommand {
+    /// `/bin/false`: loading fails.
+    Fails,
+    /// `/bin/true`: loading succeeds and nothing is loaded.
+    Nothing,
+    /// Any other command; it may well load the module itself.
+    Other(String),
+}
+
+/// What stands in the way of loading one module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModulePolicy {
+    /// It is not loaded by alias or by systemd-modules-load; `modprobe NAME` loads it all the same.
+    pub blacklisted: Option<Evidence>,
+    /// What is run in place of loading it.
+    pub install: Option<Sourced<InstallCommand>>,
+    /// The kernel refuses to load it.
+    pub kernel_blacklisted: Option<Evidence>,
+}
+
+impl ModprobeConfig {
+    /// Adds the commands of one file. Lines that are no command are ignored, as modprobe does.
+    pub fn read(&mut self, source: &Source) {
+        for (line, text) in joined_lines(source) {
+            if text.starts_with('#') {
+                continue;
+            }
+            let (command, rest) = word(&text);
+            let (name, argument) = word(rest);
+            if name.is_empty() {
+                continue;
+            }
+            if command == "blacklist" {
+                self.blacklist.push(source.on(line, &text, fold(name)));
+                continue;
+            }
+            let list = match command {
+                "install" => &mut self.install,
+                "remove" => &mut self.remove,
+                "alias" => &mut self.aliases,
+                "options" => &mut self.options,
+                "softdep" => &mut self.softdeps,
+                _ => continue,
+            };
+            let argument = if command == "alias" { fold(word(argument).0) } else { argument.to_owned() };
+            if !argument.is_empty() {
+                list.push(source.on(line, &text, Directive { name: fold(name), argument }));
+            }
+        }
+    }
+
+    /// What stands in the way of a module, by its own name (`br_netfilter`), not an alias.
+    pub fn policy(&self, module: &str) -> ModulePolicy {
+        let module = &fold(module);
+        let listed = |list: &[Sourced<String>]| {
+            list.iter().find(|name| name.value == *module).map(|name| name.at.clone())
+        };
+        // The name may be a pattern, and only the first that matches is run.
+        let install = self.install.iter().find(|install| matches_glob(&install.value.name, module));
+        ModulePolicy {
+            blacklisted: listed(&self.blacklist),
+            install: install.map(|install| Sourced {
+                value: InstallCommand::of(&install.value.argument),
+                at: install.at.clone(),
+            }),
+            kernel_blacklisted: listed(&self.kernel_blacklist),
+        }
+    }
+}
+
+impl InstallCommand {
+    fn of(command: &str) -> InstallCommand {
+        let program = command.split_whitespace().next().unwrap_or_default();
+        match program.rsplit('/').next() {
+            Some("false") => InstallCommand::Fails,
+            Some("true" | ":") => InstallCommand::Nothing,
+            _ => InstallCommand::Other(command.to_owned()),
+        }
+    }
+}
+
+/// The lines with `\` at their end joined to the next one, and the number of the first of each. A
+/// backslash before anything else is dropped (`freadline_wrapped()` in kmod's `shared/util.c`).
+fn joined_lines(source: &Source) -> Vec<(u32, String)> {
+    let mut joined: Vec<(u32, String)> = Vec::new();
+    let mut open = false;
+    for (line, text) in source.lines() {
+        if !open {
+            joined.push((line, String::new()));
+        }
+        let Some((_, whole)) = joined.last_mut() else { continue };
+        let mut chars = text.chars();
+        open = false;
+        while let Some(c) = chars.next() {
+            if c != '\\' {
+                whole.push(c);
+            } else if let Some(escaped) = chars.next() {
+                whole.push(escaped);
+            } else {
+                open = true;
+            }
+        }
+    }
+    joined
+}
+
+/// The first word and what follows it.
+fn word(text: &str) -> (&str, &str) {
+    let blank = [' ', '\t'];
+    let text = text.trim_start_matches(blank);
+    let (first, rest) = text.split_once(blank).unwrap_or((text, ""));
+    (first, rest.trim_start_matches(blank))
+}
+
+impl Facts {
+    /// What modprobe is told about modules. In an image there is no kernel command line to consider.
+    ///
+    /// # Errors
+    /// When a directory is there and cannot be listed. Unreadable files are kept in the result.
+    pub fn modprobe_config(&self) -> Fact<Rc<ModprobeConfig>> {
+        self.memo_fact("", || {
+            let mut config = ModprobeConfig::default();
+            for path in self.modprobe_files()? {
+                match self.source(&path) {
+                    Ok(source) => config.read(&source),
+                    // A link to /dev/null masks the file of that name in the directories below.
+                    Err(Unread::Absent { .. } | Unread::Special { found: SpecialFile::Device, .. }) => {}
+                    Err(why) => config.unread.push(why),
+                }
+            }
+            if self.running() {
+                self.read_command_line(&mut config);
+            }
+            Ok(config)
+        })
+    }
+
+    fn read_command_line(&self, config: &mut ModprobeConfig) {
+        let cmdline = match self.kernel_cmdline() {
+            Ok(cmdline) => cmdline,
+            Err(why) => return config.unread.push(why),
+        };
+        let sourced = |(name, at): (&str, &Evidence)| Sourced { value: name.to_owned(), at: at.clone() };
+        // libkmod does not fold `-` here, so that modprobe.blacklist=br-netfilter has no effect.
+        config.blacklist.extend(cmdline.items("modprobe.blacklist").map(sourced));
+        if let Some(parameter) = cmdline.last("module_blacklist") {
+            let names = parameter.value.as_deref().unwrap_or_default().split(',');
+            config.kernel_blacklist.extend(names.map(|name| sourced((name, &parameter.at))));
+        }
+    }
+
+    /// The files in the order of their names; of files with one name, that of the first directory.
+    fn modprobe_files(&self) -> Fact<Vec<String>> {
+        let mut files: BTreeMap<String, &str> = BTreeMap::new();
+        for dir in self.lib_dirs(&DIRS) {
+            for entry in self.list(dir).or_absent()?.iter().flat_map(|entries| entries.iter()) {
+                let name = &entry.name;
+                if !entry.is_dir && !name.starts_with('.') && name.ends_with(".conf") {
+                    files.entry(name.clone()).or_insert(dir);
+                }
+            }
+        }
+        Ok(files.into_iter().map(|(name, dir)| format!("{dir}/{name}")).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::facts::testing::empty_host;
+
+    fn parse(text: &str) -> ModprobeConfig {
+        let mut config = ModprobeConfig::default();
+        config.read(&Source::new("/etc/modprobe.d/x.conf", text));
+        config
+    }
+
+    #[test]
+    fn what_hardening_guides_write() {
+        let config = parse(
+            "# CIS\ninstall squashfs /bin/false\nblacklist squashfs\ninstall overlay /bin/true\n\
+             install br-netfilter /sbin/modprobe --ignore-install br_netfilter && sysctl -p\n",
+        );
+        let policy = config.policy("squashfs");
+        assert_eq!(policy.install.map(|i| (i.value, i.at.line)), Some((InstallCommand::Fails, Some(2))));
+        assert_eq!(policy.blacklisted.map(|at| at.line), Some(Some(3)));
+        assert_eq!(config.policy("overlay").install.map(|i| i.value), Some(InstallCommand::Nothing));
+        let other = config.policy("br_netfilter").install.map(|i| i.value);
+        assert!(
+            matches!(other, Some(InstallCommand::Other(command)) if command.starts_with("/sbin/modprobe"))
+        );
+        assert_eq!(config.policy("fuse"), ModulePolicy::default());
+    }
+
+    #[test]
+    fn continuation_folding_and_bad_lines() {
+        let config = parse(
+            "blacklist \\\n  nf-tables\n# a comment that goes on \\\nblacklist fuse\nblacklist\nalias only\n\
+             alias net-pf-10 off\ninclude /x\n\toptions\tip_tables  a=1 b=2\nsoftdep a pre: b post: c",
+        );
+        assert_eq!(
+            config.blacklist.iter().map(|b| (b.value.as_str(), b.at.line)).collect::<Vec<_>>(),
+            [("nf_tables", Some(1))]
+        );
+        assert_eq!(config.aliases.len(), 1);
+        assert_eq!(
+            config.aliases[0].value,
+            Directive { name: "net_pf_10".to_owned(), argument: "off".to_owned() }
+        );
+        assert_eq!(config.options[0].value.argument, "a=1 b=2");
+        assert_eq!(config.softdeps[0].value.argument, "pre: b post: c");
+    }
+
+    #[test]
+    fn the_first_install_command_that_matches_is_run() {
+        let config = parse("install nf_* /bin/false\ninstall nf_tables /bin/true\n");
+        assert_eq!(config.policy("nf-tables").install.map(|i| i.value), Some(InstallCommand::Fails));
+    }
+
+    #[test]
+    fn directories_names_and_masks() {
+        let facts = empty_host()
+            .file("/usr/lib/modprobe.d/b.conf", "blacklist vendor\n")
+            .file("/usr/lib/modprobe.d/c.conf", "blacklist masked\n")
+            .file("/usr/lib/modprobe.d/a.conf", "install x /bin/false\n")
+            .file("/etc/modprobe.d/b.conf", "blacklist administrator\n")
+            .file("/etc/modprobe.d/z.conf", "install x /bin/true\n")
+            .file("/etc/modprobe.d/.hidden.conf", "blacklist hidden\n")
+            .file("/etc/modprobe.d/notes.txt", "blacklist notes\n")
+            .file("/etc/modprobe.d/c.conf", "")
+            .path("/etc/modprobe.d/c.conf", |record| record.read_error = Some("device".to_owned()))
+            .image()
+            .facts();
+        let config = facts.modprobe_config().unwrap();
+        assert_eq!(config.blacklist.iter().map(|b| b.value.as_str()).collect::<Vec<_>>(), ["administrator"]);
+        assert_eq!(config.policy("x").install.map(|i| i.at.path), Some("/usr/lib/modprobe.d/a.conf".into()));
+        assert_eq!(config.unread, []);
+    }
+
+    #[test]
+    fn the_kernel_command_line() {
+        let facts = empty_host()
+            .file(
+                "/proc/cmdline",
+                "module_blacklist=x modprobe.blacklist=fuse,br-netfilter module_blacklist=tun,overlay",
+            )
+            .facts();
+        let config = facts.modprobe_config().unwrap();
+        assert_eq!(
+            config.policy("tun").kernel_blacklisted.map(|at| at.text),
+            Some("module_blacklist=tun,overlay".to_owned())
+        );
+        assert_eq!(config.policy("x").kernel_blacklisted, None, "the last one counts");
+        assert!(config.policy("fuse").blacklisted.is_some());
+        assert_eq!(config.policy("br_netfilter").blacklisted, None, "not folded on the command line");
+    }
+
+    #[test]
+    fn a_denied_file_is_told() {
+        let facts = empty_host()
+            .file("/proc/cmdline", "")
+            .file("/etc/modprobe.d/a.conf", "")
+            .file("/etc/modprobe.d/b.conf", "blacklist fuse\n")
+            .path("/etc/modprobe.d/a.conf", |record| record.read_error = Some("denied".to_owned()))
+            .facts();
+        let config = facts.modprobe_config().unwrap();
+        assert_eq!(config.unread.len(), 1);
+        assert!(config.policy("fuse").blacklisted.is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "(?s)(install |blacklist |alias |[a-z*\\[\\]-]{1,4}|\\\\|\\n| |é){0,40}") {
+            let _ = parse(&text).policy("a-b");
+        }
+    }
+}
