@@ -30,7 +30,10 @@ fn what_cannot_be_done_exits_2_with_a_message() {
         (&["check", "--stack", "nope"], "podman-kube"),
         (&["check", "--root", root, "--profile", "nope"], "no profile named \"nope\": known are generic"),
         (&["check", "--root", root, "--profile", "./nope.toml"], "./nope.toml does not exist"),
-        (&["check", "--root", root, "--user", "nobody-here"], "no user \"nobody-here\" in /etc/passwd (regular users: edge)"),
+        (
+            &["check", "--root", root, "--user", "nobody-here"],
+            "no user \"nobody-here\" in /etc/passwd (regular users: edge)",
+        ),
         (&["check", "--root", root, "--user", "4711"], "no user \"4711\""),
         (&["check", "--root", "/nonexistent"], "/nonexistent does not exist"),
         (&["check", "--root", "/etc/passwd"], "expected a directory"),
@@ -66,8 +69,10 @@ fn several_users_and_none_named_is_an_error_that_lists_them() {
 fn users_are_found_by_name_and_by_uid_and_each_has_verdicts() {
     let image = Image::debian();
     image.put("etc/passwd", "edge:x:1000:1000::/home/edge:\nother:x:1001:1001::/home/other:\n");
-    let (report, _) = report(&["--root", image.root(), "--user", "1000", "--user", "other", "--user", "edge"]);
-    let names: Vec<&str> = report["users"].as_array().unwrap().iter().map(|u| u["name"].as_str().unwrap()).collect();
+    let (report, _) =
+        report(&["--root", image.root(), "--user", "1000", "--user", "other", "--user", "edge"]);
+    let names: Vec<&str> =
+        report["users"].as_array().unwrap().iter().map(|u| u["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["edge", "other"]);
     assert_eq!(report["stacks"].as_array().unwrap().len(), 4, "two stacks for two users");
 }
@@ -124,11 +129,16 @@ fn people_get_80_columns_and_no_colour_in_a_pipe() {
             for line in text.lines() {
                 assert!(line.chars().count() <= 80, "{line:?}");
             }
-            assert!(text.lines().last().unwrap().starts_with("Next: ") || text.contains("\nNext: "), "{text}");
+            assert!(
+                text.lines().last().unwrap().starts_with("Next: ") || text.contains("\nNext: "),
+                "{text}"
+            );
         }
-        let colored = command(&[&["check", "--color", "always"], &refs(&host)[..]].concat()).output().unwrap();
+        let colored =
+            command(&[&["check", "--color", "always"], &refs(&host)[..]].concat()).output().unwrap();
         assert!(stdout(&colored).contains("\u{1b}["));
-        let forced = command(&[&["check"], &refs(&host)[..]].concat()).env("CLICOLOR_FORCE", "1").output().unwrap();
+        let forced =
+            command(&[&["check"], &refs(&host)[..]].concat()).env("CLICOLOR_FORCE", "1").output().unwrap();
         assert!(stdout(&forced).contains("\u{1b}["));
     }
 }
@@ -144,8 +154,11 @@ fn without_utf8_nothing_but_ascii_is_printed() {
 
 #[test]
 fn a_reader_that_leaves_is_no_error() {
-    let mut child =
-        command(&["explain", "cgroup-delegation"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command(&["explain", "cgroup-delegation"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
@@ -180,9 +193,16 @@ fn options_have_environment_variables() {
         .output()
         .unwrap();
     let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
-    let names: Vec<&str> = report["stacks"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        report["stacks"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["k3d", "kind"]);
-    assert!(report["checks"].as_array().unwrap().iter().all(|row| row["level"] == "required" || row["status"] == "skip"));
+    assert!(
+        report["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|row| row["level"] == "required" || row["status"] == "skip")
+    );
 }
 
 #[test]

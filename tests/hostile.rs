@@ -151,7 +151,8 @@ fn absolute_links_mean_what_they_mean_inside_the_image() {
 #[test]
 fn a_hundred_thousand_subordinate_ranges_are_no_burden() {
     let image = Image::debian();
-    let lines: String = (0..100_000u32).map(|i| format!("user{i}:{}:1000\n", 1_000_000 + i * 1_000)).collect();
+    let lines: String =
+        (0..100_000u32).map(|i| format!("user{i}:{}:1000\n", 1_000_000 + i * 1_000)).collect();
     image.put("etc/subuid", format!("{lines}edge:100000:65536\n"));
     image.put("etc/subgid", format!("edge:100000:65536\n{lines}"));
     let report = survive(&image);
@@ -191,7 +192,9 @@ fn every_kernel_of_an_image_is_judged_and_none_is_no_failure() {
     let found = rows(&report, "module-available")
         .iter()
         .flat_map(|row| row["findings"].as_array().unwrap().clone())
-        .find(|finding| finding["subject"].as_str().unwrap().contains("ip_tables") && finding["verdict"] == "unmet")
+        .find(|finding| {
+            finding["subject"].as_str().unwrap().contains("ip_tables") && finding["verdict"] == "unmet"
+        })
         .expect("a finding about ip_tables");
     assert!(found.to_string().contains("6.1.0-rpi8"), "{found}");
 
@@ -237,7 +240,8 @@ fn a_live_host_without_proc_is_unknown_and_not_ready_is_not_claimed() {
     let binary = Path::new(env!("CARGO_BIN_EXE_edgeprep"));
     // The test binary is linked dynamically; what it needs is what any root would hold.
     let ldd = Command::new("ldd").arg(binary).output().unwrap();
-    for word in String::from_utf8(ldd.stdout).unwrap().split_whitespace().filter(|word| word.starts_with('/')) {
+    for word in String::from_utf8(ldd.stdout).unwrap().split_whitespace().filter(|word| word.starts_with('/'))
+    {
         image.put(word.trim_start_matches('/'), fs::read(word).unwrap());
         image.mode(word.trim_start_matches('/'), 0o755);
     }
@@ -281,7 +285,11 @@ fn captures_that_are_none_are_refused() {
         assert!(stderr(&output).contains(message), "{path}: {}", stderr(&output));
     }
     let folder = tempfile::tempdir().unwrap();
-    for (toml, message) in [("format = 2\n", "format 2: expected 1"), ("format = \n", "host.toml:1: "), ("x = 1\n", "unknown field")] {
+    for (toml, message) in [
+        ("format = 2\n", "format 2: expected 1"),
+        ("format = \n", "host.toml:1: "),
+        ("x = 1\n", "unknown field"),
+    ] {
         fs::write(folder.path().join("host.toml"), toml).unwrap();
         let output = edgeprep(&["check", "--capture", folder.path().to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(2), "{toml}");

@@ -18,12 +18,24 @@ fn a_bad_site_file_is_an_error_with_file_and_line() {
         ("\nstacks = [\"docker\"]\n", ":2: unknown variant `docker`, expected one of `podman`"),
         ("colour = \"red\"\n", ":1: unknown field `colour`"),
         ("[[sysctl]]\nkey = \"a.b\"\nlevel = \"required\"\n", ":1: expected exactly one of equals"),
-        ("[[controller]]\nnames = [\"cpus\"]\nlevel = \"required\"\n", ":2: \"cpus\": expected a cgroup controller"),
-        ("[[subnet]]\nlevel = \"advised\"\ncidr = \"10.1.2.3/8\"\n", ":3: \"10.1.2.3/8\": expected a network"),
-        ("[[version]]\nof = \"podman\"\nat-least = \"new\"\nlevel = \"advised\"\n", ":3: \"new\": expected a version"),
+        (
+            "[[controller]]\nnames = [\"cpus\"]\nlevel = \"required\"\n",
+            ":2: \"cpus\": expected a cgroup controller",
+        ),
+        (
+            "[[subnet]]\nlevel = \"advised\"\ncidr = \"10.1.2.3/8\"\n",
+            ":3: \"10.1.2.3/8\": expected a network",
+        ),
+        (
+            "[[version]]\nof = \"podman\"\nat-least = \"new\"\nlevel = \"advised\"\n",
+            ":3: \"new\": expected a version",
+        ),
         ("[waive.user-linger]\nreason = \" \"\n", ":1: waive.user-linger: expected a reason"),
         ("[waive.user-linger]\nuntil = \"2027-03-01\"\n", ":1: missing field `reason`"),
-        ("[waive.user-linger]\nreason = \"x\"\nuntil = \"soon\"\n", ":1: waive.user-linger: expected until = \"YYYY-MM-DD\""),
+        (
+            "[waive.user-linger]\nreason = \"x\"\nuntil = \"soon\"\n",
+            ":1: waive.user-linger: expected until = \"YYYY-MM-DD\"",
+        ),
         ("[waive.user-lingers]\nreason = \"x\"\n", ":1: waive.user-lingers: expected the id of a check"),
     ];
     for (text, message) in cases {
@@ -37,7 +49,8 @@ fn a_bad_site_file_is_an_error_with_file_and_line() {
 
 #[test]
 fn layers_that_contradict_each_other_are_both_named() {
-    let image = with_site("[[sysctl]]\nkey = \"net.ipv4.ip_forward\"\nequals = \"0\"\nlevel = \"required\"\n");
+    let image =
+        with_site("[[sysctl]]\nkey = \"net.ipv4.ip_forward\"\nequals = \"0\"\nlevel = \"required\"\n");
     let output = edgeprep(&["check", "--root", image.root(), "--stack", "k3s"]);
     assert_eq!(output.status.code(), Some(2));
     let message = stderr(&output);
@@ -71,18 +84,29 @@ fn a_sites_own_profile_is_recognised_before_ours_and_two_are_an_error() {
     image.put("etc/edgeprep/profiles/b.toml", "[recognise]\narch = [\"x86_64\"]\n");
     let output = edgeprep(&["check", "--root", image.root()]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("the profiles a and b both recognise this hardware"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("the profiles a and b both recognise this hardware"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
 fn a_waiver_is_listed_until_its_last_day_and_counts_as_a_failure_after_it() {
-    let image = with_site("[waive.cgroup-delegation]\nreason = \"k3s comes later\"\nuntil = \"2999-12-31\"\n");
+    let image =
+        with_site("[waive.cgroup-delegation]\nreason = \"k3s comes later\"\nuntil = \"2999-12-31\"\n");
     let (waived, _) = report(&["--root", image.root(), "--stack", "k3s"]);
     let row = rows(&waived, "cgroup-delegation")[0];
-    assert_eq!((&row["status"], &row["reason"]), (&"ignored".into(), &"waived: k3s comes later (until 2999-12-31)".into()));
+    assert_eq!(
+        (&row["status"], &row["reason"]),
+        (&"ignored".into(), &"waived: k3s comes later (until 2999-12-31)".into())
+    );
     assert!(!waived["stacks"][0]["blockers"].as_array().unwrap().contains(&"cgroup-delegation".into()));
 
-    image.put("etc/edgeprep/edgeprep.toml", "[waive.cgroup-delegation]\nreason = \"x\"\nuntil = \"2001-01-01\"\n");
+    image.put(
+        "etc/edgeprep/edgeprep.toml",
+        "[waive.cgroup-delegation]\nreason = \"x\"\nuntil = \"2001-01-01\"\n",
+    );
     let (expired, _) = report(&["--root", image.root(), "--stack", "k3s"]);
     let row = rows(&expired, "cgroup-delegation")[0];
     assert_eq!(row["status"], "fail");

@@ -9,7 +9,8 @@ fn trace(arguments: &[&str]) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
     // `tests/run` names the static binary; the dynamic one also opens its libraries.
-    let binary = std::env::var("EDGEPREP_STATIC").unwrap_or_else(|_| env!("CARGO_BIN_EXE_edgeprep").to_owned());
+    let binary =
+        std::env::var("EDGEPREP_STATIC").unwrap_or_else(|_| env!("CARGO_BIN_EXE_edgeprep").to_owned());
     let status = Command::new("strace")
         .args(["-f", "-qq", "-y", "-o", log.to_str().unwrap(), &binary])
         .args(arguments)
@@ -32,10 +33,45 @@ fn a_live_check_writes_nothing_starts_nothing_and_connects_to_nothing() {
     let calls = trace(&["check", "--user", "nobody", "--stack", stacks, "--format", "json"]);
     assert!(calls.len() > 100, "{} calls", calls.len());
     let forbidden = [
-        "connect", "socket", "bind", "sendto", "fork", "vfork", "clone", "clone3", "unlink", "unlinkat", "rename",
-        "renameat", "renameat2", "mkdir", "mkdirat", "symlink", "symlinkat", "link", "linkat", "chmod", "fchmod",
-        "fchmodat", "chown", "fchown", "fchownat", "mount", "umount2", "init_module", "finit_module", "truncate",
-        "ftruncate", "setxattr", "fsetxattr", "utimensat", "mknod", "mknodat", "unshare", "setns", "kill",
+        "connect",
+        "socket",
+        "bind",
+        "sendto",
+        "fork",
+        "vfork",
+        "clone",
+        "clone3",
+        "unlink",
+        "unlinkat",
+        "rename",
+        "renameat",
+        "renameat2",
+        "mkdir",
+        "mkdirat",
+        "symlink",
+        "symlinkat",
+        "link",
+        "linkat",
+        "chmod",
+        "fchmod",
+        "fchmodat",
+        "chown",
+        "fchown",
+        "fchownat",
+        "mount",
+        "umount2",
+        "init_module",
+        "finit_module",
+        "truncate",
+        "ftruncate",
+        "setxattr",
+        "fsetxattr",
+        "utimensat",
+        "mknod",
+        "mknodat",
+        "unshare",
+        "setns",
+        "kill",
     ];
     for call in &calls {
         assert!(!forbidden.contains(&name(call)), "{call}");
