@@ -51,6 +51,7 @@ macro_rules! registry {
 }
 
 registry! {
+    systemd_init::SYSTEMD_INIT,
     user_linger::USER_LINGER,
 }
 
