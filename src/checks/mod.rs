@@ -52,6 +52,7 @@ macro_rules! registry {
 
 registry! {
     systemd_init::SYSTEMD_INIT,
+    systemd_version::SYSTEMD_VERSION,
     user_linger::USER_LINGER,
 }
 
