@@ -53,6 +53,7 @@ macro_rules! registry {
 registry! {
     systemd_init::SYSTEMD_INIT,
     systemd_version::SYSTEMD_VERSION,
+    cgroup_version::CGROUP_VERSION,
     user_linger::USER_LINGER,
 }
 
