@@ -54,6 +54,7 @@ registry! {
     systemd_init::SYSTEMD_INIT,
     systemd_version::SYSTEMD_VERSION,
     cgroup_version::CGROUP_VERSION,
+    cgroup_controllers::CGROUP_CONTROLLERS,
     user_linger::USER_LINGER,
 }
 
