@@ -55,6 +55,7 @@ registry! {
     systemd_version::SYSTEMD_VERSION,
     cgroup_version::CGROUP_VERSION,
     cgroup_controllers::CGROUP_CONTROLLERS,
+    user_manager::USER_MANAGER,
     user_linger::USER_LINGER,
 }
 
