@@ -56,6 +56,7 @@ registry! {
     cgroup_version::CGROUP_VERSION,
     cgroup_controllers::CGROUP_CONTROLLERS,
     user_manager::USER_MANAGER,
+    runtime_directory::RUNTIME_DIRECTORY,
     user_linger::USER_LINGER,
 }
 
