@@ -58,6 +58,7 @@ registry! {
     user_manager::USER_MANAGER,
     runtime_directory::RUNTIME_DIRECTORY,
     user_linger::USER_LINGER,
+    cgroup_delegation::CGROUP_DELEGATION,
 }
 
 /// Defines the static of a check. Its doc comment is the text of `edgeprep explain`. It stands below the
