@@ -174,6 +174,17 @@ impl Facts {
         })
     }
 
+    /// What the kernel has to offer: the controllers at the root of the hierarchy.
+    ///
+    /// # Errors
+    /// In an image root, and where they cannot be read, as without a v2 hierarchy.
+    pub fn root_controllers(&self) -> Fact<Rc<Sourced<Controllers>>> {
+        self.memo_fact("", || {
+            self.need_running("what control groups have")?;
+            Ok(controllers(&*self.source(&format!("{MOUNT_POINT}/cgroup.controllers"))?))
+        })
+    }
+
     /// Each level from the root of the hierarchy down to the user manager of `uid`, whose own level
     /// is the last. A level that does not exist says so in its two facts.
     ///

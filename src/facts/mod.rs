@@ -7,9 +7,11 @@
 pub mod apparmor;
 pub mod cgroup;
 pub mod cidr;
+mod clock;
 pub mod conf_files;
 pub mod containers_conf;
 pub mod delegation;
+pub mod delegation_effect;
 pub mod elf;
 pub mod environment;
 pub mod file_capability;
@@ -212,6 +214,11 @@ impl Facts {
     /// The size of the file system that holds `path`.
     pub fn space(&self, path: &str) -> Fact<Space> {
         self.host.space(path)
+    }
+
+    /// When a file was last changed, in nanoseconds since 1970.
+    fn changed_ns(&self, path: &str) -> Fact<i64> {
+        self.host.changed_ns(path)
     }
 
     /// Computes a fact of type `T` once per `key` (empty where there is only one). `T` must be the

@@ -373,6 +373,20 @@ impl Host {
         got
     }
 
+    /// When a file was last written, renamed into place or otherwise changed, in nanoseconds since
+    /// 1970: its `st_ctim`, which unlike `st_mtim` no package manager and no `cp -p` sets back.
+    ///
+    /// # Errors
+    /// [`Unread`].
+    pub fn changed_ns(&self, path: &str) -> Fact<i64> {
+        let got = match &self.backend {
+            Backend::Tree(tree) => tree.changed_ns(path),
+            Backend::Captured(captured) => captured.changed_ns(path),
+        };
+        self.note(|recording| recording.changed_ns(path, &got));
+        got
+    }
+
     fn note(&self, what: impl FnOnce(&mut Recording)) {
         if let Some(recording) = &self.recording {
             what(&mut recording.borrow_mut());
