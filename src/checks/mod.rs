@@ -69,6 +69,7 @@ macro_rules! registry {
 registry! {
     user_linger::USER_LINGER,
     stack_programs::STACK_PROGRAMS,
+    podman_version::PODMAN_VERSION,
 }
 
 /// The check with this id.
