@@ -70,6 +70,7 @@ registry! {
     user_linger::USER_LINGER,
     stack_programs::STACK_PROGRAMS,
     podman_version::PODMAN_VERSION,
+    oci_runtime::OCI_RUNTIME,
 }
 
 /// The check with this id.
