@@ -71,6 +71,8 @@ registry! {
     stack_programs::STACK_PROGRAMS,
     podman_version::PODMAN_VERSION,
     oci_runtime::OCI_RUNTIME,
+    rootless_network::ROOTLESS_NETWORK,
+    slirp4netns_version::SLIRP4NETNS_VERSION,
 }
 
 /// The check with this id.
