@@ -72,6 +72,7 @@ registry! {
     podman_version::PODMAN_VERSION,
     oci_runtime::OCI_RUNTIME,
     rootless_network::ROOTLESS_NETWORK,
+    podman_network::PODMAN_NETWORK,
     slirp4netns_version::SLIRP4NETNS_VERSION,
 }
 
