@@ -74,6 +74,7 @@ registry! {
     rootless_network::ROOTLESS_NETWORK,
     podman_network::PODMAN_NETWORK,
     slirp4netns_version::SLIRP4NETNS_VERSION,
+    pod_pause::POD_PAUSE,
 }
 
 /// The check with this id.
