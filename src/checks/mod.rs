@@ -75,6 +75,7 @@ registry! {
     podman_network::PODMAN_NETWORK,
     slirp4netns_version::SLIRP4NETNS_VERSION,
     pod_pause::POD_PAUSE,
+    podman_socket::PODMAN_SOCKET,
 }
 
 /// The check with this id.
