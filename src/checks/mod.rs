@@ -76,6 +76,7 @@ registry! {
     slirp4netns_version::SLIRP4NETNS_VERSION,
     pod_pause::POD_PAUSE,
     podman_socket::PODMAN_SOCKET,
+    docker_host::DOCKER_HOST,
 }
 
 /// The check with this id.
