@@ -77,6 +77,7 @@ registry! {
     pod_pause::POD_PAUSE,
     podman_socket::PODMAN_SOCKET,
     docker_host::DOCKER_HOST,
+    ports_free::PORTS_FREE,
 }
 
 /// The check with this id.
