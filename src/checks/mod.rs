@@ -78,6 +78,7 @@ registry! {
     podman_socket::PODMAN_SOCKET,
     docker_host::DOCKER_HOST,
     ports_free::PORTS_FREE,
+    subnet_overlap::SUBNET_OVERLAP,
 }
 
 /// The check with this id.
