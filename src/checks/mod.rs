@@ -79,6 +79,7 @@ registry! {
     docker_host::DOCKER_HOST,
     ports_free::PORTS_FREE,
     subnet_overlap::SUBNET_OVERLAP,
+    machine_id::MACHINE_ID,
 }
 
 /// The check with this id.
