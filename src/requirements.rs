@@ -103,6 +103,8 @@ pub enum Need {
     Netavark,
     /// Podman can reach the outside from a rootless network.
     RootlessNetwork,
+    /// Podman makes rootless networks with slirp4netns, not with pasta.
+    Slirp4netnsNetwork,
     /// An OCI runtime is installed.
     OciRuntime,
     /// Pods have their pause process.
@@ -480,6 +482,11 @@ fn join_want<T: PartialEq>(wants: &mut Vec<Want<T>>, value: T, demand: Demand) {
 }
 
 impl Demand {
+    /// The same demand for something that its stacks run without, and why they want it.
+    pub fn advised(&self, why: &str) -> Demand {
+        Demand { level: Level::Advised, why: why.to_owned(), ..self.clone() }
+    }
+
     /// Takes over the stacks and the reason of another demand for the same.
     fn take(&mut self, other: Demand) {
         self.stacks.extend(other.stacks);

@@ -7,9 +7,11 @@
 mod testing;
 
 use crate::facts::Facts;
+use crate::facts::podman::Podman;
 use crate::facts::users::User;
-use crate::finding::{Level, Outcome};
-use crate::requirements::Requirements;
+use crate::finding::{Level, Outcome, Remedy};
+use crate::host::Fact;
+use crate::requirements::{Demand, Requirements};
 
 /// One check.
 #[derive(Debug)]
@@ -59,6 +61,18 @@ registry! {
     runtime_directory::RUNTIME_DIRECTORY,
     user_linger::USER_LINGER,
     cgroup_delegation::CGROUP_DELEGATION,
+    stack_programs::STACK_PROGRAMS,
+    podman_version::PODMAN_VERSION,
+    oci_runtime::OCI_RUNTIME,
+    rootless_network::ROOTLESS_NETWORK,
+    podman_network::PODMAN_NETWORK,
+    slirp4netns_version::SLIRP4NETNS_VERSION,
+    pod_pause::POD_PAUSE,
+    podman_socket::PODMAN_SOCKET,
+    docker_host::DOCKER_HOST,
+    ports_free::PORTS_FREE,
+    subnet_overlap::SUBNET_OVERLAP,
+    machine_id::MACHINE_ID,
 }
 
 /// Defines the static of a check. Its doc comment is the text of `edgeprep explain`. It stands below the
@@ -79,6 +93,40 @@ pub(crate) use check;
 /// The check with this id.
 pub fn by_id(id: &str) -> Option<&'static Check> {
     ALL.iter().copied().find(|check| check.id == id)
+}
+
+/// A repair that installs packages, with this distribution's own command where that is known.
+fn install(facts: &Facts, packages: &[&str]) -> Remedy {
+    let remedy = Remedy::manual(format!("install {}", packages.join(" and ")));
+    match facts.install_command(packages) {
+        Ok(Some(command)) if facts.running() => remedy.command(format!("sudo {command}")),
+        Ok(Some(command)) => remedy.command(format!("chroot $ROOT {command}")),
+        // The sentence has to do.
+        Ok(None) | Err(_) => remedy,
+    }
+}
+
+/// The outcome of a check of something that belongs to Podman, which `look` adds to. Where there is no
+/// Podman, `stack-programs` says so, and the rest comes with its package.
+fn of_podman(
+    facts: &Facts,
+    user: &User,
+    demands: &[Demand],
+    look: impl FnOnce(&Podman, &mut Outcome) -> Fact<()>,
+) -> Outcome {
+    if demands.is_empty() {
+        return Outcome::not_asked();
+    }
+    let mut outcome = Outcome::default();
+    let looked = match facts.podman(user) {
+        Ok(Some(podman)) => look(&podman, &mut outcome),
+        Ok(None) => return Outcome::skip("podman is not installed"),
+        Err(why) => Err(why),
+    };
+    if let Err(why) = looked {
+        outcome.unknown_all(demands, &user.name, &why);
+    }
+    outcome
 }
 
 #[cfg(test)]

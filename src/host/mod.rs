@@ -137,7 +137,7 @@ pub struct Caller {
 
 impl Caller {
     /// The variables that are read, and so the only ones that a capture can hold.
-    pub const VARIABLES: [&'static str; 16] = [
+    pub const VARIABLES: [&'static str; 17] = [
         "CONTAINER_ENGINE",
         "CONTAINER_HOST",
         "CONTAINERS_CONF",
@@ -149,6 +149,7 @@ impl Caller {
         "LANG",
         "LC_ALL",
         "LC_CTYPE",
+        "PATH",
         "SUDO_UID",
         "SUDO_USER",
         "SYSTEMD_OFFLINE",
