@@ -65,7 +65,17 @@ macro_rules! registry {
 }
 
 registry! {
+    userns_limit::USERNS_LIMIT,
+    userns_clone::USERNS_CLONE,
     user_linger::USER_LINGER,
+    ip_forward::IP_FORWARD,
+    rp_filter::RP_FILTER,
+    bridge_netfilter::BRIDGE_NETFILTER,
+    unprivileged_ports::UNPRIVILEGED_PORTS,
+    ping_group_range::PING_GROUP_RANGE,
+    inotify_limits::INOTIFY_LIMITS,
+    key_limits::KEY_LIMITS,
+    sysctl_values::SYSCTL_VALUES,
 }
 
 /// The check with this id.
