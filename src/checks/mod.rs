@@ -67,6 +67,9 @@ macro_rules! registry {
 registry! {
     userns_limit::USERNS_LIMIT,
     userns_clone::USERNS_CLONE,
+    subid_range::SUBID_RANGE,
+    subid_overlap::SUBID_OVERLAP,
+    subid_format::SUBID_FORMAT,
     user_linger::USER_LINGER,
     ip_forward::IP_FORWARD,
     rp_filter::RP_FILTER,

@@ -145,7 +145,7 @@ impl Wanted<'_> {
     fn look(&self, facts: &Facts) -> Result<Finding, Doubt> {
         let configured = facts.sysctl_configured(self.key);
         if !facts.running() {
-            return self.in_image(facts, configured?);
+            return self.in_image(facts, configured?.as_ref());
         }
         match facts.sysctl(self.key) {
             Ok(now) => self.now(facts, &now, configured),
@@ -154,8 +154,8 @@ impl Wanted<'_> {
         }
     }
 
-    fn in_image(&self, facts: &Facts, configured: Option<Configured>) -> Result<Finding, Doubt> {
-        let (met, found) = match (&configured, self.by_default) {
+    fn in_image(&self, facts: &Facts, configured: Option<&Configured>) -> Result<Finding, Doubt> {
+        let (met, found) = match (configured, self.by_default) {
             (Some(c), _) => ((self.allows)(&c.value), c.value.clone()),
             (None, Some(met)) => (met, "what the kernel starts with".to_owned()),
             (None, None) => {
@@ -164,7 +164,7 @@ impl Wanted<'_> {
             }
         };
         let mut verdict = Verdict::met_if(met);
-        let mut at = self.evidence(facts, None, configured.as_ref(), false);
+        let mut at = self.evidence(facts, None, configured, false);
         if let Some(module) = self.module {
             match facts.modules_load().find(module)? {
                 Some(load) => at.push(load.at.clone()),
@@ -172,7 +172,7 @@ impl Wanted<'_> {
             }
         }
         let finding = Finding::new(self.key, &self.expected, found, verdict).at(at);
-        Ok(finding.repair(self.repair(facts, configured.as_ref(), met)))
+        Ok(finding.repair(self.repair(facts, configured, met)))
     }
 
     fn now(
