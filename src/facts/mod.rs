@@ -34,6 +34,7 @@ pub mod os_release;
 mod package_database;
 pub mod packages;
 pub mod programs;
+mod real_path;
 pub mod registries_conf;
 pub mod resolv_conf;
 pub mod routes;
