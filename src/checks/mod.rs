@@ -65,8 +65,11 @@ macro_rules! registry {
 }
 
 registry! {
+    user_account::USER_ACCOUNT,
     userns_limit::USERNS_LIMIT,
     userns_clone::USERNS_CLONE,
+    userns_apparmor::USERNS_APPARMOR,
+    idmap_helpers::IDMAP_HELPERS,
     subid_range::SUBID_RANGE,
     subid_overlap::SUBID_OVERLAP,
     subid_format::SUBID_FORMAT,
