@@ -1,6 +1,6 @@
 //! Whether bridged packets pass by iptables: see [`BRIDGE_NETFILTER`].
 
-use crate::checks::sysctl_values::{Wanted, judge};
+use crate::checks::sysctl_values::{Start, Wanted, judge};
 use crate::facts::Facts;
 use crate::facts::kernel::KernelVersion;
 use crate::finding::Outcome;
@@ -69,7 +69,10 @@ fn new_namespaces_have_it(facts: &Facts, req: &Requirements, key: &str, outcome:
             key,
             expected: format!("{rule} in a new network namespace"),
             allows: &|_| true,
-            by_default: want.default.as_deref().map(|value| rule.allows(value)),
+            by_default: want
+                .default
+                .as_ref()
+                .map(|value| Start { met: rule.allows(value), value: value.clone() }),
             set: rule.value(),
             module: want.module.as_deref(),
             absent_is_met: want.absent_is_met,

@@ -1,6 +1,6 @@
 //! Whether the user may send echo requests: see [`PING_GROUP_RANGE`].
 
-use crate::checks::sysctl_values::Wanted;
+use crate::checks::sysctl_values::{Start, Wanted};
 use crate::facts::Facts;
 use crate::facts::users::User;
 use crate::finding::Outcome;
@@ -43,7 +43,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
         key: KEY,
         expected: format!("a range that holds {}", user.gid),
         allows: &|value| holds(value, user.gid),
-        by_default: Some(false),
+        by_default: Some(Start { met: false, value: "1 0".to_owned() }),
         set: EVERYBODY.to_owned(),
         module: None,
         absent_is_met: false,

@@ -72,14 +72,18 @@ pub(super) fn judge(facts: &Facts, req: &Requirements, key: &str, outcome: &mut 
 /// Judges a key by requirements that a check has made more precise.
 pub(super) fn judge_want(facts: &Facts, key: &str, want: &SysctlWant, outcome: &mut Outcome) {
     for Want { value: rule, demand } in &want.rules {
-        let at_least = |known: u64| matches!(rule, SysctlRule::AtLeast(n) if *n <= known).then_some(true);
+        let starts = |met: bool, value: String| Start { met, value };
+        let at_least = |known: u64| {
+            let met = matches!(rule, SysctlRule::AtLeast(n) if *n <= known);
+            met.then(|| starts(met, format!("{known} or more")))
+        };
         let wanted = Wanted {
             key,
             expected: rule.to_string(),
             // What follows the number is ignored by the kernel (`kernel/sysctl.c`, `proc_get_long`).
             allows: &|value| rule.allows(value.split_whitespace().next().unwrap_or_default()),
             by_default: match &want.default {
-                Some(value) => Some(rule.allows(value)),
+                Some(value) => Some(starts(rule.allows(value), value.clone())),
                 None => want.default_at_least.and_then(at_least),
             },
             set: value_to_set(want, rule),
@@ -105,14 +109,22 @@ pub(super) struct Wanted<'a> {
     pub(super) expected: String,
     /// Whether a value satisfies it.
     pub(super) allows: &'a dyn Fn(&str) -> bool,
-    /// Whether the value that the kernel starts with does; `None` where that is not known.
-    pub(super) by_default: Option<bool>,
+    /// What the kernel starts with; `None` where that is not known.
+    pub(super) by_default: Option<Start>,
     /// The value to write.
     pub(super) set: String,
     /// The module without which the key does not exist.
     pub(super) module: Option<&'a str>,
     /// Whether a kernel without the key has nothing to restrict.
     pub(super) absent_is_met: bool,
+}
+
+/// The value that the kernel starts with.
+pub(super) struct Start {
+    /// Whether it satisfies the condition.
+    pub(super) met: bool,
+    /// The value, as far as it is known.
+    pub(super) value: String,
 }
 
 /// Why a condition cannot be judged.
@@ -155,9 +167,9 @@ impl Wanted<'_> {
     }
 
     fn in_image(&self, facts: &Facts, configured: Option<&Configured>) -> Result<Finding, Doubt> {
-        let (met, found) = match (configured, self.by_default) {
+        let (met, found) = match (configured, &self.by_default) {
             (Some(c), _) => ((self.allows)(&c.value), c.value.clone()),
-            (None, Some(met)) => (met, "what the kernel starts with".to_owned()),
+            (None, Some(start)) => (start.met, format!("{}, which the kernel starts with", start.value)),
             (None, None) => {
                 let why = "nothing sets it, and what the kernel starts with depends on the machine".to_owned();
                 return Err(Doubt { why, in_effect: false });
@@ -190,14 +202,16 @@ impl Wanted<'_> {
         };
         let at_boot = match &configured {
             Some(c) => (self.allows)(&c.value),
-            None => in_effect && self.by_default != Some(false),
+            None => in_effect && self.by_default.as_ref().is_none_or(|start| start.met),
         };
         let verdict = Verdict::of(at_boot, Some(in_effect), Needs::None);
-        let found = match (verdict, &configured) {
-            (Verdict::Volatile, Some(c)) => format!("{} now, {} at the next boot", now.value, c.value),
-            (Verdict::Volatile, None) => format!("{} now, what the kernel starts with at the next boot", now.value),
-            (Verdict::Pending(_), Some(c)) => format!("{} now, {} at the next boot", now.value, c.value),
-            _ => now.value.clone(),
+        let next = match (&configured, &self.by_default) {
+            (Some(c), _) => c.value.as_str(),
+            (None, start) => start.as_ref().map_or("", |start| start.value.as_str()),
+        };
+        let found = match verdict {
+            Verdict::Met | Verdict::Unmet => now.value.clone(),
+            Verdict::Pending(_) | Verdict::Volatile => format!("{} now, {next} at the next boot", now.value),
         };
         let cause_is_configured = configured.is_some() && !at_boot;
         let at = self.evidence(facts, Some(now.at.clone()), configured.as_ref(), cause_is_configured);
@@ -222,7 +236,7 @@ impl Wanted<'_> {
         let configured = configured?;
         let wanted_value = match &configured {
             Some(c) => (self.allows)(&c.value),
-            None => self.by_default == Some(true),
+            None => self.by_default.as_ref().is_some_and(|start| start.met),
         };
         let load = facts.modules_load().find(module)?.cloned();
         let verdict = Verdict::of(wanted_value && load.is_some(), Some(false), Needs::None);
@@ -357,12 +371,7 @@ mod tests {
             (file(host("0"), "0"), Verdict::Unmet, "0", vec![conf, now]),
             (host("0"), Verdict::Unmet, "0", vec![now]),
             // The kernel's own 0 comes back.
-            (
-                host("1"),
-                Verdict::Volatile,
-                "1 now, what the kernel starts with at the next boot",
-                vec![now],
-            ),
+            (host("1"), Verdict::Volatile, "1 now, 0 at the next boot", vec![now]),
             // The kernel takes the number and leaves the rest.
             (file(host("1"), "1 # on"), Verdict::Met, "1", vec![now, conf]),
         ] {
@@ -384,7 +393,7 @@ mod tests {
         let (verdict, found, at, _) = shown(host("1").image());
         assert_eq!(
             (verdict, found.as_str(), at.len()),
-            (Verdict::Unmet, "what the kernel starts with", 0),
+            (Verdict::Unmet, "0, which the kernel starts with", 0),
             "the build machine's /proc says nothing"
         );
     }
