@@ -210,6 +210,8 @@ pub struct SysctlWant {
     pub rules: Vec<Want<SysctlRule>>,
     /// What the kernel starts with, where that is the same on every machine.
     pub default: Option<String>,
+    /// The least that the kernel starts with, where that depends on the machine.
+    pub default_at_least: Option<u64>,
     /// The value to write, where it is not simply the bound.
     pub set: Option<String>,
     /// The module without which the key does not exist.
@@ -373,6 +375,7 @@ impl Requirements {
             let want = self.sysctls.entry(e.entry.key.clone()).or_default();
             join_want(&mut want.rules, e.entry.rule.clone(), e.demand(stacks()));
             want.default = want.default.take().or_else(|| e.entry.default.clone());
+            want.default_at_least = want.default_at_least.or(e.entry.default_at_least);
             want.set = want.set.take().or_else(|| e.entry.set.clone());
             want.module = want.module.take().or_else(|| e.entry.module.clone());
             want.absent_is_met |= e.entry.absent_is_met;

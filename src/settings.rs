@@ -7,7 +7,7 @@ use crate::facts::cgroup::Controller;
 /// The administrator's drop-in for delegation. The name is the one that every guide uses.
 pub const DELEGATE_DROP_IN: &str = "/etc/systemd/system/user@.service.d/delegate.conf";
 /// Sorts after the vendor's 10 to 50 and before a site's own `99-`.
-const SYSCTL_FILE: &str = "/etc/sysctl.d/90-rootless.conf";
+pub const SYSCTL_FILE: &str = "/etc/sysctl.d/90-rootless.conf";
 const MODULES_LOAD_FILE: &str = "/etc/modules-load.d/rootless.conf";
 const RELOAD: &str = "sudo systemctl daemon-reload";
 const LINGER_DIR: &str = "/var/lib/systemd/linger";

@@ -41,6 +41,7 @@ pub mod packages;
 pub mod podman;
 pub mod program_version;
 pub mod programs;
+mod real_path;
 pub mod registries_conf;
 pub mod resolv_conf;
 pub mod routes;
