@@ -1,5 +1,6 @@
 //! Whether bridged packets pass by iptables: see [`BRIDGE_NETFILTER`].
 
+use crate::checks::check;
 use crate::checks::sysctl_values::{Start, Wanted, judge};
 use crate::facts::Facts;
 use crate::facts::kernel::KernelVersion;
@@ -115,7 +116,8 @@ mod tests {
     /// Seen on Linux 6.12: 0 on the host, 1 in a new network namespace of a user.
     #[test]
     fn the_hosts_value_counts_before_5_3() {
-        let off = fixture("debian-13").file(NOW, "0\n").file("/etc/sysctl.d/a.conf", format!("{}=0\n", KEYS[0]));
+        let off =
+            fixture("debian-13").file(NOW, "0\n").file("/etc/sysctl.d/a.conf", format!("{}=0\n", KEYS[0]));
         assert_eq!(verdicts(&look_at(off.clone())), [(KEYS[0], Verdict::Met)]);
         let old = off.file("/proc/sys/kernel/osrelease", "4.19.0-27-amd64\n");
         assert_eq!(verdicts(&look_at(old.clone())), [(KEYS[0], Verdict::Unmet)]);

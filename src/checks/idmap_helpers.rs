@@ -1,5 +1,6 @@
 //! Whether `newuidmap` and `newgidmap` can write ID maps: see [`IDMAP_HELPERS`].
 
+use crate::checks::check;
 use crate::facts::file_capability::Capability;
 use crate::facts::packages::PackageManager;
 use crate::facts::programs::Program;
@@ -98,7 +99,9 @@ fn privilege(facts: &Facts, user: &User, program: &Program, capability: Capabili
             let lost = if facts.running() { "" } else { "; capabilities are lost where an image is packed" };
             (false, format!("neither set-user-ID root nor a file capability{lost}"))
         }
-        Some(_) if setuid => (false, "set-user-ID root and a file capability, which spoil each other".to_owned()),
+        Some(_) if setuid => {
+            (false, "set-user-ID root and a file capability, which spoil each other".to_owned())
+        }
         Some(caps) if caps.gives(capability) => (true, format!("{capability}=ep")),
         Some(caps) => {
             let flag = if caps.effective { "e" } else { "" };

@@ -1,5 +1,6 @@
 //! How many inotify instances and watches a user may have: see [`INOTIFY_LIMITS`].
 
+use crate::checks::check;
 use crate::checks::sysctl_values::judge;
 use crate::facts::Facts;
 use crate::finding::Outcome;

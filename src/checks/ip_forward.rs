@@ -1,5 +1,6 @@
 //! Whether the host forwards IPv4 packets: see [`IP_FORWARD`].
 
+use crate::checks::check;
 use crate::checks::sysctl_values::judge;
 use crate::facts::Facts;
 use crate::finding::Outcome;
@@ -58,7 +59,10 @@ mod tests {
     fn only_k3s_wants_it_and_debian_has_it_off() {
         let outcome = look_at(fixture("debian-13"));
         assert_eq!(verdicts(&outcome), [("net.ipv4.ip_forward", Verdict::Unmet)]);
-        assert_eq!((&outcome.items[0].stacks[..], outcome.items[0].level), (&[Stack::K3s][..], Level::Required));
+        assert_eq!(
+            (&outcome.items[0].stacks[..], outcome.items[0].level),
+            (&[Stack::K3s][..], Level::Required)
+        );
         assert_eq!(findings(&outcome)[0].evidence[0].to_string(), format!("{NOW}:1"));
         let podman = run(&fixture("debian-13").facts(), &requirements(&[Stack::Podman]));
         assert_eq!(podman.skipped.as_deref(), Some("no chosen stack asks for it"));

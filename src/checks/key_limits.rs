@@ -1,5 +1,6 @@
 //! How many kernel keys a user may have: see [`KEY_LIMITS`].
 
+use crate::checks::check;
 use crate::checks::sysctl_values::judge;
 use crate::facts::Facts;
 use crate::finding::Outcome;

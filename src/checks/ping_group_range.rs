@@ -1,5 +1,6 @@
 //! Whether the user may send echo requests: see [`PING_GROUP_RANGE`].
 
+use crate::checks::check;
 use crate::checks::sysctl_values::{Start, Wanted};
 use crate::facts::Facts;
 use crate::facts::users::User;

@@ -1,5 +1,6 @@
 //! Whether new interfaces check return paths strictly: see [`RP_FILTER`].
 
+use crate::checks::check;
 use crate::checks::sysctl_values::judge_want;
 use crate::facts::Facts;
 use crate::finding::Outcome;
@@ -89,16 +90,14 @@ mod tests {
     #[test]
     fn strict_is_not() {
         let conf = format!("{KEY} = 1\n");
-        let strict = fixture("debian-13").file(NOW, "1\n").file("/etc/sysctl.d/10-network-security.conf", conf);
+        let strict =
+            fixture("debian-13").file(NOW, "1\n").file("/etc/sysctl.d/10-network-security.conf", conf);
         let outcome = look_at(strict);
         assert_eq!(verdicts(&outcome), [(KEY, Verdict::Unmet)]);
         let found = findings(&outcome)[0];
         assert_eq!(found.evidence[0].to_string(), "/etc/sysctl.d/10-network-security.conf:1");
         assert_eq!(found.expected, "2 or 0");
-        assert_eq!(
-            found.remedy.settings,
-            [Setting::Sysctl { key: KEY.to_owned(), value: "2".to_owned() }]
-        );
+        assert_eq!(found.remedy.settings, [Setting::Sysctl { key: KEY.to_owned(), value: "2".to_owned() }]);
     }
 
     /// Usernetes' own check reads `default` alone, and passes.
@@ -114,9 +113,8 @@ mod tests {
 
     #[test]
     fn nothing_is_taken_over_or_nothing_can_be_read() {
-        let reset = fixture("debian-13")
-            .file("/proc/sys/net/core/devconf_inherit_init_net", "2\n")
-            .file(NOW, "1\n");
+        let reset =
+            fixture("debian-13").file("/proc/sys/net/core/devconf_inherit_init_net", "2\n").file(NOW, "1\n");
         assert!(look_at(reset).skipped.is_some());
         assert_eq!(unknown(&look_at(fixture("debian-13").error(NOW, "denied"))).len(), 1);
         let podman = run(&fixture("debian-13").facts(), &requirements(&[Stack::Podman]));

@@ -1,5 +1,6 @@
 //! Whether every reader of the subordinate IDs reads the same: see [`SUBID_FORMAT`].
 
+use crate::checks::check;
 use std::collections::BTreeMap;
 
 use crate::facts::subid::{SubidFault, SubidFile};
@@ -118,7 +119,8 @@ fn counts(facts: &Facts) -> Fact<Option<Finding>> {
         found.push(format!("and {} more", owners.len() - SHOWN));
     }
     let at = owners.into_values().take(SHOWN).flat_map(|(_, at)| at.into_iter().take(SHOWN));
-    let remedy = Remedy::manual("give each owner as many of both, with usermod --add-subuids or --add-subgids");
+    let remedy =
+        Remedy::manual("give each owner as many of both, with usermod --add-subuids or --add-subgids");
     let expected = "as many UIDs as GIDs for each owner";
     let subject = FILES.join(" and ");
     Ok(Some(Finding::new(subject, expected, found.join("; "), Verdict::Unmet).at(at).repair(remedy)))
@@ -160,7 +162,10 @@ mod tests {
         assert_eq!(found.evidence[1].to_string(), "/etc/subuid:2");
         assert_eq!(found.remedy.commands, ["sudo sed -i 's/\\r$//' /etc/subuid"]);
         assert!(outcome.items.iter().all(|item| item.level == Level::Advised));
-        assert_eq!(findings(&look_at(both("edge:100000:65536")))[0].found, "line 1: last line does not end in a newline");
+        assert_eq!(
+            findings(&look_at(both("edge:100000:65536")))[0].found,
+            "line 1: last line does not end in a newline"
+        );
     }
 
     #[test]

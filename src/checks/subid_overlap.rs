@@ -1,5 +1,6 @@
 //! Whether the user's subordinate IDs are nobody else's: see [`SUBID_OVERLAP`].
 
+use crate::checks::check;
 use crate::facts::subid::{SubidFile, SubidRange};
 use crate::facts::subid_overlap::{RESERVED, ids_inside, reserved_inside};
 use crate::facts::users::User;
@@ -90,14 +91,21 @@ fn look(facts: &Facts, user: &User, path: &str, file: &SubidFile) -> Fact<Vec<(L
         let remedy = Remedy::manual(format!("remove {}, whose IDs the user has already", second.at))
             .command(format!("{sudo}sed -i '{line}d' {root}{path}"));
         let expected = format!("without IDs of {}'s other ranges", user.name);
-        let finding = Finding::new(second.value.to_string(), expected, first.value.to_string(), Verdict::Unmet)
-            .at([second.at.clone(), first.at.clone()])
-            .repair(remedy);
+        let finding =
+            Finding::new(second.value.to_string(), expected, first.value.to_string(), Verdict::Unmet)
+                .at([second.at.clone(), first.at.clone()])
+                .repair(remedy);
         look.findings.push((Level::Required, finding));
     }
     for overlap in file.overlaps_of(user) {
         let (found, at) = (overlap.other.value.to_string(), overlap.other.at.clone());
-        look.moved(Level::Advised, overlap.range, "without IDs of other users' ranges".to_owned(), found, Some(at));
+        look.moved(
+            Level::Advised,
+            overlap.range,
+            "without IDs of other users' ranges".to_owned(),
+            found,
+            Some(at),
+        );
     }
     let ids: Vec<(u32, String, Evidence)> = if uids {
         facts.passwd()?.users.iter().map(|u| (u.uid, u.name.clone(), u.at.clone())).collect()
@@ -110,7 +118,13 @@ fn look(facts: &Facts, user: &User, path: &str, file: &SubidFile) -> Fact<Vec<(L
     for (range, id) in ids_inside(&ranges, &others) {
         let Some((id, name, at)) = ids.iter().find(|(other, ..)| *other == id) else { continue };
         let what = if uids { "users" } else { "groups" };
-        look.moved(Level::Advised, range, format!("without IDs of {what}"), format!("{id} ({name})"), Some(at.clone()));
+        look.moved(
+            Level::Advised,
+            range,
+            format!("without IDs of {what}"),
+            format!("{id} ({name})"),
+            Some(at.clone()),
+        );
     }
     for (range, reserved) in reserved_inside(&ranges, &RESERVED) {
         let found = format!("{}-{} ({})", reserved.first, reserved.last, reserved.name);
@@ -220,9 +234,17 @@ mod tests {
         let level = Level::Required;
         assert_eq!(
             found[0],
-            (level, "without edge's own ID".into(), "1000".into(), vec!["/etc/subuid:1".into(), "/etc/passwd:1".into()])
+            (
+                level,
+                "without edge's own ID".into(),
+                "1000".into(),
+                vec!["/etc/subuid:1".into(), "/etc/passwd:1".into()]
+            )
         );
-        assert_eq!((found[1].0, found[1].2.as_str(), found[1].3[0].as_str()), (level, "1000", "/etc/subgid:1"));
+        assert_eq!(
+            (found[1].0, found[1].2.as_str(), found[1].3[0].as_str()),
+            (level, "1000", "/etc/subgid:1")
+        );
         assert_eq!(
             findings(&look_at(host))[0].remedy.commands,
             ["sudo usermod --del-subuids 999-50998 --add-subuids 100000-149999 edge"]

@@ -1,5 +1,6 @@
 //! Whether the user has enough subordinate IDs: see [`SUBID_RANGE`].
 
+use crate::checks::check;
 use std::rc::Rc;
 
 use crate::facts::login_defs::Limit;
@@ -252,7 +253,10 @@ mod tests {
     fn evidence_is_the_line() {
         let outcome = look_at(both("other:1:1\nedge:100000:1000\n", "edge:100000:65536\r\n"));
         let found = findings(&outcome);
-        assert_eq!((found[0].found.as_str(), found[0].evidence[0].to_string()), ("1000 IDs", "/etc/subuid:2".into()));
+        assert_eq!(
+            (found[0].found.as_str(), found[0].evidence[0].to_string()),
+            ("1000 IDs", "/etc/subuid:2".into())
+        );
         assert_eq!(found[1].found, "0 IDs; line 1: line ends in a carriage return");
         assert_eq!(found[1].remedy.commands, ["sudo sed -i 's/\\r$//' /etc/subgid"]);
         assert_eq!(found[1].evidence[0].to_string(), "/etc/subgid:1");

@@ -1,9 +1,10 @@
 //! Whether a sysctl has a wanted value, now and at the next boot: see [`SYSCTL_VALUES`]. Checks that
 //! own a key judge it with [`judge`], too.
 
+use crate::checks::check;
 use crate::checks::{
-    bridge_netfilter, inotify_limits, ip_forward, key_limits, rp_filter, unprivileged_ports,
-    userns_clone, userns_limit,
+    bridge_netfilter, inotify_limits, ip_forward, key_limits, rp_filter, unprivileged_ports, userns_clone,
+    userns_limit,
 };
 use crate::facts::sysctl::Configured;
 use crate::facts::sysctl_rules::path_of;
@@ -171,7 +172,8 @@ impl Wanted<'_> {
             (Some(c), _) => ((self.allows)(&c.value), c.value.clone()),
             (None, Some(start)) => (start.met, format!("{}, which the kernel starts with", start.value)),
             (None, None) => {
-                let why = "nothing sets it, and what the kernel starts with depends on the machine".to_owned();
+                let why =
+                    "nothing sets it, and what the kernel starts with depends on the machine".to_owned();
                 return Err(Doubt { why, in_effect: false });
             }
         };
@@ -260,10 +262,8 @@ impl Wanted<'_> {
         configured_first: bool,
     ) -> Vec<Evidence> {
         let winner = configured.map(|c| c.at.clone());
-        let mut at: Vec<Evidence> = if configured_first { [winner, now] } else { [now, winner] }
-            .into_iter()
-            .flatten()
-            .collect();
+        let mut at: Vec<Evidence> =
+            if configured_first { [winner, now] } else { [now, winner] }.into_iter().flatten().collect();
         at.extend(configured.iter().flat_map(|c| c.shadows.iter().rev().cloned()));
         at.extend(self.procps(facts, configured).map(|other| other.at));
         at
@@ -310,10 +310,8 @@ impl Wanted<'_> {
         let (sudo, root) = if facts.running() { ("sudo ", "") } else { ("", "$ROOT") };
         let name = path.rsplit('/').next().unwrap_or(path);
         let ours = format!("/etc/sysctl.d/{name}");
-        let mut remedy = Remedy::manual(format!(
-            "change {}, which sorts after {SYSCTL_FILE} and wins over it",
-            winner.at
-        ));
+        let mut remedy =
+            Remedy::manual(format!("change {}, which sorts after {SYSCTL_FILE} and wins over it", winner.at));
         if ours != **path {
             // A file of the same name in /etc takes the place of the vendor's.
             remedy = remedy.command(format!("{sudo}cp {root}{path} {root}{ours}"));
@@ -469,7 +467,8 @@ mod tests {
         for key in OWNED.concat() {
             assert!(req.sysctls.contains_key(key) || key.ends_with("ip6tables"), "nobody asks for {key}");
         }
-        let site = "[[sysctl]]\nkey = \"kernel.pid_max\"\nat-least = 99999\nlevel = \"advised\"\nwhy = \"pods\"\n";
+        let site =
+            "[[sysctl]]\nkey = \"kernel.pid_max\"\nat-least = 99999\nlevel = \"advised\"\nwhy = \"pods\"\n";
         let site = Layer::parse("site.toml", site).unwrap();
         let req = Requirements::merge(&[Stack::Podman], &[site]).unwrap();
         assert_eq!(verdicts(&run(&facts, &req)), [("kernel.pid_max", Verdict::Met)]);

@@ -1,5 +1,6 @@
 //! Which ports users may bind: see [`UNPRIVILEGED_PORTS`].
 
+use crate::checks::check;
 use crate::checks::sysctl_values::judge;
 use crate::facts::Facts;
 use crate::finding::Outcome;

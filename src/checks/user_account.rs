@@ -1,5 +1,6 @@
 //! Whether the user is one who can run containers: see [`USER_ACCOUNT`].
 
+use crate::checks::check;
 use crate::facts::login_defs::Limit;
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
@@ -65,7 +66,8 @@ fn account(facts: &Facts, user: &User) -> Fact<Finding> {
     let (min, max) = (defs.number(Limit::UidMin), defs.number(Limit::UidMax));
     let verdict = Verdict::met_if((min..=max).contains(&user.uid));
     let limits = [Limit::UidMin, Limit::UidMax].into_iter().filter_map(|limit| defs.evidence(limit).cloned());
-    let finding = Finding::new(&user.name, format!("a UID from {min} to {max}"), user.uid.to_string(), verdict);
+    let finding =
+        Finding::new(&user.name, format!("a UID from {min} to {max}"), user.uid.to_string(), verdict);
     let remedy = Remedy::manual("run containers as a regular user, whose logs are its own");
     Ok(finding.at([user.at.clone()]).at(limits).repair(remedy))
 }
@@ -78,10 +80,8 @@ fn home(facts: &Facts, user: &User) -> Fact<Finding> {
     let Some(stat) = (if home.starts_with('/') { facts.stat(home).or_absent()? } else { None }) else {
         mounted_at_boot(facts, home)?;
         let at = [Evidence::path(home, "does not exist"), user.at.clone()];
-        let remedy = Remedy::manual("create the home directory").command(format!(
-            "{sudo}install -d -m 0700 -o {} -g {} {root}{home}",
-            user.uid, user.gid
-        ));
+        let remedy = Remedy::manual("create the home directory")
+            .command(format!("{sudo}install -d -m 0700 -o {} -g {} {root}{home}", user.uid, user.gid));
         return Ok(finding("does not exist".to_owned(), Verdict::Unmet).at(at).repair(remedy));
     };
     let found = format!("mode {:04o}, owner {}:{}", stat.mode, stat.uid, stat.gid);
@@ -104,9 +104,13 @@ fn mounted_at_boot(facts: &Facts, home: &str) -> Fact<()> {
     let parent = home.rsplit_once('/').map_or("", |(parent, _)| parent);
     let no_parent = !parent.is_empty() && facts.stat(parent).or_absent()?.is_none();
     match mount.filter(|mount| mount.point != "/") {
-        Some(mount) => Err(Unread::NotRunning { what: format!("{home} (on {}, which is mounted at boot)", mount.point) }),
+        Some(mount) => {
+            Err(Unread::NotRunning { what: format!("{home} (on {}, which is mounted at boot)", mount.point) })
+        }
         // As /home -> var/home on systems that are updated as a whole.
-        None if no_parent => Err(Unread::NotRunning { what: format!("{home} (whose parent is made at boot)") }),
+        None if no_parent => {
+            Err(Unread::NotRunning { what: format!("{home} (whose parent is made at boot)") })
+        }
         None => Ok(()),
     }
 }
@@ -178,7 +182,10 @@ mod tests {
     fn what_is_mounted_at_boot_is_unknown_in_an_image() {
         let image = || fixture("debian-13").without(HOME).image();
         let mounted = look_at(image().file("/etc/fstab", "/dev/vdb /home ext4 defaults 0 2\n"));
-        assert_eq!(unknown(&mounted), ["/home/edge (on /home, which is mounted at boot) is known only on a running system"]);
+        assert_eq!(
+            unknown(&mounted),
+            ["/home/edge (on /home, which is mounted at boot) is known only on a running system"]
+        );
         assert_eq!(unknown(&look_at(image().without("/home"))).len(), 1);
         let denied = look_at(fixture("debian-13").error(HOME, "denied"));
         assert_eq!(unknown(&denied), ["/home/edge is not readable as this user"]);

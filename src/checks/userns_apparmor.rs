@@ -1,5 +1,6 @@
 //! Whether AppArmor lets the programs of a stack create user namespaces: see [`USERNS_APPARMOR`].
 
+use crate::checks::check;
 use crate::facts::apparmor::{Attached, Attachment, UsernsGrant};
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
@@ -143,7 +144,12 @@ fn unknown_kernel() -> Unread {
 }
 
 /// `None` where the program is not installed, which is another check's business.
-fn look(facts: &Facts, user: &User, name: &str, restriction: &Restriction) -> Result<Option<Finding>, String> {
+fn look(
+    facts: &Facts,
+    user: &User,
+    name: &str,
+    restriction: &Restriction,
+) -> Result<Option<Finding>, String> {
     let text = |why: Unread| why.to_string();
     let program = match facts.program(name).map_err(text)? {
         Some(program) => program,
@@ -170,13 +176,16 @@ fn look(facts: &Facts, user: &User, name: &str, restriction: &Restriction) -> Re
     let verdict = Verdict::of(allowed_at_boot, allowed_now, Needs::None);
     let found = if granted && !in_kernel { format!("{found}, which is not loaded") } else { found };
     let at = at.into_iter().chain(restriction.at.iter().cloned());
-    let finding = Finding::new(&path, "a loaded AppArmor profile that allows user namespaces", found, verdict);
+    let finding =
+        Finding::new(&path, "a loaded AppArmor profile that allows user namespaces", found, verdict);
     Ok(Some(finding.at(at).repair(repair(attached, granted, restriction, &path))))
 }
 
 /// Whether a profile allows user namespaces, in words and with its evidence.
 fn grant(attached: Option<&Attached>) -> Result<(bool, String, Vec<Evidence>), String> {
-    let Some(attached) = attached else { return Ok((false, "no profile attaches to it".to_owned(), Vec::new())) };
+    let Some(attached) = attached else {
+        return Ok((false, "no profile attaches to it".to_owned(), Vec::new()));
+    };
     let name = &attached.profile;
     match &attached.userns {
         UsernsGrant::Granted(at) => {
@@ -210,7 +219,9 @@ fn false_unless_loaded(facts: &Facts, name: &str, path: &str) -> Result<bool, St
 
 fn repair(attached: Option<&Attached>, granted: bool, restriction: &Restriction, path: &str) -> Remedy {
     match attached {
-        _ if !restriction.at_boot => Remedy::manual("apply what is configured").command("sudo sysctl --system"),
+        _ if !restriction.at_boot => {
+            Remedy::manual("apply what is configured").command("sudo sysctl --system")
+        }
         None => Remedy::setting(
             format!("give {path} a profile that allows user namespaces"),
             Setting::UsernsProfile { program: path.to_owned() },
@@ -233,7 +244,8 @@ mod tests {
     const NOW: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
     const VENDOR: &str = "/usr/lib/sysctl.d/10-apparmor.conf";
     const LOADED: &str = "/sys/kernel/security/apparmor/profiles";
-    const PODMAN: &str = "abi <abi/4.0>,\nprofile podman /usr/bin/podman flags=(unconfined) {\n  userns,\n}\n";
+    const PODMAN: &str =
+        "abi <abi/4.0>,\nprofile podman /usr/bin/podman flags=(unconfined) {\n  userns,\n}\n";
 
     /// As Ubuntu 24.04 restricts it, with its profile of podman, and a k3s that comes from elsewhere.
     fn ubuntu() -> TestHost {
@@ -282,18 +294,23 @@ mod tests {
         assert_eq!(outcome.items[0].stacks, [Stack::Podman]);
         let found = findings(&outcome);
         assert_eq!(found[0].evidence[0].to_string(), "/etc/apparmor.d/podman:3");
-        assert_eq!((found[1].found.as_str(), found[1].evidence[0].to_string()), ("no profile attaches to it", format!("{NOW}:1")));
         assert_eq!(
-            found[1].remedy.settings,
-            [Setting::UsernsProfile { program: "/opt/k3s/k3s".to_owned() }]
+            (found[1].found.as_str(), found[1].evidence[0].to_string()),
+            ("no profile attaches to it", format!("{NOW}:1"))
         );
+        assert_eq!(found[1].remedy.settings, [Setting::UsernsProfile { program: "/opt/k3s/k3s".to_owned() }]);
         let other = PODMAN.replace("podman", "k3s").replace("/usr/bin", "/usr/local/bin");
-        assert_eq!(k3s(ubuntu().file("/etc/apparmor.d/k3s", other)), Verdict::Unmet, "the link is not the file");
+        assert_eq!(
+            k3s(ubuntu().file("/etc/apparmor.d/k3s", other)),
+            Verdict::Unmet,
+            "the link is not the file"
+        );
     }
 
     #[test]
     fn a_profile_has_to_be_loaded_and_to_allow_it() {
-        let with = |text: &str| ubuntu().file("/etc/apparmor.d/opt.k3s.k3s", format!("abi <abi/4.0>,\n{text}"));
+        let with =
+            |text: &str| ubuntu().file("/etc/apparmor.d/opt.k3s.k3s", format!("abi <abi/4.0>,\n{text}"));
         let granting = "/opt/k3s/k3s flags=(unconfined) { userns, }\n";
         assert_eq!(k3s(with(granting)), Verdict::Pending(Needs::None));
         assert_eq!(k3s(with(granting).append(LOADED, "/opt/k3s/k3s (unconfined)\n")), Verdict::Met);
@@ -333,7 +350,9 @@ mod tests {
         let outcome = look_at(ubuntu().error(LOADED, "denied"));
         assert_eq!(
             unknown(&outcome),
-            ["profile podman is on disk; whether it is loaded: /sys/kernel/security/apparmor/profiles is not readable as this user"]
+            [
+                "profile podman is on disk; whether it is loaded: /sys/kernel/security/apparmor/profiles is not readable as this user"
+            ]
         );
         assert_eq!(verdicts(&outcome), [("/opt/k3s/k3s", Verdict::Unmet)], "the disk settles this one");
         assert_eq!(unknown(&look_at(ubuntu().error(NOW, "denied"))).len(), 1);

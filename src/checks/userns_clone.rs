@@ -1,5 +1,6 @@
 //! Whether the kernel lets users create user namespaces: see [`USERNS_CLONE`].
 
+use crate::checks::check;
 use crate::checks::sysctl_values::judge_want;
 use crate::facts::Facts;
 use crate::finding::Outcome;

@@ -1,5 +1,6 @@
 //! How many user namespaces there may be: see [`USERNS_LIMIT`].
 
+use crate::checks::check;
 use crate::checks::sysctl_values::judge;
 use crate::facts::Facts;
 use crate::finding::Outcome;
@@ -78,7 +79,8 @@ mod tests {
     fn a_low_limit_is_advised_against() {
         let outcome = look_at(fixture("debian-13").file(NOW, "1\n"));
         assert_eq!(verdicts(&outcome), [(KEY, Verdict::Met), (KEY, Verdict::Unmet)]);
-        let written = fixture("debian-13").file(NOW, "0\n").file("/etc/sysctl.d/a.conf", format!("{KEY}=9999\n"));
+        let written =
+            fixture("debian-13").file(NOW, "0\n").file("/etc/sysctl.d/a.conf", format!("{KEY}=9999\n"));
         assert_eq!(verdicts(&look_at(written))[0], (KEY, Verdict::Pending(Needs::None)));
     }
 
