@@ -12,7 +12,7 @@ use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
 use crate::host::Fact;
-use crate::requirements::Requirements;
+use crate::requirements::{Demand, Requirements, Stack};
 use crate::settings::{DELEGATE_DROP_IN, Setting, by_hand};
 
 check! {
@@ -27,8 +27,9 @@ check! {
     ///
     /// In effect: `cgroup.controllers` and `cgroup.subtree_control` from the root of the hierarchy
     /// over `user.slice` and `user-UID.slice` to `user@UID.service`, with the first level that does
-    /// not hand a controller on; and whether the user manager was executed since the grant was
-    /// written. While it does not run, what is configured is what it will get.
+    /// not hand a controller on. While the user manager does not run, what is configured is what it
+    /// will get. For K3s, which runs in one of its units, also whether the user manager was executed
+    /// since the grant was written.
     ///
     /// ## Why it matters
     ///
@@ -68,6 +69,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
                     Err(why) => outcome.unknown_all(demands, controller.as_str(), &why),
                 }
             }
+            look.user_manager(req, &mut outcome);
         }
         Ok(Err(reason)) => return Outcome::skip(reason),
         Err(why) => {
@@ -121,9 +123,12 @@ impl<'a> Look<'a> {
     fn finding(&self, controller: Controller) -> Fact<Option<Finding>> {
         let granted = self.delegation.controllers.get(&controller);
         let disabled = self.disabled.get(&controller);
-        let configured = self.delegation.on && granted.is_some() && disabled.is_none();
+        // systemd enables these two for every user manager to account for it, so `Delegate=` need not
+        // name them (systemd-system.conf(5), DefaultMemoryAccounting=, DefaultTasksAccounting=).
+        let accounted = matches!(controller, Controller::Memory | Controller::Pids);
+        let configured = self.delegation.on && (granted.is_some() || accounted) && disabled.is_none();
         let effect = if self.facts.running() {
-            Some(self.facts.delegation_effect(self.user.uid, controller, granted)?)
+            Some(self.facts.delegation_effect(self.user.uid, controller)?)
         } else {
             None
         };
@@ -132,9 +137,7 @@ impl<'a> Look<'a> {
             Some(Effect::NotInKernel(_)) if configured => return Ok(None),
             Some(Effect::InEffect(_)) => (Some(true), Needs::None),
             Some(Effect::NotOwned(_)) => (Some(false), Needs::ReLogin),
-            Some(Effect::NotInKernel(_) | Effect::Lost { .. } | Effect::NotKnown(_)) => {
-                (Some(false), Needs::None)
-            }
+            Some(Effect::NotInKernel(_) | Effect::Lost { .. }) => (Some(false), Needs::None),
         };
         let found = match (&effect, disabled) {
             (_, Some(_)) => "disabled in a unit above".to_owned(),
@@ -144,7 +147,6 @@ impl<'a> Look<'a> {
             },
             (Some(Effect::Lost { unit, .. }), _) => format!("lost at {unit}"),
             (Some(Effect::NotOwned(_)), _) => "not delegated".to_owned(),
-            (Some(Effect::NotKnown(_)), _) => "not known to the user manager".to_owned(),
             (Some(Effect::NoUserManager), _) => "delegated once the user manager runs".to_owned(),
             _ => "delegated".to_owned(),
         };
@@ -154,13 +156,49 @@ impl<'a> Look<'a> {
         Ok(Some(finding.at(self.evidence(controller, configured, effect)).repair(remedy)))
     }
 
+    /// K3s runs in a unit of the user manager, which hands to a unit with `Delegate=yes` what it found in
+    /// its own cgroup when it was last executed, and nothing that came later. Podman's OCI runtimes
+    /// enable what they need themselves.
+    fn user_manager(&self, req: &Requirements, outcome: &mut Outcome) {
+        if !self.facts.running() {
+            return;
+        }
+        let in_unit = |demand: &&Demand| demand.stacks.contains(&Stack::K3s);
+        for (&controller, demands) in &req.controllers {
+            let Some(demand) = demands.iter().find(in_unit) else { continue };
+            let Some(granted) = self.delegation.controllers.get(&controller) else { continue };
+            let demand = Demand { stacks: vec![Stack::K3s], ..demand.clone() };
+            let reached = self.facts.delegation_effect(self.user.uid, controller);
+            if !matches!(reached, Ok(Effect::InEffect(_))) {
+                continue;
+            }
+            match self.facts.granted_too_late(self.user.uid, &granted.path) {
+                Ok(false) => {}
+                Ok(true) => {
+                    let finding = Finding::new(
+                        &self.unit.name,
+                        "executed since the grant",
+                        "executed before it, so its units do not get what came later",
+                        Verdict::Pending(Needs::None),
+                    );
+                    let remedy = Remedy::setting(
+                        "execute the user manager again, which ends none of its units",
+                        Setting::DelegationInEffect { user: self.user.name.clone(), uid: self.user.uid },
+                    );
+                    outcome.add(&demand, finding.at([granted.clone()]).repair(remedy));
+                    return;
+                }
+                Err(why) => return outcome.unknown(&demand, &self.unit.name, why),
+            }
+        }
+    }
+
     /// The decisive place first: what is missing, then what is there.
     fn evidence(&self, controller: Controller, configured: bool, effect: Option<Effect>) -> Vec<Evidence> {
         let kernel = effect.and_then(|effect| match effect {
             Effect::NotInKernel(at)
             | Effect::Lost { at, .. }
             | Effect::NotOwned(at)
-            | Effect::NotKnown(at)
             | Effect::InEffect(at) => Some(at),
             Effect::NoUserManager => None,
         });

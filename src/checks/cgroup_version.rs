@@ -5,12 +5,14 @@ use crate::facts::cgroup::{Controller, Hierarchy};
 use crate::facts::kernel_cmdline::KernelCmdline;
 use crate::facts::unit_syntax::boolean;
 use crate::facts::{Evidence, Facts};
-use crate::finding::{Finding, Outcome, Remedy, Verdict};
+use crate::finding::{Finding, Level, Outcome, Remedy, Verdict};
 use crate::host::{Fact, OrAbsent};
-use crate::requirements::{Need, Requirements};
+use crate::requirements::{Demand, Need, Requirements, Stack};
 
 /// The first version that mounts nothing but cgroup v2 (systemd: NEWS, 258).
 const V1_REMOVED: u32 = 258;
+/// The first version of Podman that does not run on cgroup v1 (podman: RELEASE_NOTES.md, 5.0.0).
+const PODMAN_NEEDS_V2: u64 = 5;
 /// Who mounts it, as findings name it.
 const SUBJECT: &str = "/sys/fs/cgroup";
 
@@ -27,8 +29,10 @@ check! {
     /// ## Why it matters
     ///
     /// Only version 2 can be delegated to a user. On a hybrid hierarchy every `podman run` of a user
-    /// fails ("cgroups in hybrid mode not supported"), kind stops with "requires cgroup v2", and a
-    /// rootless kubelet does not start.
+    /// fails ("cgroups in hybrid mode not supported", seen with Podman 5.4), kind stops with "requires
+    /// cgroup v2", and a rootless kubelet does not start. Podman before 5 runs and ignores all limits
+    /// (seen with 4.3: "Resource limits are not supported and ignored on cgroups V1"), so for it alone
+    /// version 2 is advised.
     ///
     /// ## Repair
     ///
@@ -52,11 +56,27 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
     let mut outcome = Outcome::default();
     let found = if facts.running() { mounted(facts).map(Ok) } else { installed(facts) };
     match found {
-        Ok(Ok(finding)) => outcome.add_all(demands, &finding),
+        Ok(Ok(finding)) => add(facts, demands, &finding, &mut outcome),
         Ok(Err(reason)) => return Outcome::skip(reason),
         Err(why) => outcome.unknown_all(demands, SUBJECT, &why),
     }
     outcome
+}
+
+/// Before version 5 Podman itself runs on cgroup v1 and ignores limits; the rest does not.
+fn add(facts: &Facts, demands: &[Demand], finding: &Finding, outcome: &mut Outcome) {
+    let ignores_limits = |stack: &Stack| matches!(stack, Stack::Podman | Stack::PodmanKube);
+    let old = matches!(facts.package(&["podman"]), Ok(Some(podman))
+        if podman.upstream_version().is_some_and(|version| version.major() < PODMAN_NEEDS_V2));
+    for demand in demands {
+        let (lenient, strict): (Vec<Stack>, Vec<Stack>) =
+            demand.stacks.iter().copied().partition(|stack| old && ignores_limits(stack));
+        for (level, stacks) in [(demand.level, strict), (Level::Advised, lenient)] {
+            if !stacks.is_empty() {
+                outcome.add(&Demand { level, stacks, ..demand.clone() }, finding.clone());
+            }
+        }
+    }
 }
 
 /// What the image will mount, or why that is not known before it boots.
@@ -140,7 +160,6 @@ mod tests {
     use super::*;
     use crate::checks::testing::{findings, requirements, unknown, verdicts};
     use crate::facts::testing::{TestHost, empty_host, fixture};
-    use crate::requirements::Stack;
 
     const V2: &str = "32 24 0:27 / /sys/fs/cgroup rw shared:8 - cgroup2 cgroup2 rw,nsdelegate";
     const TMPFS: &str = "32 24 0:27 / /sys/fs/cgroup ro shared:8 - tmpfs tmpfs ro,mode=755";
@@ -181,6 +200,19 @@ mod tests {
         assert_eq!(at[..3], lines);
         let summary = "take systemd.unified_cgroup_hierarchy=0 off the kernel command line and reboot";
         assert_eq!(finding.remedy.summary, summary);
+    }
+
+    /// As Debian 12 booted this way: `podman run --memory` warns that limits are ignored, and runs.
+    #[test]
+    fn podman_4_runs_on_version_1_and_ignores_limits() {
+        let host = booted(&[TMPFS, NAMED, MEMORY], "quiet\n").edit(
+            "/var/lib/dpkg/status",
+            "Version: 5.4.2+ds1-2+b2",
+            "Version: 4.3.1+ds1-8+deb12u1",
+        );
+        let outcome = run(&host.facts(), &requirements(&[Stack::Podman, Stack::Kind]));
+        let levels: Vec<_> = outcome.items.iter().map(|item| (item.level, item.stacks.clone())).collect();
+        assert_eq!(levels, [(Level::Required, vec![Stack::Kind]), (Level::Advised, vec![Stack::Podman])]);
     }
 
     #[test]

@@ -21,24 +21,16 @@ pub enum Effect {
     },
     /// The user manager's cgroup has it and belongs to somebody else, so nothing is delegated.
     NotOwned(Evidence),
-    /// The user manager was last executed before this file granted it, and does not hand it on.
-    NotKnown(Evidence),
-    /// It is there to be used.
+    /// It is there to be used, if the user manager knows of it: see [`Facts::granted_too_late`].
     InEffect(Evidence),
 }
 
 impl Facts {
-    /// How far `controller` has come on its way to the user manager of `uid`, given the line that
-    /// grants it in the configuration, if one does.
+    /// How far `controller` has come on its way to the user manager of `uid`.
     ///
     /// # Errors
     /// In an image root, and where something that decides it cannot be read.
-    pub fn delegation_effect(
-        &self,
-        uid: u32,
-        controller: Controller,
-        granted: Option<&Evidence>,
-    ) -> Fact<Effect> {
+    pub fn delegation_effect(&self, uid: u32, controller: Controller) -> Fact<Effect> {
         let root = self.root_controllers()?;
         if !root.value.contains(&controller) {
             return Ok(Effect::NotInKernel(root.at.clone()));
@@ -56,12 +48,9 @@ impl Facts {
         if cgroup.value.uid != uid {
             return Ok(Effect::NotOwned(cgroup.at));
         }
-        match granted {
-            Some(at) if self.granted_too_late(uid, &at.path)? => Ok(Effect::NotKnown(at.clone())),
-            _ => match levels.last().map(|level| level.controllers.clone()) {
-                Some(found) => Ok(Effect::InEffect(found?.at)),
-                None => Ok(Effect::NoUserManager),
-            },
+        match levels.last().map(|level| level.controllers.clone()) {
+            Some(found) => Ok(Effect::InEffect(found?.at)),
+            None => Ok(Effect::NoUserManager),
         }
     }
 
@@ -73,7 +62,10 @@ impl Facts {
     ///
     /// A board without a clock of its own can start the manager years before the file that was already
     /// there, so the file must be from after the boot as well.
-    fn granted_too_late(&self, uid: u32, path: &str) -> Fact<bool> {
+    ///
+    /// # Errors
+    /// Where the times cannot be read.
+    pub fn granted_too_late(&self, uid: u32, path: &str) -> Fact<bool> {
         if !path.starts_with("/etc/") && !path.starts_with("/run/") {
             return Ok(false);
         }
@@ -126,9 +118,8 @@ mod tests {
         host
     }
 
-    fn effect(host: TestHost, granted: Option<&str>) -> Fact<Effect> {
-        let at = granted.map(|path| Evidence::line(path, 2, "Delegate=cpuset"));
-        host.facts().delegation_effect(1000, Controller::Cpuset, at.as_ref())
+    fn effect(host: TestHost) -> Fact<Effect> {
+        host.facts().delegation_effect(1000, Controller::Cpuset)
     }
 
     #[test]
@@ -138,14 +129,14 @@ mod tests {
             (1, "user.slice", "/sys/fs/cgroup/user.slice/cgroup.subtree_control:1"),
             (2, "user-1000.slice", "/sys/fs/cgroup/user.slice/user-1000.slice/cgroup.subtree_control:1"),
         ] {
-            match effect(handed_down(to), None).unwrap() {
+            match effect(handed_down(to)).unwrap() {
                 Effect::Lost { unit: found, at: found_at } => {
                     assert_eq!((found.as_str(), found_at.to_string().as_str()), (unit, at));
                 }
                 other => panic!("{other:?}"),
             }
         }
-        assert!(matches!(effect(handed_down(3), None), Ok(Effect::InEffect(_))));
+        assert!(matches!(effect(handed_down(3)), Ok(Effect::InEffect(_))));
     }
 
     #[test]
@@ -159,32 +150,29 @@ mod tests {
                 .path(DROP_IN, |record| record.changed_ns = Some(granted_secs * 1_000_000_000))
                 .path(SOCKET, |record| record.changed_ns = Some(executed_secs * 1_000_000_000))
         };
-        assert!(matches!(effect(times(1020, 1010), Some(DROP_IN)), Ok(Effect::NotKnown(_))));
+        let too_late = |host: TestHost, path: &str| host.facts().granted_too_late(1000, path);
+        assert_eq!(too_late(times(1020, 1010), DROP_IN), Ok(true));
         for (granted, executed, why) in [
             (1010, 1020, "the manager was executed again"),
             (900, 1020, "it was there at boot"),
             (900, 100, "it was there at boot, and the clock was wrong when the manager started"),
             (9000, 1020, "it is from when the clock was right"),
         ] {
-            assert!(
-                matches!(effect(times(granted, executed), Some(DROP_IN)), Ok(Effect::InEffect(_))),
-                "{why}"
-            );
+            assert_eq!(too_late(times(granted, executed), DROP_IN), Ok(false), "{why}");
         }
-        let vendor = "/usr/lib/systemd/system/user@.service";
-        assert!(matches!(effect(times(1020, 1010), Some(vendor)), Ok(Effect::InEffect(_))));
+        assert_eq!(too_late(times(1020, 1010), "/usr/lib/systemd/system/user@.service"), Ok(false));
         let hidden = times(1020, 1010).error(SOCKET, "denied");
-        assert_eq!(effect(hidden, Some(DROP_IN)), Err(Unread::Denied { path: SOCKET.to_owned() }));
+        assert_eq!(too_late(hidden, DROP_IN), Err(Unread::Denied { path: SOCKET.to_owned() }));
     }
 
     #[test]
     fn what_is_not_there_is_not_delegated() {
         let manager = format!("{ROOT}/user.slice/user-1000.slice/user@1000.service");
         let kernel = handed_down(3).file(&format!("{ROOT}/cgroup.controllers"), "cpu memory pids\n");
-        assert!(matches!(effect(kernel, None), Ok(Effect::NotInKernel(_))));
+        assert!(matches!(effect(kernel), Ok(Effect::NotInKernel(_))));
         let stopped = handed_down(0).without(&manager).without("/run/user/1000");
-        assert_eq!(effect(stopped, None), Ok(Effect::NoUserManager));
+        assert_eq!(effect(stopped), Ok(Effect::NoUserManager));
         let root_owned = handed_down(3).path(&manager, |record| record.uid = Some(0));
-        assert!(matches!(effect(root_owned, None), Ok(Effect::NotOwned(_))));
+        assert!(matches!(effect(root_owned), Ok(Effect::NotOwned(_))));
     }
 }
