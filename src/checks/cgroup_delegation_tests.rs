@@ -125,9 +125,12 @@ fn a_user_manager_from_before_the_grant_is_pending_for_k3s_alone() {
 #[test]
 fn what_systemd_accounts_for_need_not_be_named() {
     let host = in_kernel(drop_in(debian(1600), ""), "memory pids", 3);
-    for (controller, verdict) in
-        [("memory", Verdict::Met), ("pids", Verdict::Met), ("cpu", Verdict::Unmet), ("cpuset", Verdict::Unmet)]
-    {
+    for (controller, verdict) in [
+        ("memory", Verdict::Met),
+        ("pids", Verdict::Met),
+        ("cpu", Verdict::Unmet),
+        ("cpuset", Verdict::Unmet),
+    ] {
         assert_eq!(k3s(host.clone(), controller).verdict, verdict, "{controller}");
     }
     let off = in_kernel(drop_in(debian(1600), "no"), "memory pids", 3);

@@ -4,6 +4,8 @@
 //! `profiles/`; a site adds `/etc/edgeprep/edgeprep.toml` and `/etc/edgeprep/profiles/*.toml`. All have
 //! the same shape: tables of requirements, each with a level and a reason.
 
+mod entries;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -11,19 +13,21 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::facts::cgroup::Controller;
-use crate::facts::cidr::Cidr;
 use crate::facts::line_of;
-use crate::facts::version::Version;
-use crate::finding::Level;
-use crate::requirements::{Component, Demand, Need, Origin, ProgramWant, Protocol, Stack, SysctlRule};
+use crate::requirements::{Need, Origin, Stack};
+
+use entries::{
+    Amount, Entry, ModuleNames, Names, OptionNames, PortEntry, ProgramEntry, RawSysctl, SubnetEntry,
+    SysctlEntry, VersionEntry,
+};
 
 /// How deep `extends` may go.
 const EXTENDS_LIMIT: usize = 2;
 
-const BASE: (&str, &str) = ("profiles/base.toml", include_str!("../profiles/base.toml"));
+const BASE: (&str, &str) = ("profiles/base.toml", include_str!("../../profiles/base.toml"));
 
 macro_rules! built_in {
-    ($($path:literal),+ $(,)?) => { &[$(($path, include_str!(concat!("../", $path)))),+] };
+    ($($path:literal),+ $(,)?) => { &[$(($path, include_str!(concat!("../../", $path)))),+] };
 }
 
 const STACKS: &[(&str, &str)] = built_in![
@@ -115,25 +119,6 @@ pub struct Layer {
     pub(crate) subordinate_ids: Vec<Entry<Amount>>,
 }
 
-/// An entry of a layer and where it is written.
-#[derive(Clone, Debug)]
-pub(crate) struct Entry<T> {
-    pub(crate) entry: T,
-    origin: Origin,
-}
-
-impl<T: Wanted> Entry<T> {
-    pub(crate) fn demand(&self, stacks: Vec<Stack>) -> Demand {
-        let (level, why) = self.entry.wanted();
-        Demand { level, stacks, why: why.to_owned(), origin: self.origin.clone() }
-    }
-}
-
-/// What every entry says: how much depends on it, and why.
-pub(crate) trait Wanted {
-    fn wanted(&self) -> (Level, &str);
-}
-
 /// How hardware is recognised; empty for a profile that is only chosen by name.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -171,161 +156,6 @@ pub struct Waiver {
     /// Where it is written.
     #[serde(skip)]
     pub origin: Option<Origin>,
-}
-
-/// Reads a value that TOML has no type for from a string.
-macro_rules! from_text {
-    ($type:ty, $parse:expr, $expected:literal) => {
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<$type, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                let parse: fn(&str) -> Option<$type> = $parse;
-                parse(&text)
-                    .ok_or_else(|| serde::de::Error::custom(format!("{text:?}: expected {}", $expected)))
-            }
-        }
-    };
-}
-
-from_text!(Controller, Controller::from_name, "a cgroup controller such as cpuset");
-from_text!(Version, Version::of_package, "a version such as 4.9.0");
-from_text!(Cidr, |text| text.parse().ok(), "a network such as 10.42.0.0/16");
-
-/// Defines entry types: each has `level` and `why` besides its own fields, and knows no others.
-macro_rules! entries {
-    ($($(#[$meta:meta])* $name:ident $(<$t:ident>)? { $($(#[$fmeta:meta])* $field:ident: $type:ty,)* })+) => {$(
-        $(#[$meta])*
-        #[derive(Clone, Debug, Deserialize)]
-        #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-        pub(crate) struct $name $(<$t>)? {
-            level: Level,
-            #[serde(default)]
-            why: String,
-            $($(#[$fmeta])* pub(crate) $field: $type,)*
-        }
-
-        impl $(<$t>)? Wanted for $name $(<$t>)? {
-            fn wanted(&self) -> (Level, &str) {
-                (self.level, &self.why)
-            }
-        }
-    )+};
-}
-
-entries! {
-    /// Several things of a kind.
-    Names<T> {
-        names: Vec<T>,
-    }
-    /// Modules. What is `on-demand` is loaded by the kernel itself when it is first used, even from
-    /// inside a user namespace, so it only has to be there.
-    ModuleNames {
-        names: Vec<String>,
-        #[serde(default)]
-        on_demand: bool,
-    }
-    /// Kernel options without `CONFIG_`: each of `names`, or any of `any_of`.
-    OptionNames {
-        #[serde(default)]
-        names: Vec<String>,
-        #[serde(default)]
-        any_of: Vec<String>,
-    }
-    /// A program; see [`ProgramWant`].
-    ProgramEntry {
-        any_of: Vec<String>,
-        #[serde(default)]
-        helper: bool,
-        #[serde(default)]
-        packages: BTreeMap<String, String>,
-        #[serde(default)]
-        get: Option<String>,
-    }
-    /// Host ports.
-    PortEntry {
-        protocol: Protocol,
-        numbers: Vec<u16>,
-    }
-    /// A network in CIDR notation.
-    SubnetEntry {
-        cidr: Cidr,
-    }
-    /// A minimum version.
-    VersionEntry {
-        of: Component,
-        at_least: Version,
-    }
-    /// A number of something.
-    Amount {
-        at_least: u64,
-    }
-    /// A sysctl as it is written: exactly one of the four conditions.
-    RawSysctl {
-        key: String,
-        #[serde(default)]
-        equals: Option<String>,
-        #[serde(default)]
-        one_of: Option<Vec<String>>,
-        #[serde(default)]
-        at_least: Option<u64>,
-        #[serde(default)]
-        at_most: Option<u64>,
-        #[serde(default)]
-        default: Option<String>,
-        #[serde(default)]
-        default_at_least: Option<u64>,
-        #[serde(default)]
-        set: Option<String>,
-        #[serde(default)]
-        module: Option<String>,
-        #[serde(default)]
-        absent_is_met: bool,
-    }
-}
-
-impl ProgramEntry {
-    pub(crate) fn want(&self) -> ProgramWant {
-        ProgramWant {
-            any_of: self.any_of.clone(),
-            helper: self.helper,
-            packages: self.packages.clone(),
-            get: self.get.clone(),
-        }
-    }
-}
-
-/// A sysctl with its condition.
-#[derive(Clone, Debug)]
-pub(crate) struct SysctlEntry {
-    raw: RawSysctl,
-    pub(crate) rule: SysctlRule,
-}
-
-impl std::ops::Deref for SysctlEntry {
-    type Target = RawSysctl;
-
-    fn deref(&self) -> &RawSysctl {
-        &self.raw
-    }
-}
-
-impl Wanted for SysctlEntry {
-    fn wanted(&self) -> (Level, &str) {
-        self.raw.wanted()
-    }
-}
-
-impl SysctlEntry {
-    fn new(raw: RawSysctl) -> Result<SysctlEntry, String> {
-        let rule = match (&raw.equals, &raw.one_of, raw.at_least, raw.at_most) {
-            (Some(value), None, None, None) => SysctlRule::Equals(value.clone()),
-            (None, Some(values), None, None) => SysctlRule::OneOf(values.clone()),
-            (None, None, Some(least), None) => SysctlRule::AtLeast(least),
-            (None, None, None, Some(most)) => SysctlRule::AtMost(most),
-            _ => return Err("expected exactly one of equals, one-of, at-least and at-most".to_owned()),
-        };
-        Ok(SysctlEntry { raw, rule })
-    }
 }
 
 /// A file of policy as it is written.
