@@ -3,6 +3,7 @@
 
 mod pattern;
 mod profile;
+mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -35,6 +36,8 @@ const LEFTOVERS: [&str; 13] = [
 ];
 /// How many files one profile may include. The deepest abstractions come to some forty.
 const INCLUDE_LIMIT: usize = 256;
+/// How many characters of patterns one path is compared with: a hundred times what Ubuntu ships.
+const PATTERN_LIMIT_CHARS: usize = 1 << 20;
 /// The first ABI that knows the `userns` rule (`apparmor.d(5)`, "Feature ABI").
 const USERNS_ABI: u32 = 4;
 
@@ -172,10 +175,17 @@ impl Facts {
         let mut best: Option<(Matched, &Profile)> = None;
         let mut rival = None;
         let mut doubt = profiles.unread.first().map(ToString::to_string);
+        let mut left = PATTERN_LIMIT_CHARS;
         for profile in &profiles.profiles {
             let Some(attachment) = &profile.attachment else { continue };
             let matched = match self.expand(profile, attachment) {
-                Expansion::Globs(globs) => globs.iter().filter_map(|glob| pattern::matches(glob, path)).max(),
+                Expansion::Globs(globs) => {
+                    left = left.saturating_sub(globs.iter().map(|glob| glob.len() + 1).sum());
+                    if left == 0 {
+                        return Attachment::Unknown(format!("{ROOT}: too many profiles to compare"));
+                    }
+                    globs.iter().filter_map(|glob| pattern::matches(glob, path)).max()
+                }
                 Expansion::Unknown(why) => {
                     doubt = doubt.or(Some(format!("{}: {attachment}: {why}", profile.at)));
                     None
@@ -213,14 +223,29 @@ impl Facts {
         if !attachment.contains("@{") {
             return pattern::expand(attachment, &BTreeMap::new());
         }
-        let (sources, _) = self.included(profile.preamble.clone());
-        let included = sources.iter().flat_map(|source| Policy::parse(source).assignments);
-        let mut variables: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        // A variable is set once and then only added to, so that the order does not matter.
-        for Assignment { name, values } in included.chain(profile.assignments.iter().cloned()) {
-            variables.entry(name).or_default().extend(values);
+        let shared = self.variables(&profile.preamble);
+        let mut variables = shared.0.clone();
+        for Assignment { name, values } in &profile.assignments {
+            variables.entry(name.clone()).or_default().extend(values.iter().cloned());
         }
         pattern::expand(attachment, &variables)
+    }
+
+    /// The variables that are set by files which a preamble includes. What cannot be read leaves
+    /// variables unset, and so makes those attachments unknown that use them.
+    fn variables(&self, preamble: &[Include]) -> Rc<Variables> {
+        let paths: Vec<&str> = preamble.iter().map(|include| include.path.as_str()).collect();
+        self.memo(&paths.join("\n"), || {
+            let mut variables = Variables::default();
+            let (sources, _) = self.included(preamble.to_vec());
+            // A variable is set once and then only added to, so that the order does not matter.
+            for Assignment { name, values } in
+                sources.iter().flat_map(|source| Policy::parse(source).assignments)
+            {
+                variables.0.entry(name).or_default().extend(values);
+            }
+            variables
+        })
     }
 
     fn userns_grant(&self, profile: &Profile) -> UsernsGrant {
@@ -284,6 +309,10 @@ impl Facts {
         Ok(Included::Dir(files.map(|entry| include(&entry.name)).collect()))
     }
 }
+
+/// The values of variables; an own type because facts are remembered by type.
+#[derive(Default)]
+struct Variables(BTreeMap<String, Vec<String>>);
 
 enum Included {
     File(Rc<Source>),

@@ -1,6 +1,7 @@
 //! The running kernel and the kernels that are installed, with the directory each has its modules in.
 //! What those directories hold is read in `modules`, what the kernels are built from in `kernel_config`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
 
@@ -111,10 +112,11 @@ impl Facts {
     fn find_kernels(&self) -> Fact<Vec<Kernel>> {
         let running = if self.running() { Some(self.kernel_release()?) } else { None };
         let mut kernels: Vec<Kernel> = Vec::new();
+        let mut seen = BTreeSet::new();
         for root in self.lib_dirs(&MODULE_ROOTS) {
             for entry in self.list(root).or_absent()?.iter().flat_map(|entries| entries.iter()) {
                 let release = &entry.name;
-                if !entry.is_dir || kernels.iter().any(|kernel| kernel.release == *release) {
+                if !entry.is_dir || seen.contains(release) {
                     continue;
                 }
                 let dir = format!("{root}/{release}");
@@ -122,6 +124,7 @@ impl Facts {
                 if !is_running && !is_kernel(&self.list(&dir)?) {
                     continue;
                 }
+                seen.insert(release.clone());
                 kernels.push(Kernel {
                     release: release.clone(),
                     at: Evidence::path(&dir, ""),

@@ -1,6 +1,7 @@
 //! What modprobe is told about modules: `modprobe.d(5)` and the kernel command line. Which modules a
 //! kernel has is in `modules`; which are loaded at boot is in `modules_load`.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::modules::{fold, matches_glob};
@@ -203,17 +204,15 @@ impl Facts {
 
     /// The files in the order of their names; of files with one name, that of the first directory.
     fn modprobe_files(&self) -> Fact<Vec<String>> {
-        let mut files: Vec<(String, &str)> = Vec::new();
+        let mut files: BTreeMap<String, &str> = BTreeMap::new();
         for dir in self.lib_dirs(&DIRS) {
             for entry in self.list(dir).or_absent()?.iter().flat_map(|entries| entries.iter()) {
                 let name = &entry.name;
-                let skipped = entry.is_dir || name.starts_with('.') || !name.ends_with(".conf");
-                if !skipped && !files.iter().any(|(known, _)| known == name) {
-                    files.push((name.clone(), dir));
+                if !entry.is_dir && !name.starts_with('.') && name.ends_with(".conf") {
+                    files.entry(name.clone()).or_insert(dir);
                 }
             }
         }
-        files.sort();
         Ok(files.into_iter().map(|(name, dir)| format!("{dir}/{name}")).collect())
     }
 }

@@ -4,15 +4,17 @@
 mod alias;
 mod files;
 mod loaded;
+mod names;
 
-pub(super) use alias::{bracket, fold, matches_glob};
 pub use loaded::{LoadedModules, Presence};
+pub(super) use names::{bracket, fold, matches_glob};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::{Evidence, Facts};
 use crate::host::{Fact, Unread};
+use alias::Targets;
 
 /// A module that is a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +52,11 @@ pub enum Resolution {
         /// The alias that led to it, if the name is not the module's own.
         alias: Option<Evidence>,
     },
+    /// An alias leads to what is no module of this kernel, as `alias NAME off` does on purpose.
+    Dangling {
+        /// The alias.
+        alias: Evidence,
+    },
     /// Not a module of this kernel, nor an alias of one.
     Unknown,
 }
@@ -66,15 +73,15 @@ impl Resolution {
             Resolution::BuiltIn { module, .. } => vec![module],
             Resolution::Loadable { files, .. } => files.iter().map(|file| file.name.as_str()).collect(),
             Resolution::FileMissing { file, .. } => vec![&file.name],
-            Resolution::Unknown => Vec::new(),
+            Resolution::Dangling { .. } | Resolution::Unknown => Vec::new(),
         }
     }
 }
 
 impl Facts {
-    /// What each of `names` comes to on an installed kernel: its own name first, then an alias of
-    /// modprobe.d, of the modules and of the built-in modules, which is libkmod's order except that
-    /// there an alias of modprobe.d comes before a name (`kmod_module_new_from_lookup()`).
+    /// What each of `names` comes to on an installed kernel: first an alias of modprobe.d, then a
+    /// module of that name, then an alias of a module. libkmod has the same order
+    /// (`kmod_module_new_from_lookup()`), but looks at aliases before the names of built-in modules.
     ///
     /// The files of a kernel are read once, however often this is called, and its aliases only when
     /// a name is not that of a module.
@@ -85,30 +92,36 @@ impl Facts {
         let key = format!("{release} {}", names.join(" "));
         self.memo_fact(&key, || {
             let dir = self.modules_dir(release)?;
+            let mut resolved = BTreeMap::new();
+            self.follow_aliases(&dir, &self.configured_aliases(names)?, &mut resolved)?;
             let own = self.own_names(&dir, &names.iter().map(|name| fold(name)).collect())?;
-            let found =
-                names.iter().filter_map(|&name| Some((name.to_owned(), own.get(&fold(name))?.clone())));
-            let mut resolved: BTreeMap<String, Resolution> = found.collect();
+            for &name in names {
+                if let Some(found) = own.get(&fold(name)) {
+                    resolved.entry(name.to_owned()).or_insert_with(|| found.clone());
+                }
+            }
             let left: Vec<&str> =
                 names.iter().filter(|&&name| !resolved.contains_key(name)).copied().collect();
             if !left.is_empty() {
-                self.resolve_aliases(&dir, &left, &mut resolved)?;
+                self.follow_aliases(&dir, &self.aliases(&dir, &left)?, &mut resolved)?;
+            }
+            for name in left {
+                resolved.entry(name.to_owned()).or_insert(Resolution::Unknown);
             }
             Ok(resolved)
         })
     }
 
-    fn resolve_aliases(
+    fn follow_aliases(
         &self,
         dir: &str,
-        names: &[&str],
+        found: &Targets<'_>,
         resolved: &mut BTreeMap<String, Resolution>,
     ) -> Fact<()> {
-        let found = self.aliases_of(dir, names)?;
-        let targets = found.values().flatten().map(|target| target.module.clone()).collect();
-        let own = self.own_names(dir, &targets)?;
-        for (&name, targets) in &found {
-            let alias = targets.first().map(|target| target.at.clone());
+        let modules = found.values().flatten().map(|target| target.module.clone()).collect();
+        let own = self.own_names(dir, &modules)?;
+        for (&name, targets) in found {
+            let Some(alias) = targets.first().map(|target| target.at.clone()) else { continue };
             let mut files = Vec::new();
             let mut missing = None;
             let mut built_in = None;
@@ -117,20 +130,19 @@ impl Facts {
                     Some(Resolution::Loadable { files: found, .. }) => files.extend(found.iter().cloned()),
                     Some(Resolution::FileMissing { file, .. }) => missing = missing.or(Some(file.clone())),
                     Some(Resolution::BuiltIn { .. }) => built_in = built_in.or(Some(target)),
-                    // modules.builtin of Linux before 6.3 lacks some that have an alias all the same.
-                    Some(Resolution::Unknown) | None if target.built_in => {
-                        built_in = built_in.or(Some(target))
-                    }
-                    Some(Resolution::Unknown) | None => {}
+                    // modules.builtin lists what could have been a module; what can only be built in
+                    // has aliases all the same.
+                    _ if target.built_in => built_in = built_in.or(Some(target)),
+                    _ => {}
                 }
             }
             let resolution = match (missing, built_in) {
-                (Some(file), _) => Resolution::FileMissing { file, alias },
-                (None, _) if !files.is_empty() => Resolution::Loadable { files, alias },
+                (Some(file), _) => Resolution::FileMissing { file, alias: Some(alias) },
+                (None, _) if !files.is_empty() => Resolution::Loadable { files, alias: Some(alias) },
                 (None, Some(target)) => {
                     Resolution::BuiltIn { module: target.module.clone(), at: target.at.clone() }
                 }
-                (None, None) => Resolution::Unknown,
+                (None, None) => Resolution::Dangling { alias },
             };
             resolved.insert(name.to_owned(), resolution);
         }
@@ -139,8 +151,11 @@ impl Facts {
 
     /// Which of `names` (folded) are modules by their own name.
     fn own_names(&self, dir: &str, names: &BTreeSet<String>) -> Fact<BTreeMap<String, Resolution>> {
-        let kernel = self.kernel_modules(dir)?;
         let mut own = BTreeMap::new();
+        if names.is_empty() {
+            return Ok(own);
+        }
+        let kernel = self.kernel_modules(dir)?;
         for (name, at) in kernel.built_in(dir, names) {
             own.insert(name.clone(), Resolution::BuiltIn { module: name, at });
         }

@@ -1,12 +1,15 @@
 //! What is mounted (`/proc/self/mountinfo`), and what is configured to be (`/etc/fstab`), in one shape.
 
+mod fstab;
+
+pub use fstab::Fstab;
+
 use std::rc::Rc;
 
 use super::{Evidence, Facts, Source};
 use crate::host::Fact;
 
 const MOUNTINFO: &str = "/proc/self/mountinfo";
-const FSTAB: &str = "/etc/fstab";
 
 /// A mount, or a line of fstab that asks for one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,22 +112,6 @@ impl Mounts {
     }
 }
 
-/// The mounts that `/etc/fstab` asks for. systemd mount units can ask for others.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fstab {
-    /// In the order of the file.
-    pub configured: Mounts,
-}
-
-impl Fstab {
-    /// Reads `fstab(5)`. A line with fewer than three fields is left out; lines without a mount
-    /// point (swap) are, too.
-    pub fn parse(source: &Source) -> Fstab {
-        let mounts = source.lines().filter_map(|(line, text)| fstab_line(source.path(), line, text));
-        Fstab { configured: Mounts { mounts: mounts.collect() } }
-    }
-}
-
 impl Facts {
     /// What is mounted, as edgeprep sees it: in its own mount namespace.
     ///
@@ -135,14 +122,6 @@ impl Facts {
             self.need_running("what is mounted")?;
             Ok(Mounts::parse(&*self.source(MOUNTINFO)?))
         })
-    }
-
-    /// What `/etc/fstab` asks to be mounted.
-    ///
-    /// # Errors
-    /// When it cannot be read; an image without one is [`Absent`](crate::host::Unread::Absent).
-    pub fn fstab(&self) -> Fact<Rc<Fstab>> {
-        self.memo_fact("", || Ok(Fstab::parse(&*self.source(FSTAB)?)))
     }
 }
 
@@ -186,30 +165,6 @@ fn mountinfo_line(path: &str, line: u32, text: &str) -> Option<Mount> {
         source,
         super_options,
         at,
-    })
-}
-
-fn fstab_line(path: &str, line: u32, text: &str) -> Option<Mount> {
-    let mut fields = text.split_ascii_whitespace();
-    let source = fields.next().filter(|first| !first.starts_with('#'))?;
-    let point = unescape(fields.next()?);
-    let fs_type = fields.next()?;
-    if !point.starts_with('/') || fs_type == "swap" {
-        return None;
-    }
-    // "/home/" and "/home" are one place.
-    let point = if point.len() > 1 { point.trim_end_matches('/') } else { &point };
-    Some(Mount {
-        id: 0,
-        parent: 0,
-        root: "/".to_owned(),
-        point: if point.is_empty() { "/" } else { point }.to_owned(),
-        options: options(fields.next().unwrap_or("defaults")),
-        shared: None,
-        fs_type: fs_type.to_owned(),
-        source: unescape(source),
-        super_options: Vec::new(),
-        at: Evidence::line(path, line, text),
     })
 }
 
@@ -278,6 +233,8 @@ broken line
     fn fields_of_a_line() {
         let mounts = mounts();
         assert_eq!(mounts.mounts.len(), 7, "the broken line is left out");
+        let image = empty_host().file(MOUNTINFO, TEXT).image().facts();
+        assert!(matches!(image.mountinfo(), Err(Unread::NotRunning { .. })));
         let root = mounts.at("/").unwrap();
         assert_eq!((root.id, root.parent, root.shared, root.fs_type.as_str()), (27, 1, Some(1), "ext4"));
         assert_eq!((root.option("errors"), root.at.line), (Some("remount-ro"), Some(2)));
@@ -314,28 +271,6 @@ broken line
     }
 
     #[test]
-    fn fstab_has_the_same_shape() {
-        let text = "# <file system> <mount point>\nUUID=1 / ext4 errors=remount-ro 0 1\n\
-                    UUID=2 none swap sw 0 0\nUUID=3\t/home/ ext4 users,exec\n/dev/sr0 /media/c\\040d iso9660\n\
-                    UUID=4 /var ext4 noexec,defaults\nUUID=5 /opt ext4 defaults,noexec,nosuid,ro\n";
-        let facts = empty_host().file(FSTAB, text).image().facts();
-        let fstab = facts.fstab().unwrap();
-        let at = |point| fstab.configured.at(point).unwrap();
-        assert_eq!(fstab.configured.mounts.len(), 5);
-        let home = at("/home");
-        assert_eq!(
-            (home.noexec(), home.nosuid(), home.nodev(), home.read_only()),
-            (false, true, true, false)
-        );
-        assert_eq!(at("/media/c d").options, ["defaults"]);
-        assert!(at("/var").noexec(), "defaults undoes nothing");
-        assert!(at("/opt").noexec() && at("/opt").nosuid() && at("/opt").read_only());
-        assert_eq!(fstab.configured.holding("/home/edge").map(|m| m.at.line), Some(Some(4)));
-        assert!(matches!(facts.mountinfo(), Err(Unread::NotRunning { .. })));
-        assert!(empty_host().image().facts().fstab().unwrap_err().is_absent());
-    }
-
-    #[test]
     fn escapes() {
         assert_eq!(unescape("a\\040b\\134\\011"), "a b\\\t");
         assert_eq!(unescape("\\0"), "\\0");
@@ -348,7 +283,6 @@ broken line
         fn never_panics(text in "(?s)([0-9]{1,11} |/|\\\\[0-9]{0,3}|- |shared:|,|ro|é|\\n){0,40}|.{0,60}") {
             let source = Source::new(MOUNTINFO, text.clone());
             let _ = Mounts::parse(&source).holding(&text);
-            let _ = Fstab::parse(&source);
         }
     }
 }

@@ -6,7 +6,9 @@ use super::super::modules::bracket;
 
 /// How many patterns one may stand for, and how long each may be.
 const EXPANSION_LIMIT: usize = 512;
-const LENGTH_LIMIT: usize = 4096;
+const LENGTH_LIMIT: usize = 1024;
+/// How many steps it may take to find that out: variables without a value stand for nothing.
+const STEP_LIMIT: usize = 4096;
 /// How deep variables may hold variables, and alternations alternations.
 const DEPTH_LIMIT: u32 = 16;
 
@@ -32,11 +34,17 @@ pub(super) enum Expansion {
 
 /// Replaces variables and alternations by all that they stand for.
 pub(super) fn expand(pattern: &str, variables: &BTreeMap<String, Vec<String>>) -> Expansion {
-    let mut globs = Vec::new();
-    match expand_into(String::new(), pattern, variables, 0, &mut globs) {
-        Ok(()) => Expansion::Globs(globs.into_iter().map(|glob| one_slash(&glob)).collect()),
+    let mut expanded = Expanded::default();
+    match expand_into(String::new(), pattern, variables, 0, &mut expanded) {
+        Ok(()) => Expansion::Globs(expanded.globs.into_iter().map(|glob| one_slash(&glob)).collect()),
         Err(why) => Expansion::Unknown(why),
     }
+}
+
+#[derive(Default)]
+struct Expanded {
+    globs: Vec<String>,
+    steps: usize,
 }
 
 fn expand_into(
@@ -44,13 +52,15 @@ fn expand_into(
     rest: &str,
     variables: &BTreeMap<String, Vec<String>>,
     depth: u32,
-    out: &mut Vec<String>,
+    out: &mut Expanded,
 ) -> Result<(), String> {
-    if out.len() >= EXPANSION_LIMIT || done.len() + rest.len() > LENGTH_LIMIT || depth > DEPTH_LIMIT {
+    out.steps += 1;
+    let many = out.globs.len() >= EXPANSION_LIMIT || out.steps > STEP_LIMIT;
+    if many || done.len() + rest.len() > LENGTH_LIMIT || depth > DEPTH_LIMIT {
         return Err("it stands for too much".to_owned());
     }
     let Some(at) = next_group(rest) else {
-        out.push(done + rest);
+        out.globs.push(done + rest);
         return Ok(());
     };
     let done = done + &rest[..at];
@@ -201,6 +211,8 @@ mod tests {
         let endless: &[(&str, &[&str])] = &[("A", &["@{A}@{A}"])];
         assert_eq!(globs("@{A}", endless), ["it stands for too much"]);
         assert_eq!(globs(&"{a,b}".repeat(30), &[]), ["it stands for too much"]);
+        let nothing = "{a,b,c,d}".repeat(15) + "@{E}";
+        assert_eq!(globs(&nothing, &[("E", &[])]), ["it stands for too much"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::super::{Evidence, Source, Sourced};
 use super::ROOT;
+use super::tokens::{Token, tokens};
 
 /// How deep blocks may be nested before the rest of a file is ignored.
 const DEPTH_LIMIT: usize = 32;
@@ -70,10 +71,24 @@ enum Block {
     Other,
 }
 
+/// A source with its lines at hand: a file can hold as many rules as lines.
+struct Place<'a> {
+    source: &'a Source,
+    lines: Vec<&'a str>,
+}
+
+impl Place<'_> {
+    fn evidence(&self, line: u32) -> Evidence {
+        let text = self.lines.get(line.saturating_sub(1) as usize).copied().unwrap_or_default();
+        Evidence::line(self.source.path(), line, text)
+    }
+}
+
 impl Policy {
     /// Reads a file. What is not understood is passed over.
     pub(super) fn parse(source: &Source) -> Policy {
         let mut policy = Policy::default();
+        let place = Place { source, lines: source.lines().map(|(_, text)| text).collect() };
         let mut abi = None;
         let mut blocks: Vec<Block> = Vec::new();
         let mut statement: Vec<Token> = Vec::new();
@@ -87,15 +102,12 @@ impl Policy {
                     policy.include(include, &blocks);
                     continue;
                 }
-                if blocks.is_empty() && token.text.starts_with("@{") {
-                    let line = rest.iter().take_while(|next| next.line == token.line && next.text != "{");
-                    let line: Vec<&str> =
-                        std::iter::once(token).chain(line).map(|t| t.text.as_str()).collect();
-                    if let Some(assignment) = assignment(&line) {
-                        rest = rest.get(line.len() - 1..).unwrap_or_default();
-                        policy.assignments.push(assignment);
-                        continue;
-                    }
+                if blocks.is_empty()
+                    && let Some((assignment, after)) = assignment(token, rest)
+                {
+                    rest = after;
+                    policy.assignments.push(assignment);
+                    continue;
                 }
             }
             match token.text.as_str() {
@@ -103,7 +115,7 @@ impl Policy {
                     if blocks.len() >= DEPTH_LIMIT {
                         break;
                     }
-                    blocks.push(policy.open(source, &statement, &blocks, abi));
+                    blocks.push(policy.open(&place, &statement, &blocks, abi));
                     statement.clear();
                 }
                 "}" => {
@@ -112,7 +124,7 @@ impl Policy {
                 }
                 "," => {
                     abi = abi_of(&statement).or(abi);
-                    policy.rule(source, &statement, &blocks);
+                    policy.rule(&place, &statement, &blocks);
                     statement.clear();
                 }
                 _ => statement.push(token.clone()),
@@ -142,7 +154,7 @@ impl Policy {
         if kept { self.profiles.last_mut() } else { None }
     }
 
-    fn open(&mut self, source: &Source, header: &[Token], blocks: &[Block], abi: Option<u32>) -> Block {
+    fn open(&mut self, place: &Place<'_>, header: &[Token], blocks: &[Block], abi: Option<u32>) -> Block {
         let words: Vec<&str> = header.iter().map(|token| token.text.as_str()).collect();
         let qualifiers = ["audit", "allow", "deny", "quiet", "owner"];
         if !words.is_empty() && words.iter().all(|word| qualifiers.contains(word)) {
@@ -167,7 +179,7 @@ impl Policy {
                 attachment = Some((*word).to_owned());
             }
         }
-        let at = source.at(first.line, ()).at;
+        let at = place.evidence(first.line);
         self.profiles.push(Profile {
             name: name.clone(),
             attachment,
@@ -183,7 +195,7 @@ impl Policy {
     }
 
     /// `userns`, `userns create`, and `all`, which includes it.
-    fn rule(&mut self, source: &Source, statement: &[Token], blocks: &[Block]) {
+    fn rule(&mut self, place: &Place<'_>, statement: &[Token], blocks: &[Block]) {
         let mut deny = blocks.contains(&Block::Qualified { deny: true });
         let mut words = statement.iter().skip_while(|token| {
             deny |= token.text == "deny";
@@ -193,7 +205,7 @@ impl Policy {
         if let Some(token) = words.next()
             && matches!(token.text.as_str(), "userns" | "all")
         {
-            let rule = Sourced { value: !deny, at: source.at(token.line, ()).at };
+            let rule = Sourced { value: !deny, at: place.evidence(token.line) };
             if blocks.is_empty() {
                 self.userns.push(rule);
             } else if let Some(profile) = self.current(blocks) {
@@ -217,13 +229,21 @@ fn include<'a>(first: &Token, rest: &'a [Token]) -> Option<(Include, &'a [Token]
     Some((Include { path, optional }, rest.get(at + 1..).unwrap_or_default()))
 }
 
-fn assignment(line: &[&str]) -> Option<Assignment> {
-    let joined = line.join(" ");
-    let (name, values) = joined.strip_prefix("@{")?.split_once('}')?;
-    let values = values.trim_start();
-    let values = values.strip_prefix("+=").or_else(|| values.strip_prefix('='))?;
-    let values = values.split_ascii_whitespace().map(str::to_owned).collect();
-    Some(Assignment { name: name.to_owned(), values })
+/// `@{NAME}=VALUE...`, to the end of the line.
+fn assignment<'a>(first: &Token, rest: &'a [Token]) -> Option<(Assignment, &'a [Token])> {
+    let operator = |text: &'a str| text.strip_prefix("+=").or_else(|| text.strip_prefix('='));
+    let (name, value) = first.text.strip_prefix("@{")?.split_once('}')?;
+    // White space around the operator is allowed.
+    let (value, rest) = match value.strip_prefix("+=").or_else(|| value.strip_prefix('=')) {
+        Some(value) => (value, rest),
+        None if value.is_empty() => (operator(&rest.first()?.text)?, rest.get(1..)?),
+        None => return None,
+    };
+    let end = rest.iter().position(|next| next.line != first.line || next.text == "{").unwrap_or(rest.len());
+    let (values, after) = rest.split_at_checked(end)?;
+    let values = std::iter::once(value).chain(values.iter().map(|token| token.text.as_str()));
+    let values = values.filter(|value| !value.is_empty()).map(str::to_owned).collect();
+    Some((Assignment { name: name.to_owned(), values }, after))
 }
 
 /// The major number in `abi <abi/4.0>`; `abi <kernel>` means all that the kernel has.
@@ -237,73 +257,6 @@ fn abi_of(statement: &[Token]) -> Option<u32> {
         return Some(u32::MAX);
     }
     name.rsplit('/').next()?.split('.').next()?.parse().ok()
-}
-
-#[derive(Clone, Debug)]
-struct Token {
-    text: String,
-    line: u32,
-}
-
-/// Words, the braces around blocks, and the commas after rules. Braces, commas and white space are
-/// part of a word inside of quotes and parentheses, and braces and the commas between them inside of
-/// a pattern: `/usr/bin/pasta{,.avx2}`.
-fn tokens(source: &Source) -> Vec<Token> {
-    let mut tokens = Vec::new();
-    for (line, text) in source.lines() {
-        let mut chars = text.chars().peekable();
-        let mut word = String::new();
-        let (mut parens, mut braces, mut quoted) = (0u32, 0u32, false);
-        let push = |word: &mut String, tokens: &mut Vec<Token>| {
-            if !word.is_empty() {
-                tokens.push(Token { text: std::mem::take(word), line });
-            }
-        };
-        while let Some(c) = chars.next() {
-            let outside = !quoted && parens == 0;
-            match c {
-                '"' => quoted = !quoted,
-                '\\' => {
-                    word.push(c);
-                    word.extend(chars.next());
-                }
-                '#' if outside && word.is_empty() => {
-                    let comment: String = chars.by_ref().collect();
-                    if let Some(rest) = comment.strip_prefix("include") {
-                        tokens.push(Token { text: "include".to_owned(), line });
-                        tokens.extend(rest.split_whitespace().map(|w| Token { text: w.to_owned(), line }));
-                    }
-                }
-                c if c.is_whitespace() && outside => {
-                    push(&mut word, &mut tokens);
-                    braces = 0;
-                }
-                '{' | '}' if outside && word.is_empty() => {
-                    tokens.push(Token { text: c.to_string(), line });
-                }
-                // "flags=(unconfined){"
-                '{' if outside && word.ends_with(')') => {
-                    push(&mut word, &mut tokens);
-                    tokens.push(Token { text: "{".to_owned(), line });
-                }
-                ',' if outside && braces == 0 => {
-                    push(&mut word, &mut tokens);
-                    tokens.push(Token { text: ",".to_owned(), line });
-                }
-                c => {
-                    if !quoted {
-                        parens =
-                            if c == '(' { parens + 1 } else { parens.saturating_sub(u32::from(c == ')')) };
-                        braces =
-                            if c == '{' { braces + 1 } else { braces.saturating_sub(u32::from(c == '}')) };
-                    }
-                    word.push(c);
-                }
-            }
-        }
-        push(&mut word, &mut tokens);
-    }
-    tokens
 }
 
 #[cfg(test)]
@@ -391,7 +344,7 @@ profile pasta /usr/bin/pasta{,.avx2} flags=(attach_disconnected) {
     #[test]
     fn files_that_are_included() {
         let policy = parse(
-            "# Site-specific additions\nuserns,\n#include if exists <local/more>\n@{A}=/a /b\n@{A} += /c\n",
+            "# Site-specific additions\nuserns,\n#include if exists <local/more>\n@{A}=/a /b\n@{A} += /c\n@{B}= \n@{C},\n",
         );
         assert_eq!(policy.userns.len(), 1);
         assert_eq!(
@@ -400,6 +353,14 @@ profile pasta /usr/bin/pasta{,.avx2} flags=(attach_disconnected) {
         );
         assert_eq!(policy.assignments[0].values, ["/a", "/b"]);
         assert_eq!(policy.assignments[1].values, ["/c"]);
+        assert_eq!((policy.assignments.len(), policy.assignments[2].values.len()), (3, 0));
+    }
+
+    #[test]
+    fn long_files_take_no_longer_than_they_must() {
+        for text in ["userns,\n", "@{=,", "@{a},", "{ ", "include ", "@{a}= "] {
+            let _ = parse(&text.repeat(100_000));
+        }
     }
 
     proptest! {

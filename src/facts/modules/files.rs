@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::super::{Evidence, Facts};
-use super::{ModuleFile, fold};
+use super::ModuleFile;
+use super::names::Wanted;
 use crate::host::{Fact, OrAbsent, Unread};
 
 /// What libkmod takes for a module (`kmod_exts` in `shared/util.c`).
@@ -47,26 +48,27 @@ impl KernelModules {
 
 /// The lines of `paths` whose file is one of the modules `names`.
 fn find<'a>(paths: &'a str, names: &'a BTreeSet<String>) -> impl Iterator<Item = (u32, &'a str, String)> {
-    (1..).zip(paths.lines()).filter_map(|(line, text)| {
-        let name = module_name(text)?;
-        // Folding allocates; most names need none.
-        if !name.contains('-') {
-            return names.get(name).map(|name| (line, text, name.clone()));
-        }
-        names.get(&fold(name)).map(|name| (line, text, name.clone()))
+    let wanted = Wanted::new(names.iter().map(String::as_str));
+    (1..).zip(paths.lines()).filter_map(move |(line, text)| {
+        let name = wanted.get(module_name(text)?.as_bytes())?;
+        Some((line, text, name.to_owned()))
     })
 }
 
 /// The name of the module in the file at `path`, not folded.
 fn module_name(path: &str) -> Option<&str> {
-    let file = path.rsplit('/').next()?;
-    EXTENSIONS.iter().find_map(|extension| file.strip_suffix(extension)).filter(|name| !name.is_empty())
+    let start = path.bytes().rposition(|b| b == b'/').map_or(0, |slash| slash + 1);
+    let file = path.get(start..)?;
+    // No module has a dot in its name.
+    let (name, extension) = file.split_at_checked(file.bytes().position(|b| b == b'.')?)?;
+    (EXTENSIONS.contains(&extension) && !name.is_empty()).then_some(name)
 }
 
 /// Adds what stands before the colon of a line of `modules.dep` (`modules.dep(5)`), or an empty line.
 fn add_dep_line(files: &mut String, line: &[u8]) {
-    let path = line.split(|&b| b == b':').next().and_then(|path| std::str::from_utf8(path).ok());
-    files.push_str(path.map(str::trim).unwrap_or_default());
+    let end = line.iter().position(|&b| b == b':').unwrap_or(line.len());
+    let path = line.get(..end).and_then(|path| std::str::from_utf8(path).ok());
+    files.push_str(path.unwrap_or_default());
     files.push('\n');
 }
 

@@ -73,8 +73,10 @@ fn by_alias() {
         assert_eq!(alias.line, Some(line), "{name}");
     }
     assert_eq!(resolve(kernel(), "both").modules(), ["overlay", "nft_compat"]);
-    assert_eq!(resolve(kernel(), "gone"), Resolution::Unknown);
-    assert_eq!(resolve(kernel(), "pci:v00001AF4d1"), Resolution::Unknown, "virtio_pci is not there");
+    for (name, line) in [("gone", 10), ("pci:v00001AF4d1sv1sd1bc1sc1i1", 2)] {
+        let Resolution::Dangling { alias } = resolve(kernel(), name) else { panic!("{name}") };
+        assert_eq!(alias.line, Some(line), "{name}");
+    }
 }
 
 #[test]
@@ -88,9 +90,10 @@ fn aliases_of_built_in_modules() {
 
 #[test]
 fn aliases_of_modprobe_d_come_first() {
-    let host = kernel().file("/etc/modprobe.d/x.conf", "alias fs-fuse overlay\nalias both off\n");
+    let host = kernel().file("/etc/modprobe.d/x.conf", "alias fs-fuse overlay\nalias overlay off\n");
     assert_eq!(resolve(host.clone(), "fs-fuse").modules(), ["overlay"]);
-    assert_eq!(resolve(host, "both"), Resolution::Unknown);
+    let Resolution::Dangling { alias } = resolve(host, "overlay") else { panic!() };
+    assert_eq!((&*alias.path, alias.line), ("/etc/modprobe.d/x.conf", Some(2)));
 }
 
 #[test]
