@@ -109,6 +109,16 @@ impl Facts {
             .map(|kernels| kernels.0.clone())
     }
 
+    /// The kernels that count: the running one; in an image root every installed one, because any of
+    /// them may be booted.
+    ///
+    /// # Errors
+    /// As [`Facts::kernels`].
+    pub fn counting_kernels(&self) -> Fact<Vec<Kernel>> {
+        let kernels = self.kernels()?;
+        Ok(kernels.iter().filter(|kernel| kernel.running || !self.running()).cloned().collect())
+    }
+
     fn find_kernels(&self) -> Fact<Vec<Kernel>> {
         let running = if self.running() { Some(self.kernel_release()?) } else { None };
         let mut kernels: Vec<Kernel> = Vec::new();
@@ -223,6 +233,8 @@ mod tests {
         );
         assert_eq!(facts.modules_dir(TRIXIE), Ok(format!("/usr/lib/modules/{TRIXIE}")));
         assert!(facts.modules_dir("6.1.0-17-amd64").unwrap_err().is_absent());
+        let counting = facts.counting_kernels().unwrap();
+        assert_eq!(counting.iter().map(|k| k.release.as_str()).collect::<Vec<_>>(), [TRIXIE]);
     }
 
     #[test]
@@ -251,6 +263,7 @@ mod tests {
         let kernels = split.kernels().unwrap();
         assert_eq!(kernels[0].modules_dir.as_deref(), Some("/lib/modules/6.1.21-v8+"));
         assert_eq!((kernels.len(), kernels[0].running), (1, false));
+        assert_eq!(split.counting_kernels().unwrap(), **kernels);
     }
 
     #[test]
