@@ -45,6 +45,7 @@ pub mod session;
 pub mod sockets;
 mod source;
 pub mod storage_conf;
+pub mod storage_place;
 pub mod subid;
 pub mod subid_overlap;
 pub mod swaps;
