@@ -131,7 +131,14 @@ impl Facts {
                 }
                 let dir = format!("{root}/{release}");
                 let is_running = running.as_ref().is_some_and(|r| r.value == *release);
-                if !is_running && !is_kernel(&self.list(&dir)?) {
+                let is_installed = match self.list(&dir) {
+                    // What a removal leaves behind: other files than the package's own.
+                    Ok(entries) if is_running => is_kernel(&entries) || holds(&entries, "modules.dep"),
+                    Ok(entries) => is_kernel(&entries),
+                    Err(_) if is_running => true,
+                    Err(why) => return Err(why),
+                };
+                if !is_installed {
                     continue;
                 }
                 seen.insert(release.clone());
@@ -182,7 +189,11 @@ impl Facts {
 }
 
 fn is_kernel(entries: &[Entry]) -> bool {
-    entries.iter().any(|entry| KERNEL_SIGNS.contains(&entry.name.as_str()))
+    KERNEL_SIGNS.iter().any(|sign| holds(entries, sign))
+}
+
+fn holds(entries: &[Entry], name: &str) -> bool {
+    entries.iter().any(|entry| entry.name == name)
 }
 
 #[cfg(test)]
@@ -247,6 +258,13 @@ mod tests {
         assert_eq!(kernels[0].modules_dir, None);
         assert!(kernels[0].running && !kernels[1].running);
         assert_eq!(kernels[0].at, Evidence::line(RELEASE, 1, "6.1.0-17-amd64"));
+        let left = facts_of_a_removed_kernel().kernels().unwrap();
+        assert_eq!((left.len(), left[0].modules_dir.as_deref()), (1, None));
+    }
+
+    fn facts_of_a_removed_kernel() -> Facts {
+        let built = "/usr/lib/modules/6.1.0-17-amd64/updates/dkms/x.ko";
+        empty_host().file(RELEASE, "6.1.0-17-amd64\n").file(built, "").facts()
     }
 
     #[test]
