@@ -189,6 +189,15 @@ impl Facts {
         })
     }
 
+    /// The controllers that the kernel has in the v2 hierarchy.
+    ///
+    /// # Errors
+    /// In an image root, and where the root of the hierarchy does not say.
+    pub fn root_controllers(&self) -> Fact<Sourced<Controllers>> {
+        self.need_running("the cgroup controllers")?;
+        Ok(controllers(&*self.source(&format!("{MOUNT_POINT}/cgroup.controllers"))?))
+    }
+
     /// Each level from the root of the hierarchy down to the user manager of `uid`, whose own level
     /// is the last. A level that does not exist says so in its two facts.
     ///
