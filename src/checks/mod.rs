@@ -52,6 +52,7 @@ macro_rules! registry {
 
 registry! {
     kernel_release::KERNEL_RELEASE,
+    kernel_modules_directory::KERNEL_MODULES_DIRECTORY,
     user_linger::USER_LINGER,
 }
 
