@@ -53,6 +53,7 @@ macro_rules! registry {
 registry! {
     kernel_release::KERNEL_RELEASE,
     kernel_modules_directory::KERNEL_MODULES_DIRECTORY,
+    module_available::MODULE_AVAILABLE,
     user_linger::USER_LINGER,
 }
 
