@@ -54,6 +54,7 @@ registry! {
     kernel_release::KERNEL_RELEASE,
     kernel_modules_directory::KERNEL_MODULES_DIRECTORY,
     module_available::MODULE_AVAILABLE,
+    module_loaded::MODULE_LOADED,
     user_linger::USER_LINGER,
 }
 
