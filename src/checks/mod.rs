@@ -55,6 +55,7 @@ registry! {
     kernel_modules_directory::KERNEL_MODULES_DIRECTORY,
     module_available::MODULE_AVAILABLE,
     module_loaded::MODULE_LOADED,
+    module_blacklist::MODULE_BLACKLIST,
     user_linger::USER_LINGER,
 }
 
