@@ -56,6 +56,7 @@ registry! {
     module_available::MODULE_AVAILABLE,
     module_loaded::MODULE_LOADED,
     module_blacklist::MODULE_BLACKLIST,
+    kernel_options::KERNEL_OPTIONS,
     user_linger::USER_LINGER,
 }
 
