@@ -57,6 +57,7 @@ registry! {
     module_loaded::MODULE_LOADED,
     module_blacklist::MODULE_BLACKLIST,
     kernel_options::KERNEL_OPTIONS,
+    tun_device::TUN_DEVICE,
     user_linger::USER_LINGER,
 }
 
