@@ -58,6 +58,7 @@ registry! {
     module_blacklist::MODULE_BLACKLIST,
     kernel_options::KERNEL_OPTIONS,
     tun_device::TUN_DEVICE,
+    fuse_device::FUSE_DEVICE,
     user_linger::USER_LINGER,
 }
 
