@@ -59,6 +59,7 @@ registry! {
     kernel_options::KERNEL_OPTIONS,
     tun_device::TUN_DEVICE,
     fuse_device::FUSE_DEVICE,
+    mount_propagation::MOUNT_PROPAGATION,
     user_linger::USER_LINGER,
 }
 
