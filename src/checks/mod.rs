@@ -60,6 +60,7 @@ registry! {
     tun_device::TUN_DEVICE,
     fuse_device::FUSE_DEVICE,
     mount_propagation::MOUNT_PROPAGATION,
+    storage_filesystem::STORAGE_FILESYSTEM,
     user_linger::USER_LINGER,
 }
 
