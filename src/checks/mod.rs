@@ -61,6 +61,7 @@ registry! {
     fuse_device::FUSE_DEVICE,
     mount_propagation::MOUNT_PROPAGATION,
     storage_filesystem::STORAGE_FILESYSTEM,
+    disk_space::DISK_SPACE,
     user_linger::USER_LINGER,
 }
 
