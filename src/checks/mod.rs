@@ -62,6 +62,7 @@ registry! {
     mount_propagation::MOUNT_PROPAGATION,
     storage_filesystem::STORAGE_FILESYSTEM,
     disk_space::DISK_SPACE,
+    memory_size::MEMORY_SIZE,
     user_linger::USER_LINGER,
 }
 
