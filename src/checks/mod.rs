@@ -63,6 +63,7 @@ registry! {
     storage_filesystem::STORAGE_FILESYSTEM,
     disk_space::DISK_SPACE,
     memory_size::MEMORY_SIZE,
+    cpu_count::CPU_COUNT,
     user_linger::USER_LINGER,
 }
 
