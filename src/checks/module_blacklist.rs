@@ -201,24 +201,36 @@ fn kept_out(name: &str, obstacle: &Obstacle, now: bool, running: bool) -> Findin
     if obstacle.module != name {
         found = format!("{found}, which it needs");
     }
-    let remedy = match &*obstacle.at.path {
-        "/proc/cmdline" => Remedy::manual(format!(
-            "take {} out of this parameter of the kernel command line, then reboot",
-            obstacle.module
-        )),
-        path if path.starts_with("/etc/") || path.starts_with("/run/") => {
-            Remedy::manual(format!("take the line out of {path}"))
-        }
-        path => {
-            let file = path.rsplit('/').next().unwrap_or_default();
-            Remedy::manual(format!("copy {path} to /etc/modprobe.d/{file} and take the line out of the copy"))
-        }
-    };
-    let remedy = match running && !now && &*obstacle.at.path != "/proc/cmdline" {
-        true => remedy.command(format!("sudo modprobe {name}")),
-        false => remedy,
-    };
+    let mut remedy = way_out(obstacle, running);
+    if running && !now && !remedy.commands.is_empty() {
+        remedy = remedy.command(format!("sudo modprobe {name}"));
+    }
     Finding::new(name, EXPECTED, found, verdict).at([obstacle.at.clone()]).repair(remedy)
+}
+
+/// How the line that is in the way is taken out.
+fn way_out(obstacle: &Obstacle, running: bool) -> Remedy {
+    let (sudo, root) = if running { ("sudo ", "") } else { ("", "$ROOT") };
+    let path = &*obstacle.at.path;
+    if path == "/proc/cmdline" {
+        let module = &obstacle.module;
+        return Remedy::manual(format!(
+            "take {module} out of this parameter of the kernel command line, then reboot"
+        ));
+    }
+    let mut words = obstacle.at.text.split_whitespace();
+    let (command, module) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    // A pattern stands for more modules than this one.
+    let is_name = module.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    let delete = |file: &str| format!("{sudo}sed -i '/^[ \\t]*{command}[ \\t]\\+{module}\\b/d' {root}{file}");
+    if path.starts_with("/etc/") || path.starts_with("/run/") {
+        let remedy = Remedy::manual(format!("take the line out of {path}"));
+        return if is_name { remedy.command(delete(path)) } else { remedy };
+    }
+    let own = format!("/etc/modprobe.d/{}", path.rsplit('/').next().unwrap_or_default());
+    let remedy = Remedy::manual(format!("copy {path} to {own} and take the line out of the copy"));
+    let copy = format!("{sudo}cp {root}{path} {root}{own}");
+    if is_name { remedy.command(copy).command(delete(&own)) } else { remedy }
 }
 
 /// What `kernel.modules_disabled` does to a module that can be loaded otherwise.

@@ -56,6 +56,14 @@ fn lines_of_hardening_guides() {
     assert_eq!(finding.found, "install udp_tunnel /bin/true, which it needs");
     assert_eq!(finding.evidence[0], Evidence::line(CONF, 2, "install udp_tunnel /bin/true"));
     assert_eq!(finding.remedy.summary, "take the line out of /etc/modprobe.d/hardening.conf");
+    let sed = r"sudo sed -i '/^[ \t]*install[ \t]\+udp_tunnel\b/d' /etc/modprobe.d/hardening.conf";
+    assert_eq!(finding.remedy.commands, [sed, "sudo modprobe vxlan"]);
+    let vendor = look_at(host().file("/usr/lib/modprobe.d/v.conf", "blacklist tun\n"), Stack::Podman);
+    let finding = findings(&vendor).into_iter().find(|f| f.subject == "tun").unwrap();
+    assert_eq!(finding.remedy.commands[0], "sudo cp /usr/lib/modprobe.d/v.conf /etc/modprobe.d/v.conf");
+    let pattern = look_at(host().file(CONF, "install tu* /bin/false\n"), Stack::Podman);
+    let finding = findings(&pattern).into_iter().find(|f| f.subject == "tun").unwrap();
+    assert!(finding.remedy.commands.is_empty(), "it would take out more than is wanted");
 }
 
 #[test]
