@@ -273,6 +273,8 @@ entries! {
         #[serde(default)]
         default: Option<String>,
         #[serde(default)]
+        default_at_least: Option<u64>,
+        #[serde(default)]
         set: Option<String>,
         #[serde(default)]
         module: Option<String>,

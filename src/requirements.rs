@@ -103,6 +103,8 @@ pub enum Need {
     Netavark,
     /// Podman can reach the outside from a rootless network.
     RootlessNetwork,
+    /// Podman makes rootless networks with slirp4netns, not with pasta.
+    Slirp4netnsNetwork,
     /// An OCI runtime is installed.
     OciRuntime,
     /// Pods have their pause process.
@@ -208,6 +210,8 @@ pub struct SysctlWant {
     pub rules: Vec<Want<SysctlRule>>,
     /// What the kernel starts with, where that is the same on every machine.
     pub default: Option<String>,
+    /// The least that the kernel starts with, where that depends on the machine.
+    pub default_at_least: Option<u64>,
     /// The value to write, where it is not simply the bound.
     pub set: Option<String>,
     /// The module without which the key does not exist.
@@ -371,6 +375,7 @@ impl Requirements {
             let want = self.sysctls.entry(e.entry.key.clone()).or_default();
             join_want(&mut want.rules, e.entry.rule.clone(), e.demand(stacks()));
             want.default = want.default.take().or_else(|| e.entry.default.clone());
+            want.default_at_least = want.default_at_least.or(e.entry.default_at_least);
             want.set = want.set.take().or_else(|| e.entry.set.clone());
             want.module = want.module.take().or_else(|| e.entry.module.clone());
             want.absent_is_met |= e.entry.absent_is_met;
@@ -480,6 +485,11 @@ fn join_want<T: PartialEq>(wants: &mut Vec<Want<T>>, value: T, demand: Demand) {
 }
 
 impl Demand {
+    /// The same demand for something that its stacks run without, and why they want it.
+    pub fn advised(&self, why: &str) -> Demand {
+        Demand { level: Level::Advised, why: why.to_owned(), ..self.clone() }
+    }
+
     /// Takes over the stacks and the reason of another demand for the same.
     fn take(&mut self, other: Demand) {
         self.stacks.extend(other.stacks);

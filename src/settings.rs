@@ -5,10 +5,11 @@
 use crate::facts::cgroup::Controller;
 
 /// The administrator's drop-in for delegation. The name is the one that every guide uses.
-const DELEGATE_DROP_IN: &str = "/etc/systemd/system/user@.service.d/delegate.conf";
+pub const DELEGATE_DROP_IN: &str = "/etc/systemd/system/user@.service.d/delegate.conf";
 /// Sorts after the vendor's 10 to 50 and before a site's own `99-`.
-const SYSCTL_FILE: &str = "/etc/sysctl.d/90-rootless.conf";
+pub const SYSCTL_FILE: &str = "/etc/sysctl.d/90-rootless.conf";
 const MODULES_LOAD_FILE: &str = "/etc/modules-load.d/rootless.conf";
+const RELOAD: &str = "sudo systemctl daemon-reload";
 const LINGER_DIR: &str = "/var/lib/systemd/linger";
 
 /// One thing that shall hold on the host.
@@ -16,6 +17,13 @@ const LINGER_DIR: &str = "/var/lib/systemd/linger";
 pub enum Setting {
     /// These controllers are delegated to every user manager.
     Delegation(Vec<Controller>),
+    /// The running user manager of this user has, and hands on, what is configured to be delegated.
+    DelegationInEffect {
+        /// The user's name.
+        user: String,
+        /// Their UID.
+        uid: u32,
+    },
     /// A sysctl has a value, now and at boot.
     Sysctl {
         /// The key, with dots.
@@ -81,7 +89,15 @@ pub fn by_hand(settings: &[Setting], running: bool) -> Vec<String> {
                     "printf '[Service]\\nDelegate={}\\n' | {sudo}tee {root}{DELEGATE_DROP_IN}",
                     names.join(" ")
                 ));
-                activate.push("sudo systemctl daemon-reload".to_owned());
+                activate.push(RELOAD.to_owned());
+            }
+            // Seen with systemd 252, 257 and 262: the reload alone is enough for the kernel on 252
+            // and 262, the unit is what it takes on 257; and on all of them the user manager hands on
+            // only what there was when it was last executed.
+            Setting::DelegationInEffect { user, uid } => {
+                activate.push(RELOAD.to_owned());
+                activate.push(format!("sudo systemd-run --quiet --wait --slice=user-{uid}.slice true"));
+                activate.push(format!("sudo systemctl --user -M {user}@ daemon-reexec"));
             }
             Setting::Linger(user) => {
                 activate.push(format!("sudo loginctl enable-linger {user}"));
@@ -124,7 +140,11 @@ pub fn by_hand(settings: &[Setting], running: bool) -> Vec<String> {
         activate.push("sudo sysctl --system".to_owned());
     }
     if running {
-        write.extend(activate);
+        for command in activate {
+            if !write.contains(&command) {
+                write.push(command);
+            }
+        }
     }
     write
 }
@@ -147,6 +167,21 @@ mod tests {
             ]
         );
         assert_eq!(by_hand(&settings, false).len(), 2, "nothing is activated in an image");
+    }
+
+    #[test]
+    fn a_command_is_given_once() {
+        let in_effect = Setting::DelegationInEffect { user: "edge".to_owned(), uid: 1000 };
+        let settings = [Setting::Delegation(vec![Controller::Io]), in_effect.clone()];
+        assert_eq!(
+            by_hand(&settings, true)[2..],
+            [
+                "sudo systemctl daemon-reload",
+                "sudo systemd-run --quiet --wait --slice=user-1000.slice true",
+                "sudo systemctl --user -M edge@ daemon-reexec",
+            ]
+        );
+        assert!(by_hand(&[in_effect], false).is_empty());
     }
 
     #[test]

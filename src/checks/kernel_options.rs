@@ -170,7 +170,7 @@ fn controller(facts: &Facts, kernel: &Kernel, controller: Controller) -> Fact<Op
         return Ok(None);
     }
     let root = facts.root_controllers().or_absent()?;
-    Ok(root.filter(|root| root.value.contains(&controller)).map(|root| root.at))
+    Ok(root.filter(|root| root.value.contains(&controller)).map(|root| root.at.clone()))
 }
 
 /// The module that is only there when `option` is on, in an image, too.

@@ -7,9 +7,11 @@
 mod testing;
 
 use crate::facts::Facts;
+use crate::facts::podman::Podman;
 use crate::facts::users::User;
-use crate::finding::{Level, Outcome};
-use crate::requirements::Requirements;
+use crate::finding::{Level, Outcome, Remedy};
+use crate::host::Fact;
+use crate::requirements::{Demand, Requirements};
 
 /// One check.
 #[derive(Debug)]
@@ -51,20 +53,55 @@ macro_rules! registry {
 }
 
 registry! {
+    systemd_init::SYSTEMD_INIT,
+    user_account::USER_ACCOUNT,
     kernel_release::KERNEL_RELEASE,
     kernel_modules_directory::KERNEL_MODULES_DIRECTORY,
+    cgroup_version::CGROUP_VERSION,
+    cgroup_controllers::CGROUP_CONTROLLERS,
+    userns_limit::USERNS_LIMIT,
+    userns_clone::USERNS_CLONE,
+    userns_apparmor::USERNS_APPARMOR,
+    idmap_helpers::IDMAP_HELPERS,
+    subid_range::SUBID_RANGE,
+    subid_overlap::SUBID_OVERLAP,
+    subid_format::SUBID_FORMAT,
+    user_manager::USER_MANAGER,
+    runtime_directory::RUNTIME_DIRECTORY,
+    cgroup_delegation::CGROUP_DELEGATION,
+    user_linger::USER_LINGER,
     module_available::MODULE_AVAILABLE,
-    module_loaded::MODULE_LOADED,
     module_blacklist::MODULE_BLACKLIST,
-    kernel_options::KERNEL_OPTIONS,
+    module_loaded::MODULE_LOADED,
     tun_device::TUN_DEVICE,
     fuse_device::FUSE_DEVICE,
-    mount_propagation::MOUNT_PROPAGATION,
     storage_filesystem::STORAGE_FILESYSTEM,
     disk_space::DISK_SPACE,
+    stack_programs::STACK_PROGRAMS,
+    podman_version::PODMAN_VERSION,
+    oci_runtime::OCI_RUNTIME,
+    podman_network::PODMAN_NETWORK,
+    rootless_network::ROOTLESS_NETWORK,
+    slirp4netns_version::SLIRP4NETNS_VERSION,
+    pod_pause::POD_PAUSE,
+    podman_socket::PODMAN_SOCKET,
+    docker_host::DOCKER_HOST,
+    ip_forward::IP_FORWARD,
+    rp_filter::RP_FILTER,
+    bridge_netfilter::BRIDGE_NETFILTER,
+    sysctl_values::SYSCTL_VALUES,
+    ports_free::PORTS_FREE,
+    subnet_overlap::SUBNET_OVERLAP,
+    unprivileged_ports::UNPRIVILEGED_PORTS,
+    ping_group_range::PING_GROUP_RANGE,
+    inotify_limits::INOTIFY_LIMITS,
+    key_limits::KEY_LIMITS,
+    kernel_options::KERNEL_OPTIONS,
+    mount_propagation::MOUNT_PROPAGATION,
     memory_size::MEMORY_SIZE,
     cpu_count::CPU_COUNT,
-    user_linger::USER_LINGER,
+    systemd_version::SYSTEMD_VERSION,
+    machine_id::MACHINE_ID,
 }
 
 /// Defines the static of a check. Its doc comment is the text of `edgeprep explain`. It stands below the
@@ -85,6 +122,40 @@ pub(crate) use check;
 /// The check with this id.
 pub fn by_id(id: &str) -> Option<&'static Check> {
     ALL.iter().copied().find(|check| check.id == id)
+}
+
+/// A repair that installs packages, with this distribution's own command where that is known.
+fn install(facts: &Facts, packages: &[&str]) -> Remedy {
+    let remedy = Remedy::manual(format!("install {}", packages.join(" and ")));
+    match facts.install_command(packages) {
+        Ok(Some(command)) if facts.running() => remedy.command(format!("sudo {command}")),
+        Ok(Some(command)) => remedy.command(format!("chroot $ROOT {command}")),
+        // The sentence has to do.
+        Ok(None) | Err(_) => remedy,
+    }
+}
+
+/// The outcome of a check of something that belongs to Podman, which `look` adds to. Where there is no
+/// Podman, `stack-programs` says so, and the rest comes with its package.
+fn of_podman(
+    facts: &Facts,
+    user: &User,
+    demands: &[Demand],
+    look: impl FnOnce(&Podman, &mut Outcome) -> Fact<()>,
+) -> Outcome {
+    if demands.is_empty() {
+        return Outcome::not_asked();
+    }
+    let mut outcome = Outcome::default();
+    let looked = match facts.podman(user) {
+        Ok(Some(podman)) => look(&podman, &mut outcome),
+        Ok(None) => return Outcome::skip("podman is not installed"),
+        Err(why) => Err(why),
+    };
+    if let Err(why) = looked {
+        outcome.unknown_all(demands, &user.name, &why);
+    }
+    outcome
 }
 
 #[cfg(test)]

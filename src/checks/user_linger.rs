@@ -114,7 +114,10 @@ mod tests {
         let none = image().without("/var/lib/systemd/linger/edge");
         assert_eq!(verdicts(&look_at(none.clone())), [("edge", Verdict::Unmet)]);
         let line = "f /var/lib/systemd/linger/edge 0644 root root - -\n";
-        assert_eq!(verdicts(&look_at(none.file("/usr/lib/tmpfiles.d/linger.conf", line))), [("edge", Verdict::Met)]);
+        assert_eq!(
+            verdicts(&look_at(none.file("/usr/lib/tmpfiles.d/linger.conf", line))),
+            [("edge", Verdict::Met)]
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! AppArmor, as far as it decides who may create a user namespace: which profile attaches to a
 //! program, whether it has a `userns` rule, and which profiles are loaded. Other rules are not judged.
 
+mod loaded;
 mod pattern;
 mod profile;
 mod tokens;
@@ -8,16 +9,16 @@ mod tokens;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+pub use loaded::LoadedProfiles;
 pub use profile::{Include, Profile};
 
-use super::{Evidence, Facts, Source, Sourced};
+use super::{Evidence, Facts, Source};
 use crate::host::{Entry, Fact, Kind, OrAbsent, SpecialFile, Unread};
 use pattern::{Expansion, Matched};
 use profile::{Assignment, Policy};
 
 const ROOT: &str = "/etc/apparmor.d";
 const ENABLED: &str = "/sys/module/apparmor/parameters/enabled";
-const LOADED: &str = "/sys/kernel/security/apparmor/profiles";
 /// Endings of what packagers and editors leave behind, which `apparmor_parser` skips.
 const LEFTOVERS: [&str; 13] = [
     ".dpkg-new",
@@ -85,24 +86,6 @@ pub enum Attachment {
     Unknown(String),
 }
 
-/// The profiles in the kernel with their modes: `enforce`, `complain`, `unconfined`, `kill`, `prompt`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoadedProfiles {
-    /// By name.
-    pub modes: BTreeMap<String, Sourced<String>>,
-}
-
-impl LoadedProfiles {
-    /// Reads lines `NAME (MODE)`; a name may hold spaces and parentheses.
-    pub fn parse(source: &Source) -> LoadedProfiles {
-        let modes = source.lines().filter_map(|(line, text)| {
-            let (name, mode) = text.trim_end().strip_suffix(')')?.rsplit_once(" (")?;
-            Some((name.to_owned(), source.on(line, text, mode.to_owned())))
-        });
-        LoadedProfiles { modes: modes.collect() }
-    }
-}
-
 impl Facts {
     /// Whether AppArmor is enabled in the running kernel; a kernel without it counts as not.
     ///
@@ -111,18 +94,6 @@ impl Facts {
     pub fn apparmor_enabled(&self) -> Fact<bool> {
         self.need_running("whether AppArmor is enabled")?;
         Ok(self.source(ENABLED).or_absent()?.is_some_and(|source| source.text().trim() == "Y"))
-    }
-
-    /// The profiles in the kernel.
-    ///
-    /// # Errors
-    /// When they cannot be read: only root may (denied), securityfs is not mounted (absent), or
-    /// nothing runs.
-    pub fn apparmor_loaded(&self) -> Fact<Rc<LoadedProfiles>> {
-        self.memo_fact("", || {
-            self.need_running("loaded AppArmor profiles")?;
-            Ok(LoadedProfiles::parse(&*self.source(LOADED)?))
-        })
     }
 
     /// The profiles in `/etc/apparmor.d`, without those that a link in `disable/` switches off.

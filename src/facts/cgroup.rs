@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
 
-use super::{Evidence, Facts, Source, Sourced};
+use super::mountinfo::Mount;
+use super::{Facts, Source, Sourced};
 use crate::host::Fact;
 
 /// Where the hierarchy is mounted on every host of interest (`file-hierarchy(7)`).
@@ -102,26 +103,13 @@ impl fmt::Display for Hierarchy {
     }
 }
 
-/// A mount, as far as it matters here.
-#[derive(Clone, Copy, Debug)]
-pub struct CgroupMount<'a> {
-    /// Where.
-    pub point: &'a str,
-    /// `cgroup`, `cgroup2`, `tmpfs`, ...
-    pub fs_type: &'a str,
-    /// The options of the super block; for v1 they name the controllers.
-    pub super_options: &'a str,
-    /// The line.
-    pub at: &'a Evidence,
-}
-
 /// Which hierarchy these mounts make, in the way systemd tells it (`src/basic/cgroup-util.c`,
 /// `cg_unified_cached`); `None` where no control group file system is mounted. A later mount hides
 /// an earlier one on the same directory.
-pub fn hierarchy<'a>(mounts: impl Iterator<Item = CgroupMount<'a>>) -> Option<Sourced<Hierarchy>> {
-    let mut top: Option<CgroupMount<'a>> = None;
-    let mut tracking: Option<CgroupMount<'a>> = None;
-    let mut legacy: Option<CgroupMount<'a>> = None;
+pub fn hierarchy(mounts: &[Mount]) -> Option<Sourced<Hierarchy>> {
+    let mut top: Option<&Mount> = None;
+    let mut tracking: Option<&Mount> = None;
+    let mut legacy: Option<&Mount> = None;
     for mount in mounts {
         match mount.point.strip_prefix(MOUNT_POINT) {
             Some("") => (top, tracking, legacy) = (Some(mount), None, None),
@@ -129,7 +117,7 @@ pub fn hierarchy<'a>(mounts: impl Iterator<Item = CgroupMount<'a>>) -> Option<So
             Some("/unified" | "/systemd") if mount.fs_type == "cgroup2" => tracking = Some(mount),
             Some(below) if below.starts_with('/') && mount.fs_type == "cgroup" => {
                 // The named hierarchy of systemd holds no controller.
-                let named = mount.super_options.split(',').any(|option| option.starts_with("name="));
+                let named = mount.super_options.iter().any(|option| option.starts_with("name="));
                 if legacy.is_none() || !named {
                     legacy = Some(mount);
                 }
@@ -137,7 +125,7 @@ pub fn hierarchy<'a>(mounts: impl Iterator<Item = CgroupMount<'a>>) -> Option<So
             _ => {}
         }
     }
-    let found = |kind, mount: CgroupMount<'a>| Some(Sourced { value: kind, at: mount.at.clone() });
+    let found = |kind, mount: &Mount| Some(Sourced { value: kind, at: mount.at.clone() });
     match (top, tracking, legacy) {
         (Some(mount), _, _) if mount.fs_type == "cgroup2" => found(Hierarchy::Unified, mount),
         (_, Some(mount), _) => found(Hierarchy::Hybrid, mount),
@@ -182,20 +170,19 @@ impl Facts {
     pub fn cgroup_hierarchy(&self) -> Fact<Rc<Option<Sourced<Hierarchy>>>> {
         self.memo_fact("", || {
             self.need_running("the cgroup hierarchy")?;
-            let source = self.source("/proc/self/mountinfo")?;
-            let lines: Vec<(Evidence, &str)> =
-                source.lines().map(|(n, line)| (source.on(n, line, ()).at, line)).collect();
-            Ok(hierarchy(lines.iter().filter_map(|(at, line)| cgroup_mount(line, at))))
+            Ok(hierarchy(&self.mountinfo()?.mounts))
         })
     }
 
-    /// The controllers that the kernel has in the v2 hierarchy.
+    /// What the kernel has to offer: the controllers at the root of the hierarchy.
     ///
     /// # Errors
-    /// In an image root, and where the root of the hierarchy does not say.
-    pub fn root_controllers(&self) -> Fact<Sourced<Controllers>> {
-        self.need_running("the cgroup controllers")?;
-        Ok(controllers(&*self.source(&format!("{MOUNT_POINT}/cgroup.controllers"))?))
+    /// In an image root, and where they cannot be read, as without a v2 hierarchy.
+    pub fn root_controllers(&self) -> Fact<Rc<Sourced<Controllers>>> {
+        self.memo_fact("", || {
+            self.need_running("what control groups have")?;
+            Ok(controllers(&*self.source(&format!("{MOUNT_POINT}/cgroup.controllers"))?))
+        })
     }
 
     /// Each level from the root of the hierarchy down to the user manager of `uid`, whose own level
@@ -215,16 +202,6 @@ impl Facts {
             Ok(user_manager_levels(uid).into_iter().map(level).collect())
         })
     }
-}
-
-/// A line of `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`).
-fn cgroup_mount<'a>(line: &'a str, at: &'a Evidence) -> Option<CgroupMount<'a>> {
-    let (mount, file_system) = line.split_once(" - ")?;
-    let point = mount.split(' ').nth(4)?;
-    let mut fields = file_system.split(' ');
-    let fs_type = fields.next()?;
-    let super_options = fields.nth(1).unwrap_or_default();
-    Some(CgroupMount { point, fs_type, super_options, at })
 }
 
 #[cfg(test)]

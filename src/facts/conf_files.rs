@@ -117,7 +117,14 @@ impl Facts {
     pub fn conf_dirs(&self, sub: &str) -> Vec<String> {
         let mut dirs = vec![format!("/etc/{sub}"), format!("/run/{sub}")];
         dirs.extend(self.vendor_dirs(sub));
+        dirs.retain(|dir| self.is_there_at_boot(dir));
         dirs
+    }
+
+    /// Whether what lies in this directory is seen when the host boots: a file system in memory is
+    /// mounted on `/run` first, so what an image holds there is hidden.
+    pub(super) fn is_there_at_boot(&self, dir: &str) -> bool {
+        self.running() || !dir.starts_with("/run/")
     }
 
     /// The files in the directories called `sub`. Knows that `modprobe.d` is read by kmod.

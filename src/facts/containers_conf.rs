@@ -1,6 +1,7 @@
 //! `containers.conf(5)` as Podman up to version 5 reads it for a rootless user: every layer that exists,
 //! the later over the earlier, key by key.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::toml_keys::TomlKeys;
@@ -27,6 +28,14 @@ pub struct ContainersConf {
     pub default_subnet: Option<Sourced<String>>,
     /// `[engine] runtime`: a name or a path.
     pub runtime: Option<Sourced<String>>,
+    /// `[engine.runtimes]`: where each runtime is looked for.
+    pub runtimes: BTreeMap<String, Sourced<Vec<String>>>,
+    /// `[engine] infra_image`: what pods start with instead of catatonit.
+    pub infra_image: Option<Sourced<String>>,
+    /// `[containers] init_path`, or the same key in `[engine]`: catatonit.
+    pub init_path: Option<Sourced<String>>,
+    /// `[engine] network_cmd_path`: slirp4netns.
+    pub network_cmd_path: Option<Sourced<String>>,
     /// `[engine] cgroup_manager`: `systemd` (the default where systemd runs) or `cgroupfs`.
     pub cgroup_manager: Option<Sourced<String>>,
     /// `[engine] events_logger`: `journald`, `file` or `none`.
@@ -50,18 +59,28 @@ impl ContainersConf {
     /// [`Unread::Malformed`] with the line, for what Podman refuses, too.
     pub fn merge(&mut self, source: &Source) -> Fact<()> {
         let keys = TomlKeys::parse(source)?;
-        let strings: [(&[&str], &mut Option<Sourced<String>>); 8] = [
+        let strings: [(&[&str], &mut Option<Sourced<String>>); 10] = [
             (&["network", "network_backend"], &mut self.network_backend),
             (&["network", "default_rootless_network_cmd"], &mut self.default_rootless_network_cmd),
             (&["network", "firewall_driver"], &mut self.firewall_driver),
             (&["network", "default_subnet"], &mut self.default_subnet),
             (&["engine", "runtime"], &mut self.runtime),
+            (&["engine", "infra_image"], &mut self.infra_image),
+            (&["engine", "network_cmd_path"], &mut self.network_cmd_path),
             (&["engine", "cgroup_manager"], &mut self.cgroup_manager),
             (&["engine", "events_logger"], &mut self.events_logger),
             (&["containers", "log_driver"], &mut self.log_driver),
         ];
         for (path, slot) in strings {
             *slot = keys.string(path)?.or(slot.take());
+        }
+        // Two keys of one name; the one in `[containers]` wins (`FindInitBinary`).
+        let init = keys.string(&["containers", "init_path"])?.or(keys.string(&["engine", "init_path"])?);
+        self.init_path = init.or(self.init_path.take());
+        for name in keys.names(&["engine", "runtimes"]) {
+            if let Some(Sourced { value, at }) = keys.strings(&["engine", "runtimes", &name])? {
+                self.runtimes.insert(name, Sourced { value: value.values, at });
+            }
         }
         let timeout = keys.integer(&["engine", "service_timeout"])?;
         self.service_timeout_secs = timeout.or(self.service_timeout_secs.take());
@@ -231,6 +250,23 @@ mod tests {
         assert_eq!(conf.pids_limit.as_ref().map(|l| (l.value, l.at.line)), Some((65_536, Some(4))));
         assert_eq!(conf.helper_binaries_dirs(), ["/opt/a", "/opt/b"]);
         assert_eq!(read(empty_host()).unwrap().helper_binaries_dirs().len(), 4);
+    }
+
+    #[test]
+    fn runtimes_are_merged_by_name() {
+        let host = empty_host()
+            .file(
+                "/usr/share/containers/containers.conf",
+                "[engine.runtimes]\nyouki = [\"/a\"]\nkata = [\"/k\"]\n",
+            )
+            .file(
+                "/etc/containers/containers.conf",
+                "[engine.runtimes]\nyouki = [\"/b\"]\n[engine]\ninit_path = \"/i\"\n",
+            );
+        let conf = read(host).unwrap();
+        let runtimes: Vec<_> = conf.runtimes.iter().map(|(n, r)| (n.as_str(), r.value.join(":"))).collect();
+        assert_eq!(runtimes, [("kata", "/k".to_owned()), ("youki", "/b".to_owned())]);
+        assert_eq!(conf.init_path.as_ref().map(|path| path.value.as_str()), Some("/i"));
     }
 
     #[test]

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::cgroup::{Controller, Controllers};
+use super::unit::Unit;
 use super::unit_syntax::{boolean, words};
 use super::{Evidence, Facts, Sourced};
 use crate::host::Fact;
 
 /// What `Delegate=yes` means: the v2 controllers that systemd manages (`CGROUP_MASK_DELEGATE`).
-const ALL_DELEGATED: [Controller; 5] =
+pub const ALL_DELEGATED: [Controller; 5] =
     [Controller::Cpu, Controller::Cpuset, Controller::Io, Controller::Memory, Controller::Pids];
 
 /// What systemd has a name for and is no controller of the kernel (`cgroup_controller_table`).
@@ -85,6 +86,50 @@ pub fn delegation<'a>(values: impl Iterator<Item = &'a Sourced<String>>) -> Dele
         delegation.decided_by = Some(at.clone());
     }
     delegation
+}
+
+/// What `Delegate=` of `unit` comes to once the drop-in `path` says to delegate `controllers`, and
+/// nothing else.
+///
+/// # Errors
+/// The file of the same name that keeps `path` from being read, because its directory comes first.
+pub fn with_drop_in(unit: &Unit, path: &str, controllers: &[Controller]) -> Result<Delegation, String> {
+    let (dir, name) = path.rsplit_once('/').unwrap_or_default();
+    let winners = unit.drop_ins.iter().map(String::as_str).chain(unit.masks.iter().map(|mask| &*mask.path));
+    for winner in winners.filter(|winner| *winner != path) {
+        if winner.rsplit_once('/').is_some_and(|(other, n)| n == name && comes_before(other, dir)) {
+            return Err(winner.to_owned());
+        }
+    }
+    let names: Vec<&str> = controllers.iter().map(|controller| controller.as_str()).collect();
+    let text = format!("Delegate={}", names.join(" "));
+    let ours = Sourced { value: names.join(" "), at: Evidence::path(path, text) };
+    // The order is that of the names over all directories, after the unit's own file.
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    for value in unit.values("Service", "Delegate") {
+        let file = &*value.at.path;
+        let other = file.rsplit_once('/').map_or(file, |(_, name)| name);
+        if unit.fragment.as_deref() == Some(file) || other < name {
+            before.push(value);
+        } else if other > name {
+            after.push(value);
+        }
+    }
+    Ok(delegation(before.into_iter().chain([&ours]).chain(after)))
+}
+
+/// Whether a drop-in directory of `user@UID.service` comes before one of the administrator's for all
+/// users (`systemd.unit(5)`, "System Unit Search Path"), so that a file there beats one of the same name.
+pub fn comes_before(other: &str, dir: &str) -> bool {
+    const HIGHER: [&str; 4] = [
+        "/etc/systemd/system.control/",
+        "/run/systemd/system.control/",
+        "/run/systemd/transient/",
+        "/run/systemd/generator.early/",
+    ];
+    let of_the_instance =
+        other != dir && other.starts_with("/etc/systemd/system/user@") && other.ends_with(".service.d");
+    of_the_instance || HIGHER.iter().any(|higher| other.starts_with(higher))
 }
 
 /// The controller that systemd knows by this name. It has none for `hugetlb`, `rdma`, `misc` and

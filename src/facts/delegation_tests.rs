@@ -154,3 +154,39 @@ fn disabled_controllers_are_those_of_all_units_above() {
     assert_eq!(disabled.keys().copied().collect::<Vec<_>>(), [Controller::Cpu, Controller::Cpuset]);
     assert_eq!(disabled[&Controller::Cpuset].to_string(), "/etc/systemd/system/user-.slice.d/a.conf:2");
 }
+
+#[test]
+fn a_drop_in_does_not_always_win() {
+    let plan = |host: TestHost| {
+        let unit = host.facts().unit(&format!("user@{UID}.service")).unwrap();
+        let ours = format!("/{TEMPLATE}");
+        with_drop_in(&unit, &ours, &ALL_DELEGATED)
+    };
+    let set = |value: &str| format!("[Service]\nDelegate={value}\n");
+    let dir = "usr/lib/systemd/system/user@.service.d";
+    let instance = "etc/systemd/system/user@1001.service.d/delegate.conf";
+    for (files, wins) in [
+        (vec![], true),
+        (vec![(TEMPLATE, set("no"))], true),
+        (vec![(&*format!("{dir}/99-x.conf"), set("no"))], true),
+        (vec![(&*format!("{dir}/delegate.conf"), set("no"))], true),
+        (vec![(&*format!("{dir}/zz.conf"), set("no"))], false),
+        (vec![("etc/systemd/system/service.d/zz.conf", set(""))], false),
+        (
+            vec![
+                (&*format!("{dir}/zz.conf"), set("no")),
+                ("etc/systemd/system/user@.service.d/zz.conf", String::new()),
+            ],
+            true,
+        ),
+    ] {
+        let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+        let delegation = plan(with(&files)).unwrap();
+        assert_eq!(delegation.set().contains(&Controller::Cpuset), wins, "{files:?}");
+    }
+    let beaten = plan(with(&[(&format!("{dir}/zz.conf"), &set("no"))])).unwrap();
+    assert_eq!(beaten.taken[&Controller::Cpuset].to_string(), format!("/{dir}/zz.conf:2"));
+    assert_eq!(plan(with(&[(instance, "[Service]\nNice=1\n")])), Err(format!("/{instance}")));
+    let volatile = "run/systemd/system/user@1001.service.d/delegate.conf";
+    assert!(plan(with(&[(volatile, &set("no"))])).is_ok());
+}

@@ -119,11 +119,16 @@ impl Facts {
         Ok(kernels.iter().filter(|kernel| kernel.running || !self.running()).cloned().collect())
     }
 
+    /// Where modules lie: `/lib` only where it is a directory of its own.
+    fn module_roots(&self) -> &'static [&'static str] {
+        if self.split_usr() { &MODULE_ROOTS } else { &MODULE_ROOTS[..1] }
+    }
+
     fn find_kernels(&self) -> Fact<Vec<Kernel>> {
         let running = if self.running() { Some(self.kernel_release()?) } else { None };
         let mut kernels: Vec<Kernel> = Vec::new();
         let mut seen = BTreeSet::new();
-        for root in self.lib_dirs(&MODULE_ROOTS) {
+        for root in self.module_roots() {
             for entry in self.list(root).or_absent()?.iter().flat_map(|entries| entries.iter()) {
                 let release = &entry.name;
                 if !entry.is_dir || seen.contains(release) {
@@ -165,16 +170,6 @@ impl Facts {
         let kernels = self.kernels()?;
         let dir = kernels.iter().find(|k| k.release == release).and_then(|k| k.modules_dir.clone());
         dir.ok_or_else(|| Unread::Absent { path: format!("{}/{release}", MODULE_ROOTS[0]) })
-    }
-
-    /// `dirs` without those below `/lib` where that is a link to `/usr/lib`: each directory is
-    /// looked at once.
-    pub(super) fn lib_dirs<'a>(&self, dirs: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
-        let merged = matches!(
-            self.link_target("/lib").as_ref().map(Option::as_deref),
-            Ok(Some("usr/lib" | "/usr/lib"))
-        );
-        dirs.iter().copied().filter(move |dir| !(merged && dir.starts_with("/lib/")))
     }
 
     fn one_word(&self, path: &str) -> Fact<Sourced<String>> {

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use super::{Evidence, Facts, Source};
-use crate::host::Fact;
+use crate::host::{Fact, OrAbsent};
 
 const PATH: &str = "/proc/cmdline";
 
@@ -73,6 +73,19 @@ impl KernelCmdline {
 }
 
 impl Facts {
+    /// The kernel command line as far as there is one: an image root has none yet, and a container may
+    /// have none at all, so nothing is configured by it there.
+    ///
+    /// # Errors
+    /// When there is one that cannot be read.
+    pub(super) fn boot_parameters(&self) -> Fact<Rc<KernelCmdline>> {
+        let none = || Rc::new(KernelCmdline { parameters: Vec::new() });
+        if !self.running() {
+            return Ok(none());
+        }
+        Ok(self.kernel_cmdline().or_absent()?.unwrap_or_else(none))
+    }
+
     /// The kernel command line (`/proc/cmdline`).
     ///
     /// # Errors

@@ -7,11 +7,14 @@
 pub mod apparmor;
 pub mod cgroup;
 pub mod cidr;
+mod clock;
 pub mod conf_files;
 pub mod containers_conf;
 pub mod delegation;
+pub mod delegation_effect;
 pub mod elf;
 pub mod environment;
+pub mod environment_d;
 pub mod file_capability;
 pub mod hardware;
 pub mod interfaces;
@@ -32,11 +35,16 @@ pub mod module_state;
 pub mod modules;
 pub mod modules_load;
 pub mod mountinfo;
+pub mod network_backend;
 pub mod nsswitch;
+pub mod oci_runtime;
 pub mod os_release;
 mod package_database;
 pub mod packages;
+pub mod podman;
+pub mod program_version;
 pub mod programs;
+mod real_path;
 pub mod registries_conf;
 pub mod resolv_conf;
 pub mod routes;
@@ -216,6 +224,11 @@ impl Facts {
     /// The size of the file system that holds `path`.
     pub fn space(&self, path: &str) -> Fact<Space> {
         self.host.space(path)
+    }
+
+    /// When a file was last changed, in nanoseconds since 1970.
+    fn changed_ns(&self, path: &str) -> Fact<i64> {
+        self.host.changed_ns(path)
     }
 
     /// Computes a fact of type `T` once per `key` (empty where there is only one). `T` must be the

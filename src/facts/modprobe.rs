@@ -1,21 +1,11 @@
 //! What modprobe is told about modules: `modprobe.d(5)` and the kernel command line. Which modules a
 //! kernel has is in `modules`; which are loaded at boot is in `modules_load`.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::modules::{fold, matches_glob};
 use super::{Evidence, Facts, Source, Sourced};
-use crate::host::{Fact, OrAbsent, SpecialFile, Unread};
-
-/// In order of precedence (`modprobe.d(5)`; `default_config_paths` in `libkmod/libkmod.c`).
-const DIRS: [&str; 5] = [
-    "/etc/modprobe.d",
-    "/run/modprobe.d",
-    "/usr/local/lib/modprobe.d",
-    "/usr/lib/modprobe.d",
-    "/lib/modprobe.d",
-];
+use crate::host::{Fact, Unread};
 
 /// A command of modprobe.d that names something and says something of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,14 +163,14 @@ impl Facts {
     pub fn modprobe_config(&self) -> Fact<Rc<ModprobeConfig>> {
         self.memo_fact("", || {
             let mut config = ModprobeConfig::default();
-            for path in self.modprobe_files()? {
-                match self.source(&path) {
-                    Ok(source) => config.read(&source),
-                    // A link to /dev/null masks the file of that name in the directories below.
-                    Err(Unread::Absent { .. } | Unread::Special { found: SpecialFile::Device, .. }) => {}
-                    Err(why) => config.unread.push(why),
-                }
+            let files = self.conf_files("modprobe.d");
+            if let Some(why) = files.unread_dirs.first() {
+                return Err(why.clone());
             }
+            for source in files.texts() {
+                config.read(source);
+            }
+            config.unread.extend(files.unread().cloned());
             if self.running() {
                 self.read_command_line(&mut config);
             }
@@ -200,20 +190,6 @@ impl Facts {
             let names = parameter.value.as_deref().unwrap_or_default().split(',');
             config.kernel_blacklist.extend(names.map(|name| sourced((name, &parameter.at))));
         }
-    }
-
-    /// The files in the order of their names; of files with one name, that of the first directory.
-    fn modprobe_files(&self) -> Fact<Vec<String>> {
-        let mut files: BTreeMap<String, &str> = BTreeMap::new();
-        for dir in self.lib_dirs(&DIRS) {
-            for entry in self.list(dir).or_absent()?.iter().flat_map(|entries| entries.iter()) {
-                let name = &entry.name;
-                if !entry.is_dir && !name.starts_with('.') && name.ends_with(".conf") {
-                    files.entry(name.clone()).or_insert(dir);
-                }
-            }
-        }
-        Ok(files.into_iter().map(|(name, dir)| format!("{dir}/{name}")).collect())
     }
 }
 

@@ -5,8 +5,9 @@
 use std::rc::Rc;
 
 use super::conf_files::{ConfFiles, Content};
+use super::kernel_cmdline::KernelCmdline;
 use super::unit_syntax::physical_lines;
-use super::{Facts, Source, Sourced};
+use super::{Evidence, Facts, Source, Sourced};
 use crate::host::{Fact, Unread};
 
 /// A module that systemd loads at boot.
@@ -56,21 +57,22 @@ fn fold(name: &str) -> String {
 }
 
 /// The modules in `modules_load=` and `rd.modules_load=` (`kernel-command-line(7)`), comma-separated.
-fn on_cmdline(token: &Sourced<String>) -> Vec<Sourced<ModuleLoad>> {
-    let Some((key, value)) = token.value.split_once('=') else { return Vec::new() };
-    let (initrd, key) = key.strip_prefix("rd.").map_or((false, key), |rest| (true, rest));
-    if fold(key) != "modules_load" {
-        return Vec::new();
+fn on_cmdline(cmdline: &KernelCmdline) -> Vec<Sourced<ModuleLoad>> {
+    let mut found = Vec::new();
+    for (parameter, initrd) in [("modules_load", false), ("rd.modules_load", true)] {
+        let module = |(name, at): (&str, &Evidence)| {
+            let value = ModuleLoad { name: fold(name), initrd };
+            Sourced { value, at: at.clone() }
+        };
+        found.extend(cmdline.items(parameter).map(module));
     }
-    let names = value.trim_matches('"').split(',').filter(|name| !name.is_empty());
-    let module = |name| ModuleLoad { name: fold(name), initrd };
-    names.map(|name| Sourced { value: module(name), at: token.at.clone() }).collect()
+    found
 }
 
-fn collect(files: &ConfFiles, cmdline: Fact<Rc<Vec<Sourced<String>>>>) -> ModulesLoad {
+fn collect(files: &ConfFiles, cmdline: Fact<Rc<KernelCmdline>>) -> ModulesLoad {
     let mut found = ModulesLoad::default();
     match cmdline {
-        Ok(tokens) => found.modules.extend(tokens.iter().flat_map(on_cmdline)),
+        Ok(cmdline) => found.modules.extend(on_cmdline(&cmdline)),
         Err(why) => found.unread.push(why),
     }
     found.unread.extend(files.unread_dirs.iter().cloned());
@@ -151,7 +153,7 @@ mod tests {
         fn no_input_makes_it_panic(text in "(\\PC|[\n\r#;=-]){0,100}") {
             let source = Source::new("/f", text.clone());
             prop_assert!(names(&source).all(|name| !name.value.contains(['\n', '-'])));
-            on_cmdline(&source.whole(text));
+            on_cmdline(&KernelCmdline::parse(&source));
         }
     }
 }

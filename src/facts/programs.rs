@@ -11,6 +11,9 @@ use crate::host::{Fact, Kind, OrAbsent, Stat, Unread};
 pub const SEARCH_PATH: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
+/// Where snap puts its programs; `/etc/environment` and sudoers of Ubuntu have it on `PATH`.
+const SNAP_PATH: &str = "/snap/bin";
+
 /// Directories that are links to another one of the list where `/usr` (and, on some, `sbin`) is merged.
 const MERGED: [&str; 3] = ["/usr/sbin", "/sbin", "/bin"];
 
@@ -53,31 +56,69 @@ impl Facts {
         self.search(name, self.search_path().0.iter().copied(), None)
     }
 
-    /// The first file of this name that the user may execute: in `~/.local/bin` and `~/bin`, which
-    /// shells of most distributions put first, and then on [`SEARCH_PATH`]. The user's services see
-    /// the latter alone, as does [`Facts::program`].
+    /// The first file of this name that the user may execute: on `PATH` where the user is the caller,
+    /// so that it is known, in `~/.local/bin` and `~/bin`, which shells of most distributions put
+    /// first, on [`SEARCH_PATH`] and among snaps. The user's services see [`SEARCH_PATH`] alone, as
+    /// does [`Facts::program`].
     ///
     /// # Errors
     /// As [`Facts::program`].
     pub fn user_program(&self, name: &str, user: &User) -> Fact<Option<Program>> {
-        let own = [format!("{}/.local/bin", user.home), format!("{}/bin", user.home)];
-        let system = self.search_path();
-        self.search(name, own.iter().map(String::as_str).chain(system.0.iter().copied()), Some(user))
+        let path = self.user_path(user);
+        self.search(name, path.iter().map(String::as_str), Some(user))
     }
 
-    /// A helper of Podman (`netavark`, `aardvark-dns`, `pasta`, `catatonit`): in the directories of
-    /// `helper_binaries_dir` of the user's `containers.conf`, then on [`SEARCH_PATH`], where Podman
-    /// looks for some of them (`FindHelperBinary` in `pkg/config/config.go` of containers/common).
+    /// A helper of Podman that is looked for on `PATH` as well (`pasta`, `slirp4netns`, `catatonit`):
+    /// as [`Facts::helper_dir_program`], then as [`Facts::user_program`].
     ///
     /// # Errors
     /// As [`Facts::program`] and [`Facts::containers_conf`].
     pub fn helper_program(&self, name: &str, user: &User) -> Fact<Option<Program>> {
+        match self.helper_dir_program(name, user)? {
+            Some(program) => Ok(Some(program)),
+            None => self.user_program(name, user),
+        }
+    }
+
+    /// A helper of Podman that is looked for in the directories of `helper_binaries_dir` of the user's
+    /// `containers.conf` and nowhere else (`netavark`, `aardvark-dns`; containers/common,
+    /// `pkg/config/config.go`, `FindHelperBinary`, whose caller decides).
+    ///
+    /// # Errors
+    /// As [`Facts::program`] and [`Facts::containers_conf`].
+    pub fn helper_dir_program(&self, name: &str, user: &User) -> Fact<Option<Program>> {
         let conf = self.containers_conf(user)?;
         let helpers = conf.helper_binaries_dirs();
-        let system = self.search_path();
-        // `$BINDIR` is the directory of podman itself, which is on the search path.
+        // `$BINDIR`, the directory of podman itself, is in no default outside of macOS.
         let helpers = helpers.iter().map(String::as_str).filter(|dir| dir.starts_with('/'));
-        self.search(name, helpers.chain(system.0.iter().copied()), Some(user))
+        self.search(name, helpers, Some(user))
+    }
+
+    /// The program at this path, whoever may execute it; `None` for what is no regular file.
+    ///
+    /// # Errors
+    /// Why it could not be looked at.
+    pub fn program_at(&self, path: &str) -> Fact<Option<Program>> {
+        let stat = self.stat(path).or_absent()?.filter(|stat| stat.kind == Kind::File);
+        Ok(stat.map(|stat| Program { path: path.to_owned(), stat }))
+    }
+
+    fn user_path(&self, user: &User) -> Vec<String> {
+        let caller = self.caller();
+        let known = caller.environment.get("PATH").filter(|_| caller.uid == user.uid);
+        // The shell takes what is empty or relative from where it stands.
+        let known = known.into_iter().flat_map(|path| path.split(':')).filter(|dir| dir.starts_with('/'));
+        let home = user.home.trim_end_matches('/');
+        let own = [format!("{home}/.local/bin"), format!("{home}/bin")];
+        let system = self.search_path();
+        let system = system.0.iter().chain([&SNAP_PATH]).map(|dir| (*dir).to_owned());
+        let mut dirs: Vec<String> = Vec::new();
+        for dir in known.map(str::to_owned).chain(own).chain(system) {
+            if !dirs.contains(&dir) {
+                dirs.push(dir);
+            }
+        }
+        dirs
     }
 
     /// [`SEARCH_PATH`] without those directories that are links into it, so that no file is looked at
@@ -194,6 +235,18 @@ mod tests {
     }
 
     #[test]
+    fn path_is_that_of_the_caller() {
+        let kind = "/home/edge/go/bin/kind";
+        let host = merged().file(kind, "").mode(kind, "0755");
+        let own = host.clone().caller(1000, &[("PATH", "bin::/home/edge/go/bin:/usr/bin")]);
+        assert_eq!(path(own.facts().user_program("kind", &edge())).as_deref(), Some(kind));
+        let root = host.caller(0, &[("PATH", "/home/edge/go/bin")]);
+        assert_eq!(path(root.facts().user_program("kind", &edge())), None);
+        let snap = merged().file("/snap/bin/jq", "").mode("/snap/bin/jq", "0755");
+        assert_eq!(path(snap.facts().user_program("jq", &edge())).as_deref(), Some("/snap/bin/jq"));
+    }
+
+    #[test]
     fn a_directory_that_cannot_be_searched_is_no_proof_of_absence() {
         let host = merged().error("/usr/local/bin/pasta", "denied");
         assert!(host.clone().facts().program("pasta").is_err());
@@ -208,5 +261,8 @@ mod tests {
         assert_eq!(found(host.clone()).as_deref(), Some("/usr/lib/podman/netavark"));
         let conf = "[engine]\nhelper_binaries_dir = [\"$BINDIR/../lib\", \"/opt/podman\"]\n";
         assert_eq!(found(host.file("/etc/containers/containers.conf", conf)), None);
+        let on_path = merged().file("/usr/bin/netavark", "").mode("/usr/bin/netavark", "0755");
+        assert_eq!(found(on_path.clone()).as_deref(), Some("/usr/bin/netavark"));
+        assert_eq!(on_path.facts().helper_dir_program("netavark", &edge()), Ok(None));
     }
 }

@@ -3,9 +3,10 @@
 
 use std::rc::Rc;
 
-use super::cgroup::user_manager_levels;
+use super::cgroup::{Hierarchy, user_manager_levels};
+use super::unit::resolve;
 use super::{Evidence, Facts, Sourced};
-use crate::host::{Fact, Kind, OrAbsent, Stat};
+use crate::host::{Fact, Kind, OrAbsent, Stat, Unread};
 
 /// What there is of a user manager and its bus. Each part can be absent, and each can be denied to
 /// us: the runtime directory is closed to all but its owner and root.
@@ -59,6 +60,53 @@ impl Facts {
         Ok(Sourced { value, at })
     }
 
+    /// Whether the user manager of `uid` runs. On a v2 hierarchy that anyone can see, no cgroup means
+    /// no user manager, whatever the closed runtime directory holds.
+    ///
+    /// # Errors
+    /// In an image root, and where neither its cgroup nor its socket can be looked at.
+    pub fn user_manager_runs(&self, uid: u32) -> Fact<bool> {
+        let manager = self.user_manager(uid)?;
+        let no_cgroup = manager.cgroup.as_ref().is_err_and(Unread::is_absent);
+        match manager.runs() {
+            Err(_) if no_cgroup && self.cgroup_is_unified()? => Ok(false),
+            other => other,
+        }
+    }
+
+    fn cgroup_is_unified(&self) -> Fact<bool> {
+        let hierarchy = self.cgroup_hierarchy()?;
+        Ok(hierarchy.as_ref().as_ref().is_some_and(|found| found.value == Hierarchy::Unified))
+    }
+
+    /// The program that an image starts as PID 1, if there is one, by its path: what `/sbin/init`
+    /// leads to. The initrd of systemd tries systemd itself first; the image of a distribution whose
+    /// initrd does not would not boot without the link.
+    ///
+    /// # Errors
+    /// Where it cannot be looked at.
+    pub fn init_program(&self) -> Fact<Option<Sourced<String>>> {
+        const PATH: &str = "/sbin/init";
+        let Some(_) = self.stat(PATH).or_absent()? else { return Ok(None) };
+        let target = self.link_target(PATH)?;
+        let value = target.as_deref().map_or_else(|| PATH.to_owned(), |target| resolve("/usr/sbin", target));
+        let text = target.map_or_else(|| "is a program".to_owned(), |target| format!("-> {target}"));
+        Ok(Some(Sourced { value, at: Evidence::path(PATH, text) }))
+    }
+
+    /// The program of systemd, where it is installed.
+    ///
+    /// # Errors
+    /// Where it cannot be looked at.
+    pub fn systemd_program(&self) -> Fact<Option<Evidence>> {
+        for path in ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"] {
+            if self.stat(path).or_absent()?.is_some() {
+                return Ok(Some(Evidence::path(path, "exists")));
+            }
+        }
+        Ok(None)
+    }
+
     /// What there is of the user manager of `uid`.
     ///
     /// # Errors
@@ -86,7 +134,6 @@ impl Facts {
 mod tests {
     use super::*;
     use crate::facts::testing::{TestHost, empty_host};
-    use crate::host::Unread;
 
     const CGROUP: &str = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service";
     const PRIVATE: &str = "/run/user/1000/systemd/private";
@@ -107,6 +154,30 @@ mod tests {
         let denied = empty_host().error(PRIVATE, "denied");
         assert_eq!(runs(denied.clone()), Err(Unread::Denied { path: PRIVATE.to_owned() }));
         assert_eq!(runs(denied.dir(CGROUP, "0755", 1000)), Ok(true));
+    }
+
+    #[test]
+    fn on_a_v2_hierarchy_no_cgroup_means_no_user_manager() {
+        let denied = empty_host().error(PRIVATE, "denied");
+        let mounts = |fs: &str| {
+            let line = format!("35 24 0:30 / /sys/fs/cgroup rw shared:9 - {fs} {fs} rw\n");
+            denied.clone().file("/proc/self/mountinfo", line).facts().user_manager_runs(1000)
+        };
+        assert_eq!(mounts("cgroup2"), Ok(false));
+        assert_eq!(mounts("tmpfs"), Err(Unread::Denied { path: PRIVATE.to_owned() }));
+    }
+
+    #[test]
+    fn the_init_of_an_image_is_what_the_link_leads_to() {
+        let init = |target: Option<&str>| {
+            let host = empty_host().image().file("/sbin/init", "");
+            let host = host.path("/sbin/init", |record| record.link = target.map(str::to_owned));
+            host.facts().init_program().unwrap().unwrap().value
+        };
+        assert_eq!(init(Some("../lib/systemd/systemd")), "/usr/lib/systemd/systemd");
+        assert_eq!(init(Some("/lib/systemd/systemd")), "/lib/systemd/systemd");
+        assert_eq!(init(None), "/sbin/init");
+        assert_eq!(empty_host().image().facts().init_program(), Ok(None));
     }
 
     #[test]

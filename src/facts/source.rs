@@ -55,17 +55,17 @@ impl Source {
     /// A value that was read at `line` of this text.
     pub fn at<T>(&self, line: u32, value: T) -> Sourced<T> {
         let text = self.text.lines().nth(line.saturating_sub(1) as usize).unwrap_or_default();
-        Sourced { value, at: Evidence::line(&self.path, line, text) }
+        self.on(line, text, value)
     }
 
     /// A value and the line it was read from, for parsers that have the line at hand.
     pub fn on<T>(&self, line: u32, text: &str, value: T) -> Sourced<T> {
-        Sourced { value, at: Evidence::line(&self.path, line, text) }
+        Sourced { value, at: Evidence { path: self.path.clone(), line: Some(line), text: shown(text) } }
     }
 
     /// A value that is the whole of a one-line file, such as those in `/proc/sys`.
     pub fn whole<T>(&self, value: T) -> Sourced<T> {
-        Sourced { value, at: Evidence::line(&self.path, 1, self.text.lines().next().unwrap_or_default()) }
+        self.on(1, self.text.lines().next().unwrap_or_default(), value)
     }
 }
 

@@ -107,40 +107,11 @@ impl Facts {
     /// process runs (`Documentation/admin-guide/kernel-parameters.txt`, "sysctl.*="). An image root
     /// has no command line yet.
     fn sysctl_on_cmdline(&self, path: &str) -> Fact<Option<Sourced<String>>> {
-        let mut last = None;
-        for Sourced { value: token, at } in self.boot_parameters()?.iter() {
-            if let Some((key, value)) = token.strip_prefix("sysctl.").and_then(|rest| rest.split_once('='))
-                && key.replace('.', "/") == path
-            {
-                last = Some(Sourced { value: value.trim_matches('"').to_owned(), at: at.clone() });
-            }
-        }
-        Ok(last)
+        let cmdline = self.boot_parameters()?;
+        let sets = |name: &str| name.strip_prefix("sysctl.").is_some_and(|key| key.replace('.', "/") == path);
+        let last = cmdline.parameters.iter().rev().find(|p| !p.for_init && sets(&p.name));
+        Ok(last.and_then(|p| Some(Sourced { value: p.value.clone()?, at: p.at.clone() })))
     }
-
-    /// The words of the kernel command line; none in an image root or a container without one.
-    pub(super) fn boot_parameters(&self) -> Fact<Rc<Vec<Sourced<String>>>> {
-        self.memo_fact("boot parameters", || {
-            if !self.running() {
-                return Ok(Vec::new());
-            }
-            Ok(self
-                .source("/proc/cmdline")
-                .or_absent()?
-                .map_or_else(Vec::new, |source| boot_parameters(&source)))
-        })
-    }
-}
-
-/// Splits a kernel command line at white space outside of double quotes, which are the kernel's only
-/// ones (`lib/cmdline.c`, `next_arg`). Each word is its own evidence: the line as a whole is long.
-fn boot_parameters(source: &Source) -> Vec<Sourced<String>> {
-    let mut quoted = false;
-    let words = source.text().split(|c: char| {
-        quoted ^= c == '"';
-        c.is_ascii_whitespace() && !quoted
-    });
-    words.filter(|word| !word.is_empty()).map(|word| source.on(1, word, word.to_owned())).collect()
 }
 
 fn sysctl_config(files: &ConfFiles, procps_file: Fact<Option<Rc<Source>>>) -> SysctlConfig {

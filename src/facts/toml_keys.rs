@@ -66,6 +66,18 @@ impl<'a> TomlKeys<'a> {
         })
     }
 
+    /// The keys of a table; none where there is no such table.
+    pub(super) fn names(&self, path: &[&str]) -> Vec<String> {
+        let mut table = &self.root;
+        for name in path {
+            match find(table, name).and_then(|value| value.get_ref().as_table()) {
+                Some(inner) => table = inner,
+                None => return Vec::new(),
+            }
+        }
+        table.keys().map(|key| key.get_ref().to_string()).collect()
+    }
+
     fn get<T>(
         &self,
         path: &[&str],

@@ -112,6 +112,7 @@ impl Facts {
         .into_iter()
         .chain(split)
         .chain(["/usr/lib/systemd/system", "/run/systemd/generator.late"])
+        .filter(|dir| self.is_there_at_boot(dir))
         .map(str::to_owned)
         .collect()
     }

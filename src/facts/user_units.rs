@@ -40,7 +40,7 @@ impl Facts {
             self.load_unit(
                 name,
                 &SearchPath {
-                    dirs: user_unit_dirs(home, uid),
+                    dirs: self.user_unit_dirs(home, uid),
                     read: &|path| self.user_source(path, uid, gids),
                     collect: &|dirs| self.user_conf_files_in(dirs, uid, gids),
                 },
@@ -66,7 +66,7 @@ impl Facts {
             let mut enablement = UserUnitEnablement { unit, pulled_in_by: Vec::new(), masked_by: Vec::new() };
             // The first link decides for all directories of one name, `sockets.target.wants` say.
             let mut decided: BTreeMap<String, ()> = BTreeMap::new();
-            for dir in user_unit_dirs(home, uid) {
+            for dir in self.user_unit_dirs(home, uid) {
                 for entry in self.names_in(&dir)?.iter() {
                     let pulls =
                         [".wants", ".requires", ".upholds"].iter().any(|end| entry.name.ends_with(end));
@@ -90,30 +90,32 @@ impl Facts {
             Ok(enablement)
         })
     }
-}
 
-/// The search path of a user manager, highest first, without `XDG_*` variables set.
-fn user_unit_dirs(home: &str, uid: u32) -> Vec<String> {
-    let home = home.trim_end_matches('/');
-    let runtime = format!("/run/user/{uid}/systemd");
-    vec![
-        format!("{home}/.config/systemd/user.control"),
-        format!("{runtime}/user.control"),
-        format!("{runtime}/transient"),
-        format!("{runtime}/generator.early"),
-        format!("{home}/.config/systemd/user"),
-        "/etc/xdg/systemd/user".to_owned(),
-        "/etc/systemd/user".to_owned(),
-        format!("{runtime}/user"),
-        "/run/systemd/user".to_owned(),
-        format!("{runtime}/generator"),
-        format!("{home}/.local/share/systemd/user"),
-        "/usr/local/share/systemd/user".to_owned(),
-        "/usr/share/systemd/user".to_owned(),
-        "/usr/local/lib/systemd/user".to_owned(),
-        "/usr/lib/systemd/user".to_owned(),
-        format!("{runtime}/generator.late"),
-    ]
+    /// The search path of a user manager, highest first, without `XDG_*` variables set.
+    fn user_unit_dirs(&self, home: &str, uid: u32) -> Vec<String> {
+        let home = home.trim_end_matches('/');
+        let runtime = format!("/run/user/{uid}/systemd");
+        let mut dirs = vec![
+            format!("{home}/.config/systemd/user.control"),
+            format!("{runtime}/user.control"),
+            format!("{runtime}/transient"),
+            format!("{runtime}/generator.early"),
+            format!("{home}/.config/systemd/user"),
+            "/etc/xdg/systemd/user".to_owned(),
+            "/etc/systemd/user".to_owned(),
+            format!("{runtime}/user"),
+            "/run/systemd/user".to_owned(),
+            format!("{runtime}/generator"),
+            format!("{home}/.local/share/systemd/user"),
+            "/usr/local/share/systemd/user".to_owned(),
+            "/usr/share/systemd/user".to_owned(),
+            "/usr/local/lib/systemd/user".to_owned(),
+            "/usr/lib/systemd/user".to_owned(),
+            format!("{runtime}/generator.late"),
+        ];
+        dirs.retain(|dir| self.is_there_at_boot(dir));
+        dirs
+    }
 }
 
 #[cfg(test)]

@@ -96,6 +96,9 @@ pub struct PathRecord {
     /// The size in bytes; the default is that of the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+    /// When it was last changed, in nanoseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_ns: Option<i64>,
     /// The target of a symbolic link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
@@ -300,7 +303,10 @@ impl Captured {
     pub(super) fn link_target(&self, path: &str) -> Fact<Option<String>> {
         match self.record(path)? {
             Some(record) => Ok(record.link.clone()),
-            None => self.stat(path).map(|_| None),
+            None => match &self.files {
+                Files::Folder(tree) if self.toml.complete => tree.link_target(path),
+                Files::Folder(_) | Files::Memory(_) => self.stat(path).map(|_| None),
+            },
         }
     }
 
@@ -314,6 +320,14 @@ impl Captured {
             }),
             Some(None) | None if self.toml.complete => self.stat(path).map(|_| None),
             Some(None) | None => Err(Unread::NotCaptured { path: path.to_owned() }),
+        }
+    }
+
+    pub(super) fn changed_ns(&self, path: &str) -> Fact<i64> {
+        match self.record(path)?.and_then(|record| record.changed_ns) {
+            Some(changed_ns) => Ok(changed_ns),
+            // Whoever described the host did not ask, or there is nothing there.
+            None => self.stat(path).and(Err(Unread::NotCaptured { path: path.to_owned() })),
         }
     }
 

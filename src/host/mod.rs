@@ -137,7 +137,7 @@ pub struct Caller {
 
 impl Caller {
     /// The variables that are read, and so the only ones that a capture can hold.
-    pub const VARIABLES: [&'static str; 16] = [
+    pub const VARIABLES: [&'static str; 17] = [
         "CONTAINER_ENGINE",
         "CONTAINER_HOST",
         "CONTAINERS_CONF",
@@ -149,6 +149,7 @@ impl Caller {
         "LANG",
         "LC_ALL",
         "LC_CTYPE",
+        "PATH",
         "SUDO_UID",
         "SUDO_USER",
         "SYSTEMD_OFFLINE",
@@ -370,6 +371,20 @@ impl Host {
             Backend::Captured(captured) => captured.space(path),
         };
         self.note(|recording| recording.space(path, &got));
+        got
+    }
+
+    /// When a file was last written, renamed into place or otherwise changed, in nanoseconds since
+    /// 1970: its `st_ctim`, which unlike `st_mtim` no package manager and no `cp -p` sets back.
+    ///
+    /// # Errors
+    /// [`Unread`].
+    pub fn changed_ns(&self, path: &str) -> Fact<i64> {
+        let got = match &self.backend {
+            Backend::Tree(tree) => tree.changed_ns(path),
+            Backend::Captured(captured) => captured.changed_ns(path),
+        };
+        self.note(|recording| recording.changed_ns(path, &got));
         got
     }
 

@@ -111,6 +111,13 @@ impl Recording {
         self.read_error(path, got);
     }
 
+    pub(super) fn changed_ns(&mut self, path: &str, got: &Fact<i64>) {
+        if let Ok(changed_ns) = got {
+            self.path(path).changed_ns = Some(*changed_ns);
+        }
+        self.error(path, got);
+    }
+
     pub(super) fn space(&mut self, path: &str, got: &Fact<Space>) {
         if let Ok(s) = got {
             let record = SpaceRecord {
@@ -127,7 +134,24 @@ impl Recording {
 
 #[cfg(test)]
 mod tests {
-    use crate::host::Host;
+    use crate::host::{Host, Unread};
+
+    #[test]
+    fn the_time_of_a_change_is_recorded_where_it_was_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["asked", "other"] {
+            #[expect(clippy::disallowed_methods, reason = "the test makes the files that the host reads")]
+            std::fs::write(dir.path().join(name), "x").unwrap();
+        }
+        let host = Host::image(dir.path()).unwrap().recorded();
+        let changed_ns = host.changed_ns("/asked").unwrap();
+        assert!(changed_ns > 1_000_000_000_000_000_000, "after 2001: {changed_ns}");
+        host.stat("/other").unwrap();
+        let recording = host.into_recording().unwrap();
+        let replayed = Host::from_memory(recording.toml, recording.files);
+        assert_eq!(replayed.changed_ns("/asked"), Ok(changed_ns));
+        assert_eq!(replayed.changed_ns("/other"), Err(Unread::NotCaptured { path: "/other".to_owned() }));
+    }
 
     #[test]
     fn a_head_is_recorded_with_the_size_of_the_whole() {

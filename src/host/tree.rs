@@ -80,6 +80,20 @@ impl Tree {
     }
 
     pub(super) fn stat(&self, path: &str, follow: bool) -> Fact<Stat> {
+        self.file_stat(path, follow).map(|st| convert(&st))
+    }
+
+    pub(super) fn changed_ns(&self, path: &str) -> Fact<i64> {
+        let st = self.file_stat(path, true)?;
+        #[expect(
+            clippy::useless_conversion,
+            reason = "the widths of these C types differ between architectures"
+        )]
+        let (secs, nsecs) = (i64::from(st.st_ctime), i64::from(st.st_ctime_nsec));
+        Ok(secs.saturating_mul(1_000_000_000).saturating_add(nsecs))
+    }
+
+    fn file_stat(&self, path: &str, follow: bool) -> Fact<FileStat> {
         let found = match &self.root {
             None => {
                 let flags = if follow { AtFlags::empty() } else { AtFlags::AT_SYMLINK_NOFOLLOW };
@@ -90,7 +104,7 @@ impl Tree {
                 fstat(self.open(path, OFlag::O_PATH | OFlag::O_CLOEXEC | nofollow)?)
             }
         };
-        found.map(|st| convert(&st)).map_err(|errno| Unread::from_errno(path, errno))
+        found.map_err(|errno| Unread::from_errno(path, errno))
     }
 
     /// Opens a regular file. The type is looked at before the open, because opening a device can

@@ -1,5 +1,6 @@
 //! Profiles as Ubuntu 24.04 (apparmor 4.0.1) and Debian 13 (passt) ship them, shortened.
 
+use super::loaded::{EACH, LOADED};
 use super::*;
 use crate::facts::testing::{TestHost, empty_host};
 
@@ -146,8 +147,13 @@ fn what_is_loaded() {
         (loaded.modes["a (b)//c d"].value.as_str(), loaded.modes["a (b)//c d"].at.line),
         ("complain", Some(3))
     );
-    let denied = empty_host().error(LOADED, "denied").facts();
-    assert!(matches!(denied.apparmor_loaded(), Err(Unread::Denied { .. })));
-    assert_eq!(denied.apparmor_enabled(), Ok(false));
+    let denied = || empty_host().error(LOADED, "denied");
+    assert!(matches!(denied().facts().apparmor_loaded(), Err(Unread::Denied { .. })));
+    assert_eq!(denied().facts().apparmor_enabled(), Ok(false));
+    let each = |file: &str| format!("{EACH}/usr.local.bin.k3s.12/{file}");
+    let user = denied().file(&each("name"), "/usr/local/bin/k3s\n").file(&each("mode"), "unconfined\n");
+    let loaded = user.facts().apparmor_loaded().unwrap();
+    let mode = &loaded.modes["/usr/local/bin/k3s"];
+    assert_eq!((mode.value.as_str(), &*mode.at.path), ("unconfined", each("name").as_str()));
     assert!(matches!(empty_host().image().facts().apparmor_loaded(), Err(Unread::NotRunning { .. })));
 }

@@ -1,0 +1,132 @@
+//! Whether bridged packets pass by iptables: see [`BRIDGE_NETFILTER`].
+
+use crate::checks::check;
+use crate::checks::sysctl_values::{Start, Wanted, judge};
+use crate::facts::Facts;
+use crate::facts::kernel::KernelVersion;
+use crate::finding::Outcome;
+use crate::requirements::{Requirements, Want};
+
+check! {
+    /// Packets between pods on one node pass by the service rules
+    ///
+    /// ## What is looked at
+    ///
+    /// `net.bridge.bridge-nf-call-iptables` and `net.bridge.bridge-nf-call-ip6tables`. The keys exist
+    /// once the module br_netfilter is loaded. Since Linux 5.3 each network namespace has its own,
+    /// and a new one starts with 1 whatever the host has; before, the host's value holds.
+    ///
+    /// ## Why it matters
+    ///
+    /// Pods of one node talk over a bridge. Without it their packets to a service address do not
+    /// pass by the rules that kube-proxy writes, and services answer from some pods and not from
+    /// others. No module can be loaded from inside a user namespace, so the host has to have it.
+    ///
+    /// ## Repair
+    ///
+    /// `br_netfilter` in `/etc/modules-load.d`; on kernels before 5.3 also the keys in
+    /// `/etc/sysctl.d/90-rootless.conf`. systemd loads modules before it sets sysctls.
+    ///
+    /// ## Sources
+    ///
+    /// - Linux: net/bridge/br_netfilter_hooks.c, `br_netfilter_sysctl_init_net`
+    /// - k3s: pkg/agent/syssetup/setup.go
+    BRIDGE_NETFILTER, "bridge-netfilter", Advised, Host(run)
+}
+
+/// What this check judges.
+pub(super) const KEYS: [&str; 2] =
+    ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"];
+
+/// Since then a network namespace has the keys for itself.
+const PER_NAMESPACE: KernelVersion = KernelVersion::new(5, 3, 0);
+
+fn run(facts: &Facts, req: &Requirements) -> Outcome {
+    let mut outcome = Outcome::default();
+    for key in KEYS {
+        if per_namespace(facts) {
+            new_namespaces_have_it(facts, req, key, &mut outcome);
+        } else {
+            judge(facts, req, key, &mut outcome);
+        }
+    }
+    outcome.or_skip("no chosen stack asks for it")
+}
+
+/// Whether every kernel that can be meant is one of those.
+fn per_namespace(facts: &Facts) -> bool {
+    let running = facts.running();
+    facts.kernels().is_ok_and(|kernels| {
+        let mut meant = kernels.iter().filter(|kernel| kernel.running || !running).peekable();
+        meant.peek().is_some()
+            && meant.all(|kernel| kernel.version().is_some_and(|version| version >= PER_NAMESPACE))
+    })
+}
+
+fn new_namespaces_have_it(facts: &Facts, req: &Requirements, key: &str, outcome: &mut Outcome) {
+    let Some(want) = req.sysctls.get(key) else { return };
+    for Want { value: rule, demand } in &want.rules {
+        let wanted = Wanted {
+            key,
+            expected: format!("{rule} in a new network namespace"),
+            allows: &|_| true,
+            by_default: want
+                .default
+                .as_ref()
+                .map(|value| Start { met: rule.allows(value), value: value.clone() }),
+            set: rule.value(),
+            module: want.module.as_deref(),
+            absent_is_met: want.absent_is_met,
+        };
+        wanted.judge(facts, demand, outcome);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::testing::{findings, requirements, unknown, verdicts};
+    use crate::facts::testing::{TestHost, fixture};
+    use crate::finding::{Needs, Verdict};
+    use crate::requirements::Stack;
+    use crate::settings::Setting;
+
+    const NOW: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+
+    fn look_at(host: TestHost) -> Outcome {
+        run(&host.facts(), &requirements(&[Stack::K3s]))
+    }
+
+    #[test]
+    fn without_the_module_there_is_no_key() {
+        let outcome = look_at(fixture("debian-13"));
+        assert_eq!(verdicts(&outcome), [(KEYS[0], Verdict::Unmet)]);
+        let found = findings(&outcome)[0];
+        assert_eq!(found.found, "br_netfilter is not loaded");
+        assert_eq!(found.evidence[0].to_string(), NOW);
+        assert_eq!(found.remedy.settings, [Setting::Module("br_netfilter".to_owned())]);
+        let configured = fixture("debian-13").file("/etc/modules-load.d/k3s.conf", "br-netfilter\n");
+        let outcome = look_at(configured.clone());
+        assert_eq!(verdicts(&outcome), [(KEYS[0], Verdict::Pending(Needs::None))]);
+        assert_eq!(findings(&outcome)[0].evidence[1].to_string(), "/etc/modules-load.d/k3s.conf:1");
+        assert_eq!(verdicts(&look_at(configured.image())), [(KEYS[0], Verdict::Met)]);
+        assert_eq!(verdicts(&look_at(fixture("debian-13").image())), [(KEYS[0], Verdict::Unmet)]);
+    }
+
+    /// Seen on Linux 6.12: 0 on the host, 1 in a new network namespace of a user.
+    #[test]
+    fn the_hosts_value_counts_before_5_3() {
+        let off =
+            fixture("debian-13").file(NOW, "0\n").file("/etc/sysctl.d/a.conf", format!("{}=0\n", KEYS[0]));
+        assert_eq!(verdicts(&look_at(off.clone())), [(KEYS[0], Verdict::Met)]);
+        let old = off.file("/proc/sys/kernel/osrelease", "4.19.0-27-amd64\n");
+        assert_eq!(verdicts(&look_at(old.clone())), [(KEYS[0], Verdict::Unmet)]);
+        let on = old.file(NOW, "1\n").without("/etc/sysctl.d/a.conf");
+        assert_eq!(verdicts(&look_at(on)), [(KEYS[0], Verdict::Met)]);
+    }
+
+    #[test]
+    fn denied_is_unknown() {
+        assert_eq!(unknown(&look_at(fixture("debian-13").error(NOW, "denied"))).len(), 1);
+    }
+}

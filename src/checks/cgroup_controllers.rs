@@ -1,0 +1,258 @@
+//! Whether the kernel offers the controllers that are wanted: see [`CGROUP_CONTROLLERS`].
+
+use crate::checks::check;
+use crate::facts::cgroup::{Controller, Hierarchy};
+use crate::facts::kernel_cmdline::KernelCmdline;
+use crate::facts::{Evidence, Facts};
+use crate::finding::{Finding, Outcome, Remedy, Verdict};
+use crate::host::Fact;
+use crate::requirements::Requirements;
+
+check! {
+    /// The kernel offers the cgroup controllers that the stacks use
+    ///
+    /// ## What is looked at
+    ///
+    /// `cgroup.controllers` at the root of the hierarchy, for every controller that a chosen stack
+    /// wants. For one that is missing: whether a cgroup v1 mount holds it, and whether the kernel
+    /// command line turned it off. Of several `cgroup_disable=` and `cgroup_enable=` the last that
+    /// names the controller decides. `/proc/cgroups` is not used: it says nothing of version 2, and
+    /// newer kernels leave controllers out of it that are there.
+    ///
+    /// ## Why it matters
+    ///
+    /// What the kernel does not offer cannot be delegated. A Raspberry Pi starts without the memory
+    /// controller; K3s then stops with "failed to find memory cgroup (v2)", and kind says that
+    /// `Delegate=yes` is missing, which is not the cause.
+    ///
+    /// ## Repair
+    ///
+    /// Correct the kernel command line and reboot; unmount the cgroup v1 mount; or use a kernel that
+    /// is built with the controller. In a container its host decides.
+    ///
+    /// ## Sources
+    ///
+    /// - Documentation/admin-guide/cgroup-v2.rst, "Controllers"
+    /// - Documentation/admin-guide/kernel-parameters.txt, "cgroup_disable="
+    /// - raspberrypi/linux issue 6980
+    CGROUP_CONTROLLERS, "cgroup-controllers", Required, Host(run)
+}
+
+fn run(facts: &Facts, req: &Requirements) -> Outcome {
+    if req.controllers.is_empty() {
+        return Outcome::not_asked();
+    }
+    if !facts.running() {
+        return Outcome::skip("what a kernel offers is known only where it runs");
+    }
+    match facts.cgroup_hierarchy() {
+        Ok(hierarchy) => match hierarchy.as_ref() {
+            Some(found) if found.value == Hierarchy::Unified => {}
+            _ => return Outcome::skip("the host does not run with cgroup v2 alone: see cgroup-version"),
+        },
+        Err(why) => return unknown(req, &why),
+    }
+    let mut outcome = Outcome::default();
+    for (&controller, demands) in &req.controllers {
+        match look(facts, controller) {
+            Ok(finding) => outcome.add_all(demands, &finding),
+            Err(why) => outcome.unknown_all(demands, controller.as_str(), &why),
+        }
+    }
+    outcome
+}
+
+fn unknown(req: &Requirements, why: &dyn std::fmt::Display) -> Outcome {
+    let mut outcome = Outcome::default();
+    for (controller, demands) in &req.controllers {
+        outcome.unknown_all(demands, controller.as_str(), why);
+    }
+    outcome
+}
+
+fn look(facts: &Facts, controller: Controller) -> Fact<Finding> {
+    let root = facts.root_controllers()?;
+    let finding = |found: &str, verdict| Finding::new(controller.as_str(), "offered", found, verdict);
+    if root.value.contains(&controller) {
+        return Ok(finding("offered", Verdict::Met).at([root.at.clone()]));
+    }
+    let (found, at, remedy) = why_missing(facts, controller)?;
+    Ok(finding(found, Verdict::Unmet).at(at).at([root.at.clone()]).repair(remedy))
+}
+
+/// What is found in place of a controller, what says so, and what can be done.
+fn why_missing(facts: &Facts, controller: Controller) -> Fact<(&'static str, Option<Evidence>, Remedy)> {
+    let name = controller.as_str();
+    let mounts = facts.mountinfo()?;
+    let holds = |option: &String| option == name;
+    if let Some(mount) =
+        mounts.mounts.iter().find(|m| m.fs_type == "cgroup" && m.super_options.iter().any(holds))
+    {
+        let remedy = Remedy::manual(format!(
+            "stop what mounts cgroup v1 at {}, then reboot: a controller is on one hierarchy only",
+            mount.point
+        ));
+        return Ok(("held by a cgroup v1 mount", Some(mount.at.clone()), remedy));
+    }
+    // An error of reading where this is, or what was asked of the kernel, costs a hint and not the
+    // finding.
+    if let Ok(Some(container)) = facts.container() {
+        let remedy = Remedy::manual(format!(
+            "have the host of this {} container delegate {name} to it",
+            container.value
+        ));
+        return Ok(("not offered to this container", Some(container.at), remedy));
+    }
+    let Ok(cmdline) = facts.kernel_cmdline() else {
+        let remedy = Remedy::manual("look for cgroup_disable= on the kernel command line");
+        return Ok(("not offered", None, remedy));
+    };
+    Ok(match last_word(&cmdline, name) {
+        Some((false, at)) => {
+            let remedy = Remedy::manual(format!(
+                "take {} off the kernel command line, or, where the firmware of a Raspberry Pi puts it \
+                 there, append cgroup_enable={name}; then reboot",
+                at.text
+            ));
+            ("turned off on the kernel command line", Some(at), remedy)
+        }
+        Some((true, at)) => {
+            let remedy = Remedy::manual(format!(
+                "use a kernel with {}: this one ignores {}",
+                option(controller),
+                at.text
+            ));
+            ("not built into this kernel", Some(at), remedy)
+        }
+        None => {
+            let remedy = Remedy::manual(format!("use a kernel with {}", option(controller)));
+            ("not built into this kernel", None, remedy)
+        }
+    })
+}
+
+/// Whether the last word on a controller on the kernel command line turns it on, if there is one.
+/// `cgroup_enable=` is known to the kernels of Raspberry Pi only.
+fn last_word(cmdline: &KernelCmdline, name: &str) -> Option<(bool, Evidence)> {
+    cmdline.parameters.iter().rev().filter(|parameter| !parameter.for_init).find_map(|parameter| {
+        let on = match parameter.name.replace('-', "_").as_str() {
+            "cgroup_enable" => true,
+            "cgroup_disable" => false,
+            _ => return None,
+        };
+        let named = parameter.value.as_deref().unwrap_or_default().split(',').any(|item| item == name);
+        named.then(|| (on, parameter.at.clone()))
+    })
+}
+
+/// The kernel option that builds a controller in.
+fn option(controller: Controller) -> &'static str {
+    match controller {
+        Controller::Cpu => "CONFIG_CGROUP_SCHED and CONFIG_FAIR_GROUP_SCHED",
+        Controller::Cpuset => "CONFIG_CPUSETS",
+        Controller::Io | Controller::Blkio => "CONFIG_BLK_CGROUP",
+        Controller::Memory => "CONFIG_MEMCG",
+        Controller::Pids => "CONFIG_CGROUP_PIDS",
+        Controller::Hugetlb => "CONFIG_CGROUP_HUGETLB",
+        Controller::Misc => "CONFIG_CGROUP_MISC",
+        Controller::Rdma => "CONFIG_CGROUP_RDMA",
+        Controller::Dmem => "CONFIG_CGROUP_DMEM",
+        Controller::Cpuacct => "CONFIG_CGROUP_CPUACCT",
+        Controller::Devices => "CONFIG_CGROUP_DEVICE",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::testing::{findings, requirements, unknown as reasons, verdicts};
+    use crate::facts::testing::{TestHost, fixture};
+    use crate::requirements::Stack;
+
+    const ROOT: &str = "/sys/fs/cgroup/cgroup.controllers";
+
+    fn look_at(host: TestHost) -> Outcome {
+        run(&host.facts(), &requirements(&[Stack::K3s]))
+    }
+
+    fn without_memory(cmdline: &str) -> TestHost {
+        fixture("debian-13").file(ROOT, "cpuset cpu io pids\n").file("/proc/cmdline", cmdline)
+    }
+
+    #[test]
+    fn a_kernel_with_all_of_them_passes() {
+        let outcome = look_at(fixture("debian-13"));
+        let met = ["cpu", "cpuset", "memory", "pids"].map(|name| (name, Verdict::Met));
+        assert_eq!(verdicts(&outcome), met);
+        assert_eq!(findings(&outcome)[0].evidence[0].to_string(), "/sys/fs/cgroup/cgroup.controllers:1");
+    }
+
+    /// The names are words: `cpuset` does not stand for `cpu`.
+    #[test]
+    fn cpuset_is_not_cpu() {
+        let outcome = look_at(fixture("debian-13").file(ROOT, "cpuset memory pids\n"));
+        assert_eq!(verdicts(&outcome)[..2], [("cpu", Verdict::Unmet), ("cpuset", Verdict::Met)]);
+        assert_eq!(findings(&outcome)[0].remedy.summary.matches("CONFIG_").count(), 2);
+    }
+
+    #[test]
+    fn the_last_word_of_the_kernel_command_line_decides() {
+        let off = "turned off on the kernel command line";
+        let lacking = "not built into this kernel";
+        for (cmdline, found, at) in [
+            ("quiet cgroup_disable=memory\n", off, Some("cgroup_disable=memory")),
+            ("cgroup_enable=memory cgroup-disable=io,memory\n", off, Some("cgroup-disable=io,memory")),
+            (
+                "cgroup_disable=memory cgroup_enable=cpuset cgroup_enable=memory\n",
+                lacking,
+                Some("cgroup_enable=memory"),
+            ),
+            ("quiet cgroup_disable=io\n", lacking, None),
+            ("quiet -- cgroup_disable=memory\n", lacking, None),
+        ] {
+            let outcome = look_at(without_memory(cmdline));
+            let finding = findings(&outcome)[2];
+            assert_eq!((finding.subject.as_str(), finding.verdict), ("memory", Verdict::Unmet), "{cmdline}");
+            assert_eq!(finding.found, found, "{cmdline}");
+            let first = finding.evidence[0].clone();
+            match at {
+                Some(word) => assert_eq!(first, Evidence::line("/proc/cmdline", 1, word)),
+                None => assert_eq!(first.to_string(), "/sys/fs/cgroup/cgroup.controllers:1"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_version_1_mount_takes_a_controller_away() {
+        let mount = "99 29 0:50 / /mnt/v1 rw - cgroup none rw,memory\n";
+        let outcome = look_at(without_memory("quiet\n").append("/proc/self/mountinfo", mount));
+        let finding = findings(&outcome)[2];
+        assert_eq!(finding.found, "held by a cgroup v1 mount");
+        assert!(finding.evidence[0].text.contains("/mnt/v1"));
+    }
+
+    #[test]
+    fn the_host_of_a_container_is_named() {
+        let outcome =
+            look_at(without_memory("cgroup_disable=memory\n").file("/run/systemd/container", "lxc\n"));
+        assert_eq!(
+            findings(&outcome)[2].remedy.summary,
+            "have the host of this lxc container delegate memory to it"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_told() {
+        let denied = look_at(fixture("debian-13").error(ROOT, "denied"));
+        assert_eq!(reasons(&denied).len(), 4);
+        assert_eq!(reasons(&denied)[0], format!("{ROOT} is not readable as this user"));
+        let mounts = look_at(fixture("debian-13").error("/proc/self/mountinfo", "denied"));
+        assert_eq!(reasons(&mounts).len(), 4);
+        let cmdline = look_at(without_memory("").error("/proc/cmdline", "denied"));
+        assert_eq!(findings(&cmdline)[2].found, "not offered");
+        assert!(look_at(fixture("debian-13").image()).skipped.is_some());
+        let v1 = fixture("debian-13").edit("/proc/self/mountinfo", "cgroup2 cgroup2", "tmpfs tmpfs");
+        assert!(look_at(v1).skipped.unwrap().contains("cgroup-version"));
+        assert!(run(&fixture("debian-13").facts(), &Requirements::default()).skipped.is_some());
+    }
+}

@@ -1,0 +1,225 @@
+//! Which kind of cgroup hierarchy the host runs with: see [`CGROUP_VERSION`].
+
+use crate::checks::check;
+use crate::facts::cgroup::{Controller, Hierarchy};
+use crate::facts::kernel_cmdline::KernelCmdline;
+use crate::facts::unit_syntax::boolean;
+use crate::facts::{Evidence, Facts};
+use crate::finding::{Finding, Outcome, Remedy, Verdict};
+use crate::host::{Fact, OrAbsent};
+use crate::requirements::{Need, Requirements};
+
+/// The first version that mounts nothing but cgroup v2 (systemd: NEWS, 258).
+const V1_REMOVED: u32 = 258;
+/// Who mounts it, as findings name it.
+const SUBJECT: &str = "/sys/fs/cgroup";
+
+check! {
+    /// Only cgroup v2 is mounted
+    ///
+    /// ## What is looked at
+    ///
+    /// The mounts at and below `/sys/fs/cgroup`: version 2 alone, version 1, or both ("hybrid"), with
+    /// the controllers that a version 1 mount holds; and what on the kernel command line of the
+    /// running system asked for it. In an image root only the version of systemd is known: 258 and
+    /// later have no other hierarchy, before it is decided at boot.
+    ///
+    /// ## Why it matters
+    ///
+    /// Only version 2 can be delegated to a user. On a hybrid hierarchy every `podman run` of a user
+    /// fails ("cgroups in hybrid mode not supported"), kind stops with "requires cgroup v2", and a
+    /// rootless kubelet does not start.
+    ///
+    /// ## Repair
+    ///
+    /// Take `systemd.unified_cgroup_hierarchy=0` off the kernel command line, or, where the
+    /// distribution's default is version 1, add `systemd.unified_cgroup_hierarchy=1`; then reboot. A
+    /// container has the hierarchy of its host. WSL takes the kernel command line from `.wslconfig`.
+    ///
+    /// ## Sources
+    ///
+    /// - systemd(1), "Kernel Command Line"
+    /// - Documentation/admin-guide/cgroup-v2.rst, "Mounting"
+    /// - systemd: NEWS, versions 256 and 258
+    CGROUP_VERSION, "cgroup-version", Required, Host(run)
+}
+
+fn run(facts: &Facts, req: &Requirements) -> Outcome {
+    let demands = req.need(Need::CgroupV2);
+    if demands.is_empty() {
+        return Outcome::not_asked();
+    }
+    let mut outcome = Outcome::default();
+    let found = if facts.running() { mounted(facts).map(Ok) } else { installed(facts) };
+    match found {
+        Ok(Ok(finding)) => outcome.add_all(demands, &finding),
+        Ok(Err(reason)) => return Outcome::skip(reason),
+        Err(why) => outcome.unknown_all(demands, SUBJECT, &why),
+    }
+    outcome
+}
+
+/// What the image will mount, or why that is not known before it boots.
+fn installed(facts: &Facts) -> Fact<Result<Finding, String>> {
+    let Some(version) = facts.systemd_version().or_absent()? else {
+        return Ok(Err("decided at boot, and no systemd was found that would decide it".to_owned()));
+    };
+    if version.value < V1_REMOVED {
+        return Ok(Err(format!(
+            "decided at boot: systemd {} still takes cgroup v1 from the kernel command line",
+            version.value
+        )));
+    }
+    let found = Hierarchy::Unified.to_string();
+    Ok(Ok(Finding::new(SUBJECT, found.clone(), found, Verdict::Met).at([version.at.clone()])))
+}
+
+fn mounted(facts: &Facts) -> Fact<Finding> {
+    let hierarchy = facts.cgroup_hierarchy()?;
+    let expected = Hierarchy::Unified.to_string();
+    let Some(hierarchy) = hierarchy.as_ref() else {
+        let at = Evidence::path("/proc/self/mountinfo", "no cgroup file system is mounted");
+        let finding = Finding::new(SUBJECT, expected, "no control groups", Verdict::Unmet).at([at]);
+        return Ok(finding.repair(remedy(facts, None)));
+    };
+    if hierarchy.value == Hierarchy::Unified {
+        return Ok(Finding::new(SUBJECT, expected.clone(), expected, Verdict::Met).at([hierarchy.at.clone()]));
+    }
+    let mounts = facts.mountinfo()?;
+    let v1: Vec<_> = mounts.mounts.iter().filter(|mount| mount.fs_type == "cgroup").collect();
+    let held: Vec<&str> = v1
+        .iter()
+        .flat_map(|mount| mount.super_options.iter())
+        .filter_map(|option| Controller::from_name(option).map(Controller::as_str))
+        .collect();
+    let found = match (hierarchy.value, &held[..]) {
+        (Hierarchy::Hybrid, []) => "hybrid".to_owned(),
+        (Hierarchy::Hybrid, held) => format!("hybrid, cgroup v1 holds {}", held.join(" ")),
+        (kind, _) => kind.to_string(),
+    };
+    // Neither who asked for it nor where it is decided changes what is found, so an error of reading
+    // either costs a hint and not the finding.
+    let asked = facts.kernel_cmdline().ok().and_then(|cmdline| asked_for_v1(&cmdline));
+    let holds = |option: &String| Controller::from_name(option).is_some();
+    let holding = v1.iter().filter(|mount| mount.super_options.iter().any(holds)).map(|m| m.at.clone());
+    let finding = Finding::new(SUBJECT, expected, found, Verdict::Unmet)
+        .at(asked.clone())
+        .at(holding)
+        .at([hierarchy.at.clone()]);
+    Ok(finding.repair(remedy(facts, asked.as_ref())))
+}
+
+/// The last word of the kernel command line on the matter, if it is for version 1.
+fn asked_for_v1(cmdline: &KernelCmdline) -> Option<Evidence> {
+    let parameter = cmdline.last("systemd.unified_cgroup_hierarchy")?;
+    let v1 = parameter.value.as_deref().is_some_and(|value| boolean(value) == Some(false));
+    v1.then(|| parameter.at.clone())
+}
+
+fn remedy(facts: &Facts, asked: Option<&Evidence>) -> Remedy {
+    if let Ok(Some(container)) = facts.container() {
+        return Remedy::manual(format!(
+            "boot the host of this {} container with cgroup v2: the container has the same",
+            container.value
+        ));
+    }
+    if let Ok(Some(_)) = facts.wsl() {
+        return Remedy::manual(
+            "write kernelCommandLine=cgroup_no_v1=all under [wsl2] in %UserProfile%\\.wslconfig, then \
+             run wsl --shutdown in Windows",
+        );
+    }
+    Remedy::manual(match asked {
+        Some(at) => format!("take {} off the kernel command line and reboot", at.text),
+        None => "add systemd.unified_cgroup_hierarchy=1 to the kernel command line and reboot".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::testing::{findings, requirements, unknown, verdicts};
+    use crate::facts::testing::{TestHost, empty_host, fixture};
+    use crate::requirements::Stack;
+
+    const V2: &str = "32 24 0:27 / /sys/fs/cgroup rw shared:8 - cgroup2 cgroup2 rw,nsdelegate";
+    const TMPFS: &str = "32 24 0:27 / /sys/fs/cgroup ro shared:8 - tmpfs tmpfs ro,mode=755";
+    const TRACKING: &str = "33 32 0:28 / /sys/fs/cgroup/unified rw shared:9 - cgroup2 cgroup2 rw";
+    const NAMED: &str = "34 32 0:29 / /sys/fs/cgroup/systemd rw shared:10 - cgroup cgroup rw,name=systemd";
+    const MEMORY: &str = "35 32 0:30 / /sys/fs/cgroup/memory rw shared:11 - cgroup cgroup rw,memory";
+    const CPU: &str = "36 32 0:31 / /sys/fs/cgroup/cpu,cpuacct rw shared:12 - cgroup cgroup rw,cpu,cpuacct";
+
+    fn look_at(host: TestHost) -> Outcome {
+        run(&host.facts(), &requirements(&[Stack::Podman]))
+    }
+
+    fn booted(mounts: &[&str], cmdline: &str) -> TestHost {
+        fixture("debian-13")
+            .file("/proc/self/mountinfo", mounts.join("\n") + "\n")
+            .file("/proc/cmdline", cmdline)
+    }
+
+    #[test]
+    fn cgroup_v2_alone_passes() {
+        let outcome = look_at(fixture("debian-13"));
+        assert_eq!(verdicts(&outcome), [("/sys/fs/cgroup", Verdict::Met)]);
+        assert_eq!(findings(&outcome)[0].evidence[0].to_string(), "/proc/self/mountinfo:9");
+    }
+
+    /// As Debian 13 booted with these two words.
+    #[test]
+    fn hybrid_is_not_version_2() {
+        let mounts = [TMPFS, TRACKING, NAMED, CPU, MEMORY];
+        let cmdline =
+            "root=/dev/vda systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1\n";
+        let outcome = look_at(booted(&mounts, cmdline));
+        let finding = findings(&outcome)[0];
+        assert_eq!((finding.verdict, finding.expected.as_str()), (Verdict::Unmet, "cgroup v2"));
+        assert_eq!(finding.found, "hybrid, cgroup v1 holds cpu cpuacct memory");
+        let at: Vec<String> = finding.evidence.iter().map(ToString::to_string).collect();
+        let lines = ["/proc/cmdline:1", "/proc/self/mountinfo:4", "/proc/self/mountinfo:5"];
+        assert_eq!(at[..3], lines);
+        let summary = "take systemd.unified_cgroup_hierarchy=0 off the kernel command line and reboot";
+        assert_eq!(finding.remedy.summary, summary);
+    }
+
+    #[test]
+    fn version_1_by_default_takes_an_argument_more() {
+        let outcome = look_at(booted(&[TMPFS, NAMED, MEMORY], "quiet systemd.unified_cgroup_hierarchy\n"));
+        let finding = findings(&outcome)[0];
+        assert_eq!(finding.found, "cgroup v1");
+        assert!(finding.remedy.summary.starts_with("add systemd.unified_cgroup_hierarchy=1"));
+    }
+
+    #[test]
+    fn who_decides_elsewhere_is_told_so() {
+        let hybrid = || booted(&[TMPFS, TRACKING, MEMORY], "quiet\n");
+        let summary = |host| findings(&look_at(host))[0].remedy.summary.clone();
+        let wsl = hybrid().file("/proc/sys/kernel/osrelease", "5.15.153.1-microsoft-standard-WSL2\n");
+        assert!(summary(wsl).contains(".wslconfig"));
+        assert!(summary(hybrid().file("/run/systemd/container", "lxc\n")).contains("lxc container"));
+    }
+
+    #[test]
+    fn nothing_mounted_is_unmet_and_unreadable_mounts_are_unknown() {
+        let outcome = look_at(booted(&["29 1 254:0 / / rw - ext4 /dev/vda rw"], "quiet\n"));
+        assert_eq!(findings(&outcome)[0].found, "no control groups");
+        let outcome = look_at(booted(&[V2], "").error("/proc/self/mountinfo", "denied"));
+        assert_eq!(unknown(&outcome), ["/proc/self/mountinfo is not readable as this user"]);
+    }
+
+    #[test]
+    fn an_image_is_decided_at_boot_unless_systemd_knows_only_version_2() {
+        let image = |version: u32| {
+            let library = format!("/usr/lib/systemd/libsystemd-shared-{version}.so");
+            look_at(empty_host().image().file(&library, ""))
+        };
+        assert_eq!(verdicts(&image(258)), [("/sys/fs/cgroup", Verdict::Met)]);
+        let reason = image(257).skipped.unwrap();
+        assert!(reason.starts_with("decided at boot: systemd 257"), "{reason}");
+        assert!(look_at(empty_host().image()).skipped.unwrap().contains("no systemd was found"));
+        let closed = look_at(empty_host().image().error("/usr/lib/systemd", "denied"));
+        assert_eq!(unknown(&closed), ["/usr/lib/systemd is not readable as this user"]);
+        assert!(run(&empty_host().facts(), &Requirements::default()).skipped.is_some());
+    }
+}

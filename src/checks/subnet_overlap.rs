@@ -1,0 +1,181 @@
+//! Whether networks of the stacks are used by the host: see [`SUBNET_OVERLAP`].
+
+use std::net::IpAddr;
+
+use crate::checks::check;
+use crate::facts::cidr::Cidr;
+use crate::facts::routes::{LocalAddress, Route};
+use crate::facts::{Evidence, Facts};
+use crate::finding::{Finding, Outcome, Remedy, Verdict};
+use crate::host::Fact;
+use crate::requirements::Requirements;
+
+/// Interfaces of container networks (Podman: `podman0`; CNI: `cni0`, `cni-podman0`; flannel:
+/// `flannel.1`): a network of theirs is one of the stacks', not one that the host reaches others by.
+const OWN_INTERFACES: [&str; 3] = ["podman", "cni", "flannel"];
+
+check! {
+    /// Networks of the stacks are not the host's
+    ///
+    /// ## What is looked at
+    ///
+    /// The routes of the main table, without the default route, and the addresses of the host: whether
+    /// any has an address in common with a network that a stack uses. Routes over interfaces of
+    /// container networks are the stacks' own and left out. Routes in other tables, as some VPNs have
+    /// them, are not seen, nor are networks that the host joins later.
+    ///
+    /// ## Why it matters
+    ///
+    /// From inside, an address of such a network is a pod, a service or another container, so hosts that
+    /// have it outside are out of reach: a registry, a name server, a database. The stack starts, and
+    /// only traffic to some hosts fails.
+    ///
+    /// ## Repair
+    ///
+    /// The stack is given other networks: `K3S_ROOTLESS_CIDR`, `--cluster-cidr` and `--service-cidr` for
+    /// K3s (k3d passes the latter on with `--k3s-arg`), `networking.podSubnet` and `serviceSubnet` in the
+    /// configuration of kind, `default_subnet` in `containers.conf` for Podman.
+    ///
+    /// ## Sources
+    ///
+    /// - k3s: pkg/rootless/rootless.go, `createParentOpt`; docs.k3s.io, "k3s server"
+    /// - kind: site/content/docs/user/configuration.md, "Networking"
+    /// - containers.conf(5), "default_subnet"
+    SUBNET_OVERLAP, "subnet-overlap", Required, Host(run)
+}
+
+fn run(facts: &Facts, req: &Requirements) -> Outcome {
+    if !facts.running() {
+        return Outcome::skip("an image has no routes and no addresses yet");
+    }
+    let mut outcome = Outcome::default();
+    let used = Used::of(facts);
+    for (&wanted, demands) in &req.subnets {
+        match &used {
+            Ok(used) => {
+                for demand in demands {
+                    outcome.add(demand, used.look(wanted, &demand.why));
+                }
+            }
+            Err(why) => outcome.unknown_all(demands, &wanted.to_string(), why),
+        }
+    }
+    outcome.or_skip("no chosen stack asks for a network")
+}
+
+/// What the host uses.
+struct Used {
+    routes: Vec<Route>,
+    addresses: Vec<LocalAddress>,
+}
+
+impl Used {
+    fn of(facts: &Facts) -> Fact<Used> {
+        let is_own = |route: &Route| OWN_INTERFACES.iter().any(|own| route.interface.starts_with(own));
+        let all = facts.routes()?;
+        // The host has an address in each of its container networks.
+        let own =
+            |address: IpAddr| all.iter().any(|route| is_own(route) && route.destination.contains(address));
+        let addresses = facts.local_addresses()?;
+        let addresses = addresses.iter().filter(|local| !own(local.address)).cloned().collect();
+        let routes = all.iter().filter(|route| !route.destination.is_default() && !is_own(route));
+        Ok(Used { routes: routes.cloned().collect(), addresses })
+    }
+
+    fn look(&self, wanted: Cidr, why: &str) -> Finding {
+        let routes: Vec<&Route> = self.routes.iter().filter(|r| r.destination.overlaps(&wanted)).collect();
+        // An address of a network that is found already says nothing new.
+        let known = |address| routes.iter().any(|route| route.destination.contains(address));
+        let addresses: Vec<&LocalAddress> =
+            self.addresses.iter().filter(|l| wanted.contains(l.address) && !known(l.address)).collect();
+        let finding = |found: &str, verdict| Finding::new(wanted.to_string(), "not used", found, verdict);
+        if routes.is_empty() && addresses.is_empty() {
+            let at = Evidence::path("/proc/net/route", "no route to it but the default");
+            return finding("not used", Verdict::Met).at([at]);
+        }
+        let found = routes.iter().map(|route| format!("{} on {}", route.destination, route.interface));
+        let found: Vec<String> =
+            found.chain(addresses.iter().map(|local| local.address.to_string())).collect();
+        let at = routes.iter().map(|route| route.at.clone());
+        finding(&found.join(", "), Verdict::Unmet)
+            .at(at.chain(addresses.iter().map(|local| local.at.clone())))
+            .repair(Remedy::manual(format!("give the stack another network than {wanted}: it is {why}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::testing::{findings, requirements, unknown, verdicts};
+    use crate::facts::testing::{TestHost, fixture};
+    use crate::finding::Level;
+    use crate::requirements::Stack;
+
+    fn look_at(host: TestHost) -> Outcome {
+        run(&host.facts(), &requirements(&[Stack::K3s]))
+    }
+
+    /// A route as the kernel writes it: 10.42.0.0 is `00002A0A`.
+    fn route(interface: &str, destination: &str, mask: &str) -> TestHost {
+        let line = format!("{interface}\t{destination}\t00000000\t0001\t0\t0\t0\t{mask}\t0\t0\t0\n");
+        fixture("debian-13").append("/proc/net/route", &line)
+    }
+
+    fn address(host: TestHost, address: &str) -> TestHost {
+        host.append("/proc/net/fib_trie", &format!("     |-- {address}\n        /32 host LOCAL\n"))
+    }
+
+    #[test]
+    fn a_host_that_uses_none_of_them_passes() {
+        let met = |cidr| (cidr, Verdict::Met);
+        assert_eq!(
+            verdicts(&look_at(fixture("debian-13"))),
+            [met("10.41.0.0/16"), met("10.42.0.0/16"), met("10.43.0.0/16")]
+        );
+        assert_eq!(verdicts(&look_at(route("eth0", "00000000", "00000000")))[0], met("10.41.0.0/16"));
+    }
+
+    #[test]
+    fn a_route_in_one_of_them_or_around_them_is_unmet() {
+        let outcome = look_at(route("wg0", "00012A0A", "00FFFFFF"));
+        let finding = findings(&outcome)[1];
+        assert_eq!((finding.subject.as_str(), finding.verdict), ("10.42.0.0/16", Verdict::Unmet));
+        assert_eq!(finding.found, "10.42.1.0/24 on wg0");
+        assert_eq!(&*finding.evidence[0].path, "/proc/net/route");
+        assert!(finding.remedy.summary.ends_with("it is the network of pods (--cluster-cidr)"));
+        assert_eq!(outcome.items[1].level, Level::Advised, "the cluster starts all the same");
+        let around = look_at(route("eth0", "0000000A", "000000FF"));
+        assert!(verdicts(&around).iter().all(|(_, verdict)| *verdict == Verdict::Unmet));
+    }
+
+    /// `k3s check-config` knows of 10.42 and 10.43 only.
+    #[test]
+    fn the_network_of_slirp4netns_counts_as_well() {
+        let outcome = look_at(route("eth1", "0000290A", "0000FFFF"));
+        assert_eq!(verdicts(&outcome)[0], ("10.41.0.0/16", Verdict::Unmet));
+        assert!(findings(&outcome)[0].remedy.summary.contains("K3S_ROOTLESS_CIDR"));
+    }
+
+    #[test]
+    fn an_address_without_a_route_is_unmet() {
+        let outcome = look_at(address(fixture("debian-13"), "10.43.0.9"));
+        assert_eq!(
+            (verdicts(&outcome)[2].1, findings(&outcome)[2].found.as_str()),
+            (Verdict::Unmet, "10.43.0.9")
+        );
+    }
+
+    #[test]
+    fn networks_of_containers_are_the_stacks_own() {
+        let host = address(route("cni0", "00002A0A", "0000FFFF"), "10.42.0.1");
+        assert_eq!(verdicts(&look_at(host))[1], ("10.42.0.0/16", Verdict::Met));
+    }
+
+    #[test]
+    fn unreadable_is_unknown_and_an_image_is_skipped() {
+        let outcome = look_at(fixture("debian-13").error("/proc/net/route", "denied"));
+        assert_eq!(unknown(&outcome), ["/proc/net/route is not readable as this user"; 3]);
+        assert!(look_at(fixture("debian-13").image()).skipped.is_some());
+        assert!(run(&fixture("debian-13").facts(), &Requirements::default()).skipped.is_some());
+    }
+}

@@ -1,0 +1,492 @@
+//! Whether a sysctl has a wanted value, now and at the next boot: see [`SYSCTL_VALUES`]. Checks that
+//! own a key judge it with [`judge`], too.
+
+use crate::checks::check;
+use crate::checks::{
+    bridge_netfilter, inotify_limits, ip_forward, key_limits, rp_filter, unprivileged_ports, userns_clone,
+    userns_limit,
+};
+use crate::facts::sysctl::Configured;
+use crate::facts::sysctl_rules::path_of;
+use crate::facts::{Evidence, Facts, Sourced};
+use crate::finding::{Finding, Level, Needs, Outcome, Remedy, Verdict};
+use crate::host::{Fact, Unread};
+use crate::requirements::{Demand, Requirements, SysctlRule, SysctlWant, Want};
+use crate::settings::{SYSCTL_FILE, Setting};
+
+check! {
+    /// Other sysctls that a profile or site wants
+    ///
+    /// ## What is looked at
+    ///
+    /// Every key that a profile or the site file wants and that has no check of its own: its value
+    /// in `/proc/sys`, and the value that `systemd-sysctl.service` gives it at boot from the files in
+    /// `sysctl.d`, or the kernel from `sysctl.KEY=VALUE` on its command line.
+    ///
+    /// ## Why it matters
+    ///
+    /// The two differ more often than not: a value set by hand is lost at the next boot, a file that
+    /// was written is not in effect before it is applied, and a hardening file that sorts later wins
+    /// over both. `/etc/sysctl.conf` is read by `sysctl --system`, not by systemd, unless the
+    /// distribution links it into `sysctl.d`.
+    ///
+    /// ## Repair
+    ///
+    /// A line in `/etc/sysctl.d/90-rootless.conf`, applied with `sysctl --system`. Where a file that
+    /// sorts later sets the key, that file has to be changed.
+    ///
+    /// ## Sources
+    ///
+    /// - sysctl.d(5), "Configuration Directories and Precedence"
+    /// - systemd: src/sysctl/sysctl.c
+    /// - procps: src/sysctl.c, `PreloadSystem`
+    SYSCTL_VALUES, "sysctl-values", Required, Host(run)
+}
+
+/// The keys of other checks.
+const OWNED: [&[&str]; 8] = [
+    &bridge_netfilter::KEYS,
+    &inotify_limits::KEYS,
+    &ip_forward::KEYS,
+    &key_limits::KEYS,
+    &rp_filter::KEYS,
+    &unprivileged_ports::KEYS,
+    &userns_clone::KEYS,
+    &userns_limit::KEYS,
+];
+
+fn run(facts: &Facts, req: &Requirements) -> Outcome {
+    let mut outcome = Outcome::default();
+    for key in req.other_sysctls(&OWNED.concat()) {
+        judge(facts, req, key, &mut outcome);
+    }
+    outcome.or_skip("nothing more is asked for")
+}
+
+/// Judges all that is wanted of a key.
+pub(super) fn judge(facts: &Facts, req: &Requirements, key: &str, outcome: &mut Outcome) {
+    if let Some(want) = req.sysctls.get(key) {
+        judge_want(facts, key, want, outcome);
+    }
+}
+
+/// Judges a key by requirements that a check has made more precise.
+pub(super) fn judge_want(facts: &Facts, key: &str, want: &SysctlWant, outcome: &mut Outcome) {
+    for Want { value: rule, demand } in &want.rules {
+        let starts = |met: bool, value: String| Start { met, value };
+        let at_least = |known: u64| {
+            let met = matches!(rule, SysctlRule::AtLeast(n) if *n <= known);
+            met.then(|| starts(met, format!("{known} or more")))
+        };
+        let wanted = Wanted {
+            key,
+            expected: rule.to_string(),
+            // What follows the number is ignored by the kernel (`kernel/sysctl.c`, `proc_get_long`).
+            allows: &|value| rule.allows(value.split_whitespace().next().unwrap_or_default()),
+            by_default: match &want.default {
+                Some(value) => Some(starts(rule.allows(value), value.clone())),
+                None => want.default_at_least.and_then(at_least),
+            },
+            set: value_to_set(want, rule),
+            module: want.module.as_deref(),
+            absent_is_met: want.absent_is_met,
+        };
+        wanted.judge(facts, demand, outcome);
+    }
+}
+
+/// A value that satisfies everybody, so that two findings do not ask for two values.
+fn value_to_set(want: &SysctlWant, rule: &SysctlRule) -> String {
+    let values = want.set.iter().cloned().chain(want.rules.iter().map(|w| w.value.value()));
+    let mut all = values.filter(|value| want.rules.iter().all(|w| w.value.allows(value)));
+    all.next().unwrap_or_else(|| rule.value())
+}
+
+/// One condition on one sysctl.
+pub(super) struct Wanted<'a> {
+    /// The key, with dots.
+    pub(super) key: &'a str,
+    /// The condition in words.
+    pub(super) expected: String,
+    /// Whether a value satisfies it.
+    pub(super) allows: &'a dyn Fn(&str) -> bool,
+    /// What the kernel starts with; `None` where that is not known.
+    pub(super) by_default: Option<Start>,
+    /// The value to write.
+    pub(super) set: String,
+    /// The module without which the key does not exist.
+    pub(super) module: Option<&'a str>,
+    /// Whether a kernel without the key has nothing to restrict.
+    pub(super) absent_is_met: bool,
+}
+
+/// The value that the kernel starts with.
+pub(super) struct Start {
+    /// Whether it satisfies the condition.
+    pub(super) met: bool,
+    /// The value, as far as it is known.
+    pub(super) value: String,
+}
+
+/// Why a condition cannot be judged.
+struct Doubt {
+    why: String,
+    /// It is satisfied now, and only what comes at the next boot is not known.
+    in_effect: bool,
+}
+
+impl From<Unread> for Doubt {
+    fn from(why: Unread) -> Doubt {
+        Doubt { why: why.to_string(), in_effect: false }
+    }
+}
+
+impl Wanted<'_> {
+    /// Judges the condition for who made this demand.
+    pub(super) fn judge(&self, facts: &Facts, demand: &Demand, outcome: &mut Outcome) {
+        match self.look(facts) {
+            Ok(finding) => outcome.add(demand, finding),
+            // As with what is volatile: it blocks nothing today.
+            Err(doubt) if doubt.in_effect => {
+                let demand = Demand { level: Level::Advised, ..demand.clone() };
+                outcome.unknown(&demand, self.key, format!("in effect now, but {}", doubt.why));
+            }
+            Err(doubt) => outcome.unknown(demand, self.key, doubt.why),
+        }
+    }
+
+    fn look(&self, facts: &Facts) -> Result<Finding, Doubt> {
+        let configured = facts.sysctl_configured(self.key);
+        if !facts.running() {
+            return self.in_image(facts, configured?.as_ref());
+        }
+        match facts.sysctl(self.key) {
+            Ok(now) => self.now(facts, &now, configured),
+            Err(Unread::Absent { .. }) => self.absent(facts, configured),
+            Err(why) => Err(why.into()),
+        }
+    }
+
+    fn in_image(&self, facts: &Facts, configured: Option<&Configured>) -> Result<Finding, Doubt> {
+        let (met, found) = match (configured, &self.by_default) {
+            (Some(c), _) => ((self.allows)(&c.value), c.value.clone()),
+            (None, Some(start)) => (start.met, format!("{}, which the kernel starts with", start.value)),
+            (None, None) => {
+                let why =
+                    "nothing sets it, and what the kernel starts with depends on the machine".to_owned();
+                return Err(Doubt { why, in_effect: false });
+            }
+        };
+        let mut verdict = Verdict::met_if(met);
+        let mut at = self.evidence(facts, None, configured, false);
+        if let Some(module) = self.module {
+            match facts.modules_load().find(module)? {
+                Some(load) => at.push(load.at.clone()),
+                None => verdict = Verdict::Unmet,
+            }
+        }
+        let finding = Finding::new(self.key, &self.expected, found, verdict).at(at);
+        Ok(finding.repair(self.repair(facts, configured, met)))
+    }
+
+    fn now(
+        &self,
+        facts: &Facts,
+        now: &Sourced<String>,
+        configured: Fact<Option<Configured>>,
+    ) -> Result<Finding, Doubt> {
+        let in_effect = (self.allows)(&now.value);
+        let configured = match configured {
+            Ok(configured) => configured,
+            Err(why) if in_effect => return Err(Doubt { why: why.to_string(), in_effect }),
+            // What the file says decides over how it is repaired, not over what is wrong.
+            Err(_) => None,
+        };
+        let at_boot = match &configured {
+            Some(c) => (self.allows)(&c.value),
+            None => in_effect && self.by_default.as_ref().is_none_or(|start| start.met),
+        };
+        let verdict = Verdict::of(at_boot, Some(in_effect), Needs::None);
+        let next = match (&configured, &self.by_default) {
+            (Some(c), _) => c.value.as_str(),
+            (None, start) => start.as_ref().map_or("", |start| start.value.as_str()),
+        };
+        let found = match verdict {
+            Verdict::Met | Verdict::Unmet => now.value.clone(),
+            Verdict::Pending(_) | Verdict::Volatile => format!("{} now, {next} at the next boot", now.value),
+        };
+        let cause_is_configured = configured.is_some() && !at_boot;
+        let at = self.evidence(facts, Some(now.at.clone()), configured.as_ref(), cause_is_configured);
+        let finding = Finding::new(self.key, &self.expected, found, verdict).at(at);
+        Ok(finding.repair(self.repair(facts, configured.as_ref(), at_boot)))
+    }
+
+    /// The kernel has no such key now.
+    fn absent(&self, facts: &Facts, configured: Fact<Option<Configured>>) -> Result<Finding, Doubt> {
+        // With subset=pid there is no /proc/sys, which says nothing of the kernel (proc(5)).
+        facts.stat("/proc/sys/kernel")?;
+        let path = format!("/proc/sys/{}", path_of(self.key));
+        let at = Evidence::path(&path, "does not exist");
+        let finding = |found: &str, verdict| Finding::new(self.key, &self.expected, found, verdict).at([at]);
+        if self.absent_is_met {
+            return Ok(finding("this kernel has no such switch", Verdict::Met));
+        }
+        let Some(module) = self.module else {
+            let remedy = Remedy::manual("run a kernel that has it");
+            return Ok(finding("this kernel has no such key", Verdict::Unmet).repair(remedy));
+        };
+        let configured = configured?;
+        let wanted_value = match &configured {
+            Some(c) => (self.allows)(&c.value),
+            None => self.by_default.as_ref().is_some_and(|start| start.met),
+        };
+        let load = facts.modules_load().find(module)?.cloned();
+        let verdict = Verdict::of(wanted_value && load.is_some(), Some(false), Needs::None);
+        let mut remedy = Remedy::setting(
+            format!("load {module}, which brings the key"),
+            Setting::Module(module.to_owned()),
+        );
+        if !wanted_value {
+            remedy.settings.push(self.setting(&self.set));
+        }
+        let at = self.evidence(facts, load.map(|load| load.at), configured.as_ref(), false);
+        Ok(finding(&format!("{module} is not loaded"), verdict).at(at).repair(remedy))
+    }
+
+    /// What was read, the decisive place first.
+    fn evidence(
+        &self,
+        facts: &Facts,
+        now: Option<Evidence>,
+        configured: Option<&Configured>,
+        configured_first: bool,
+    ) -> Vec<Evidence> {
+        let winner = configured.map(|c| c.at.clone());
+        let mut at: Vec<Evidence> =
+            if configured_first { [winner, now] } else { [now, winner] }.into_iter().flatten().collect();
+        at.extend(configured.iter().flat_map(|c| c.shadows.iter().rev().cloned()));
+        at.extend(self.procps(facts, configured).map(|other| other.at));
+        at
+    }
+
+    /// What `sysctl --system` gives the key, where systemd gives it something else or nothing.
+    fn procps(&self, facts: &Facts, configured: Option<&Configured>) -> Option<Sourced<String>> {
+        match configured {
+            Some(c) => c.procps_differs.clone().ok().flatten(),
+            None => facts.sysctl_procps(self.key).ok().flatten(),
+        }
+    }
+
+    fn setting(&self, value: &str) -> Setting {
+        Setting::Sysctl { key: self.key.to_owned(), value: value.to_owned() }
+    }
+
+    fn repair(&self, facts: &Facts, configured: Option<&Configured>, at_boot: bool) -> Remedy {
+        let procps = self.procps(facts, configured);
+        if let Some(c) = configured.filter(|_| at_boot) {
+            let summary = match procps.filter(|other| !(self.allows)(&other.value)) {
+                Some(other) => format!(
+                    "restart systemd-sysctl.service; sysctl --system would apply {}, which says otherwise, last",
+                    other.at
+                ),
+                None => "apply what is configured, with sysctl --system".to_owned(),
+            };
+            return Remedy::setting(summary, self.setting(&c.value));
+        }
+        if let Some(c) = configured.filter(|c| sorts_after_ours(&c.at.path)) {
+            return self.repair_in_place(facts, c);
+        }
+        let mut summary = format!("set {} to {}", self.key, self.set);
+        if let Some(other) = procps {
+            let what = if (self.allows)(&other.value) { "does not count" } else { "has to be changed, too" };
+            summary.push_str(&format!("; {} {what}: only sysctl --system reads it, and last", other.at));
+        }
+        Remedy::setting(summary, self.setting(&self.set))
+    }
+
+    /// Nothing that we write wins over this file.
+    fn repair_in_place(&self, facts: &Facts, winner: &Configured) -> Remedy {
+        let Evidence { path, line, .. } = &winner.at;
+        let (sudo, root) = if facts.running() { ("sudo ", "") } else { ("", "$ROOT") };
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let ours = format!("/etc/sysctl.d/{name}");
+        let mut remedy =
+            Remedy::manual(format!("change {}, which sorts after {SYSCTL_FILE} and wins over it", winner.at));
+        if ours != **path {
+            // A file of the same name in /etc takes the place of the vendor's.
+            remedy = remedy.command(format!("{sudo}cp {root}{path} {root}{ours}"));
+        }
+        let (line, key, set) = (line.unwrap_or_default(), self.key, &self.set);
+        remedy = remedy.command(format!("{sudo}sed -i '{line}s|.*|{key} = {set}|' {root}{ours}"));
+        if facts.running() { remedy.command("sudo sysctl --system") } else { remedy }
+    }
+}
+
+/// Whether a file of sysctl.d is applied after ours. `/proc/cmdline` is applied before any.
+fn sorts_after_ours(path: &str) -> bool {
+    let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+    path.contains("/sysctl.d/") && name(path) > name(SYSCTL_FILE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::testing::{findings, requirements, unknown, verdicts};
+    use crate::facts::testing::{TestHost, fixture};
+    use crate::profile::Layer;
+    use crate::requirements::Stack;
+
+    const KEY: &str = "net.ipv4.ip_forward";
+    const NOW: &str = "/proc/sys/net/ipv4/ip_forward";
+
+    /// What K3s wants of [`KEY`], whose default is 0: 1.
+    fn look_at(host: TestHost) -> Outcome {
+        let mut outcome = Outcome::default();
+        judge(&host.facts(), &requirements(&[Stack::K3s]), KEY, &mut outcome);
+        outcome
+    }
+
+    fn host(now: &str) -> TestHost {
+        fixture("debian-13").file(NOW, format!("{now}\n"))
+    }
+
+    fn shown(host: TestHost) -> (Verdict, String, Vec<String>, String) {
+        let outcome = look_at(host);
+        let found = findings(&outcome)[0];
+        let at = found.evidence.iter().map(Evidence::to_string).collect();
+        (found.verdict, found.found.clone(), at, found.remedy.summary.clone())
+    }
+
+    #[test]
+    fn configuration_and_effect_are_judged_together() {
+        let file = |host: TestHost, value| host.file("/etc/sysctl.d/50.conf", format!("{KEY} = {value}\n"));
+        let pending = Verdict::Pending(Needs::None);
+        let (conf, now) = ("/etc/sysctl.d/50.conf:1", "/proc/sys/net/ipv4/ip_forward:1");
+        for (host, verdict, found, at) in [
+            (file(host("1"), "1"), Verdict::Met, "1", vec![now, conf]),
+            (file(host("0"), "1"), pending, "0 now, 1 at the next boot", vec![now, conf]),
+            (file(host("1"), "0"), Verdict::Volatile, "1 now, 0 at the next boot", vec![conf, now]),
+            (file(host("0"), "0"), Verdict::Unmet, "0", vec![conf, now]),
+            (host("0"), Verdict::Unmet, "0", vec![now]),
+            // The kernel's own 0 comes back.
+            (host("1"), Verdict::Volatile, "1 now, 0 at the next boot", vec![now]),
+            // The kernel takes the number and leaves the rest.
+            (file(host("1"), "1 # on"), Verdict::Met, "1", vec![now, conf]),
+        ] {
+            let (got, text, evidence, _) = shown(host);
+            assert_eq!((got, text.as_str()), (verdict, found));
+            assert_eq!(evidence, at);
+        }
+        assert_eq!(
+            findings(&look_at(host("0")))[0].remedy.settings,
+            [Setting::Sysctl { key: KEY.to_owned(), value: "1".to_owned() }]
+        );
+    }
+
+    #[test]
+    fn an_image_has_its_configuration_and_known_defaults() {
+        let image = |value: &str| host("1").file("/etc/sysctl.d/50.conf", format!("{KEY}={value}\n")).image();
+        assert_eq!(shown(image("1")).0, Verdict::Met);
+        assert_eq!(shown(image("0")).0, Verdict::Unmet);
+        let (verdict, found, at, _) = shown(host("1").image());
+        assert_eq!(
+            (verdict, found.as_str(), at.len()),
+            (Verdict::Unmet, "0, which the kernel starts with", 0),
+            "the build machine's /proc says nothing"
+        );
+    }
+
+    #[test]
+    fn a_file_that_sorts_later_has_to_be_changed_itself() {
+        let hardened = host("0").file("/usr/lib/sysctl.d/99-cis.conf", format!("# cis\n{KEY} = 0\n"));
+        let outcome = look_at(hardened.clone());
+        let remedy = &findings(&outcome)[0].remedy;
+        assert_eq!(
+            remedy.summary,
+            "change /usr/lib/sysctl.d/99-cis.conf:2, which sorts after /etc/sysctl.d/90-rootless.conf and wins over it"
+        );
+        assert_eq!(
+            remedy.commands,
+            [
+                "sudo cp /usr/lib/sysctl.d/99-cis.conf /etc/sysctl.d/99-cis.conf",
+                "sudo sed -i '2s|.*|net.ipv4.ip_forward = 1|' /etc/sysctl.d/99-cis.conf",
+                "sudo sysctl --system",
+            ]
+        );
+        assert_eq!(remedy.settings, []);
+        let both = hardened.file("/etc/sysctl.d/90-rootless.conf", format!("{KEY} = 1\n"));
+        assert_eq!(shown(both).2[2], "/etc/sysctl.d/90-rootless.conf:1", "what is shadowed is shown");
+    }
+
+    /// K3s and RootlessKit tell users to edit `/etc/sysctl.conf`.
+    #[test]
+    fn sysctl_conf_is_not_systemds() {
+        let (verdict, _, at, summary) = shown(host("0").file("/etc/sysctl.conf", format!("{KEY}=1\n")));
+        assert_eq!((verdict, at[1].as_str()), (Verdict::Unmet, "/etc/sysctl.conf:1"));
+        assert!(summary.contains("/etc/sysctl.conf:1 does not count"), "{summary}");
+        let against = host("0")
+            .file("/etc/sysctl.d/50.conf", format!("{KEY}=1\n"))
+            .file("/etc/sysctl.conf", format!("{KEY}=0\n"));
+        let (verdict, _, _, summary) = shown(against);
+        assert_eq!(verdict, Verdict::Pending(Needs::None));
+        assert!(summary.starts_with("restart systemd-sysctl.service"), "{summary}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_unknown() {
+        let denied = fixture("debian-13").error(NOW, "denied");
+        assert_eq!(unknown(&look_at(denied)), [format!("{NOW} is not readable as this user")]);
+        let no_proc = fixture("debian-13").without("/proc/sys");
+        assert_eq!(unknown(&look_at(no_proc)), ["/proc/sys/kernel does not exist"]);
+        let file = |host: TestHost| {
+            host.file("/etc/sysctl.d/99.conf", "").path("/etc/sysctl.d/99.conf", |record| {
+                record.read_error = Some("denied".to_owned());
+            })
+        };
+        let outcome = look_at(file(host("1")));
+        assert_eq!(
+            unknown(&outcome),
+            ["in effect now, but /etc/sysctl.d/99.conf is not readable as this user"]
+        );
+        assert_eq!(outcome.items[0].level, Level::Advised, "it blocks nothing today");
+        assert_eq!(shown(file(host("0"))).0, Verdict::Unmet);
+    }
+
+    #[test]
+    fn a_kernel_without_the_key_has_not_got_it() {
+        let (verdict, found, at, _) = shown(fixture("debian-13").without(NOW));
+        assert_eq!((verdict, found.as_str()), (Verdict::Unmet, "this kernel has no such key"));
+        assert_eq!(at, [NOW]);
+    }
+
+    #[test]
+    fn the_rest_is_what_no_other_check_owns() {
+        let req = requirements(&Stack::ALL);
+        let facts = fixture("debian-13").facts();
+        assert_eq!(run(&facts, &req).skipped.as_deref(), Some("nothing more is asked for"));
+        for key in OWNED.concat() {
+            assert!(req.sysctls.contains_key(key) || key.ends_with("ip6tables"), "nobody asks for {key}");
+        }
+        let site =
+            "[[sysctl]]\nkey = \"kernel.pid_max\"\nat-least = 99999\nlevel = \"advised\"\nwhy = \"pods\"\n";
+        let site = Layer::parse("site.toml", site).unwrap();
+        let req = Requirements::merge(&[Stack::Podman], &[site]).unwrap();
+        assert_eq!(verdicts(&run(&facts, &req)), [("kernel.pid_max", Verdict::Met)]);
+    }
+
+    #[test]
+    fn one_value_serves_everybody() {
+        let site = "[[sysctl]]\nkey = \"net.ipv4.ip_unprivileged_port_start\"\nat-most = 53\nlevel = \"required\"\nwhy = \"dns\"\n";
+        let site = Layer::parse("site.toml", site).unwrap();
+        let req = Requirements::merge(&[Stack::Podman], &[site]).unwrap();
+        let mut outcome = Outcome::default();
+        judge(&fixture("debian-13").facts(), &req, "net.ipv4.ip_unprivileged_port_start", &mut outcome);
+        let found = findings(&outcome);
+        assert_eq!(found.len(), 2);
+        assert!(found.iter().all(|f| f.remedy.settings == found[1].remedy.settings));
+        assert_eq!(
+            found[0].remedy.settings,
+            [Setting::Sysctl { key: "net.ipv4.ip_unprivileged_port_start".into(), value: "53".into() }]
+        );
+    }
+}

@@ -1,0 +1,162 @@
+//! Which Podman a user runs, as far as files tell: its own words would take running it.
+
+use std::fmt;
+use std::rc::Rc;
+
+use super::programs::Program;
+use super::users::User;
+use super::version::Version;
+use super::{Evidence, Facts, Sourced};
+use crate::host::{Fact, OrAbsent, Unread};
+
+/// Files that came with a version of Podman and stay (podman: `Makefile`, `install.bin` and
+/// `install.systemd`, at the branches `v4.4` and `v5.3`), below the prefix it is installed in. They
+/// tell the least that its version can be where no package database does: RPM's is not read.
+const CAME_WITH: [(&str, [u64; 2]); 2] = [
+    ("lib/systemd/user/podman-user-wait-network-online.service", [5, 3]),
+    ("libexec/podman/quadlet", [4, 4]),
+];
+
+/// A version, as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KnownVersion {
+    /// This one.
+    Exactly(Version),
+    /// This one or a later one.
+    AtLeast(Version),
+}
+
+impl KnownVersion {
+    /// Whether it is at least `wanted`; `None` where that is not known.
+    pub fn is_at_least(&self, wanted: &Version) -> Option<bool> {
+        match self {
+            KnownVersion::Exactly(version) => Some(version >= wanted),
+            KnownVersion::AtLeast(version) => (version >= wanted).then_some(true),
+        }
+    }
+}
+
+impl fmt::Display for KnownVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KnownVersion::Exactly(version) => version.fmt(f),
+            KnownVersion::AtLeast(version) => write!(f, "{version} or later"),
+        }
+    }
+}
+
+/// The Podman of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Podman {
+    /// The program.
+    pub program: Program,
+    /// Its version, or why it is not known.
+    pub version: Fact<Sourced<KnownVersion>>,
+}
+
+impl Podman {
+    /// Whether it is at least `major`.0; `None` where that is not known.
+    pub fn is_at_least(&self, major: u64) -> Option<bool> {
+        self.version.as_ref().ok()?.value.is_at_least(&Version::new(&[major]))
+    }
+
+    /// Why no more is known of the version than [`Podman::is_at_least`] says.
+    pub fn unknown(&self) -> Unread {
+        match &self.version {
+            Err(why) => why.clone(),
+            Ok(known) => Unread::Malformed {
+                path: self.program.path.clone(),
+                line: None,
+                expected: format!("all that is known of its version is {}", known.value),
+            },
+        }
+    }
+
+    /// Where its version stands, else the program.
+    pub fn evidence(&self) -> Evidence {
+        self.version.as_ref().map_or_else(|_| self.program.evidence(), |version| version.at.clone())
+    }
+}
+
+impl Facts {
+    /// The Podman that the user runs; `None` where there is none.
+    ///
+    /// # Errors
+    /// As [`Facts::user_program`].
+    pub fn podman(&self, user: &User) -> Fact<Option<Rc<Podman>>> {
+        let Some(program) = self.user_program("podman", user)? else { return Ok(None) };
+        let version = self.podman_version(&program)?;
+        Ok(Some(Rc::new(Podman { program, version })))
+    }
+
+    fn podman_version(&self, program: &Program) -> Fact<Fact<Sourced<KnownVersion>>> {
+        let why = match self.packaged_version(program, "podman") {
+            Ok(Sourced { value, at }) => {
+                return Ok(Ok(Sourced { value: KnownVersion::Exactly(value), at }));
+            }
+            Err(why) => why,
+        };
+        let prefix = program.path.rsplit_once('/').and_then(|(bin, _)| bin.rsplit_once('/'));
+        let prefix = prefix.map_or("", |(prefix, _)| prefix);
+        let prefix = if prefix.is_empty() { "/usr" } else { prefix };
+        for (file, version) in CAME_WITH {
+            let path = format!("{prefix}/{file}");
+            if self.stat(&path).or_absent()?.is_some() {
+                let version = Version::new(&version);
+                let at = Evidence::path(&path, format!("came with Podman {version}"));
+                return Ok(Ok(Sourced { value: KnownVersion::AtLeast(version), at }));
+            }
+        }
+        Ok(Err(why))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::testing::{TestHost, empty_host, fixture};
+
+    fn version(host: TestHost) -> Option<Result<String, String>> {
+        let podman = host.facts().podman(&User::example("edge", 1000)).unwrap()?;
+        let known = podman.version.clone();
+        Some(known.map(|v| format!("{} ({})", v.value, v.at)).map_err(|why| why.to_string()))
+    }
+
+    #[test]
+    fn a_package_tells_the_version_of_a_packaged_program_only() {
+        let found = version(fixture("debian-13")).unwrap().unwrap();
+        assert!(found.starts_with("5.4.2 (/var/lib/dpkg/status:"), "{found}");
+        let local =
+            fixture("debian-13").file("/usr/local/bin/podman", "").mode("/usr/local/bin/podman", "0755");
+        let why = version(local).unwrap().unwrap_err();
+        assert_eq!(why, "/usr/local/bin/podman: its version is in no package database");
+        assert_eq!(version(empty_host()), None);
+    }
+
+    #[test]
+    fn files_tell_the_least_that_it_can_be() {
+        let rpm = empty_host().file("/usr/bin/podman", "").mode("/usr/bin/podman", "0755").dir(
+            "/usr/lib/sysimage/rpm",
+            "0755",
+            0,
+        );
+        let why = version(rpm.clone()).unwrap().unwrap_err();
+        assert_eq!(why, "/usr/lib/sysimage/rpm: RPM databases are not read");
+        let quadlet = rpm.file("/usr/libexec/podman/quadlet", "");
+        assert_eq!(
+            version(quadlet.clone()),
+            Some(Ok("4.4 or later (/usr/libexec/podman/quadlet)".to_owned()))
+        );
+        let unit = "/usr/lib/systemd/user/podman-user-wait-network-online.service";
+        assert_eq!(version(quadlet.file(unit, "")), Some(Ok(format!("5.3 or later ({unit})"))));
+    }
+
+    #[test]
+    fn at_least_is_no_proof_of_less() {
+        let (four, five) = (Version::new(&[4]), Version::new(&[5]));
+        let known = KnownVersion::AtLeast(Version::new(&[4, 4]));
+        assert_eq!((known.is_at_least(&four), known.is_at_least(&five)), (Some(true), None));
+        let known = KnownVersion::Exactly(Version::new(&[4, 4]));
+        assert_eq!((known.is_at_least(&four), known.is_at_least(&five)), (Some(true), Some(false)));
+    }
+}

@@ -1,0 +1,226 @@
+//! The command line against its contract: exit codes, messages, formats, determinism.
+#![expect(clippy::disallowed_methods, reason = "tests make files and start the binary")]
+
+mod common;
+
+use std::fs;
+use std::process::Stdio;
+
+use common::{Image, command, edgeprep, fixture, report, stderr, stdout};
+use serde_json::Value;
+
+/// A captured host and an image, for what must hold of every report.
+fn hosts() -> (Image, Vec<Vec<String>>) {
+    let image = Image::debian();
+    let root = vec!["--root".to_owned(), image.root().to_owned()];
+    let capture = vec!["--capture".to_owned(), fixture("debian-13").to_str().unwrap().to_owned()];
+    (image, vec![root, capture])
+}
+
+fn refs(args: &[String]) -> Vec<&str> {
+    args.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn what_cannot_be_done_exits_2_with_a_message() {
+    let image = Image::debian();
+    let root = image.root();
+    let cases: &[(&[&str], &str)] = &[
+        (&["frobnicate"], "unrecognized subcommand"),
+        (&["check", "--stack", "nope"], "podman-kube"),
+        (&["check", "--root", root, "--profile", "nope"], "no profile named \"nope\": known are generic"),
+        (&["check", "--root", root, "--profile", "./nope.toml"], "./nope.toml does not exist"),
+        (
+            &["check", "--root", root, "--user", "nobody-here"],
+            "no user \"nobody-here\" in /etc/passwd (regular users: edge)",
+        ),
+        (&["check", "--root", root, "--user", "4711"], "no user \"4711\""),
+        (&["check", "--root", "/nonexistent"], "/nonexistent does not exist"),
+        (&["check", "--root", "/etc/passwd"], "expected a directory"),
+        (&["check", "--capture", root], "no host.toml in it"),
+        (&["check", "--root", root, "--select", "nope-*"], "no check matches \"nope-*\""),
+        (&["check", "--root", root, "--ignore", "nope"], "no check matches \"nope\""),
+        (&["check", "--root", root, "--capture", root], "cannot be used with"),
+        (&["check", "--root", root, "-v", "-q"], "cannot be used with"),
+        (&["explain", "nope"], "edgeprep list checks"),
+    ];
+    for (args, message) in cases {
+        let output = edgeprep(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(stderr(&output).contains(message), "{args:?}: {}", stderr(&output));
+        assert_eq!(stdout(&output), "", "{args:?}");
+    }
+}
+
+#[test]
+fn several_users_and_none_named_is_an_error_that_lists_them() {
+    let image = Image::debian();
+    image.put("etc/passwd", "edge:x:1000:1000::/home/edge:\nother:x:1001:1001::/home/other:\n");
+    let output = edgeprep(&["check", "--root", image.root()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("regular users: edge, other"), "{}", stderr(&output));
+    image.put("etc/passwd", "root:x:0:0::/root:\n");
+    let output = edgeprep(&["check", "--root", image.root()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("no regular user"), "{}", stderr(&output));
+}
+
+#[test]
+fn users_are_found_by_name_and_by_uid_and_each_has_verdicts() {
+    let image = Image::debian();
+    image.put("etc/passwd", "edge:x:1000:1000::/home/edge:\nother:x:1001:1001::/home/other:\n");
+    let (report, _) =
+        report(&["--root", image.root(), "--user", "1000", "--user", "other", "--user", "edge"]);
+    let names: Vec<&str> =
+        report["users"].as_array().unwrap().iter().map(|u| u["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["edge", "other"]);
+    assert_eq!(report["stacks"].as_array().unwrap().len(), 4, "two stacks for two users");
+}
+
+#[test]
+fn reports_are_deterministic_and_match_the_schema() {
+    let schema: Value =
+        serde_json::from_str(&fs::read_to_string("docs/report.schema.json").unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let (_image, hosts) = hosts();
+    for host in hosts {
+        let args = [&["check", "--format", "json"][..], &refs(&host)].concat();
+        let (first, second) = (edgeprep(&args), edgeprep(&args));
+        assert_eq!(stdout(&first), stdout(&second));
+        let report: Value = serde_json::from_str(&stdout(&first)).unwrap();
+        let errors: Vec<String> = validator.iter_errors(&report).map(|e| e.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?}");
+        assert_eq!(report["summary"]["exit_code"], first.status.code().unwrap());
+        let keys: Vec<&String> = report.as_object().unwrap().keys().collect();
+        assert_eq!(keys.len(), 9, "{keys:?}");
+        for row in report["checks"].as_array().unwrap() {
+            let reason = row["reason"].as_str().unwrap_or_default();
+            match row["status"].as_str().unwrap() {
+                "skip" | "unknown" | "ignored" => assert!(!reason.is_empty(), "{row}"),
+                "fail" => {
+                    let open = |f: &&Value| f["verdict"] != "met";
+                    for finding in row["findings"].as_array().unwrap().iter().filter(open) {
+                        assert!(!finding["remedy"]["summary"].as_str().unwrap().is_empty(), "{finding}");
+                    }
+                }
+                status => assert_eq!(status, "pass"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_timestamp_only_where_it_is_asked_for() {
+    let image = Image::debian();
+    let (plain, _) = report(&["--root", image.root()]);
+    assert!(plain.get("timestamp").is_none());
+    let (stamped, _) = report(&["--root", image.root(), "--timestamp"]);
+    assert!(stamped["timestamp"].as_u64().unwrap() > 1_700_000_000);
+}
+
+#[test]
+fn people_get_80_columns_and_no_colour_in_a_pipe() {
+    let (_image, hosts) = hosts();
+    for host in hosts {
+        for detail in [&[][..], &["-q"]] {
+            let output = edgeprep(&[&["check"], &refs(&host)[..], detail].concat());
+            let text = stdout(&output);
+            assert!(!text.contains('\u{1b}'));
+            for line in text.lines() {
+                assert!(line.chars().count() <= 80, "{line:?}");
+            }
+            assert!(
+                text.lines().last().unwrap().starts_with("Next: ") || text.contains("\nNext: "),
+                "{text}"
+            );
+        }
+        let colored =
+            command(&[&["check", "--color", "always"], &refs(&host)[..]].concat()).output().unwrap();
+        assert!(stdout(&colored).contains("\u{1b}["));
+        let forced =
+            command(&[&["check"], &refs(&host)[..]].concat()).env("CLICOLOR_FORCE", "1").output().unwrap();
+        assert!(stdout(&forced).contains("\u{1b}["));
+    }
+}
+
+#[test]
+fn without_utf8_nothing_but_ascii_is_printed() {
+    let image = Image::debian();
+    image.put("usr/lib/os-release", "ID=debian\nPRETTY_NAME=\"Débian\"\n");
+    let ascii = command(&["check", "--root", image.root()]).env("LC_ALL", "C").output().unwrap();
+    assert!(ascii.stdout.is_ascii() && stdout(&ascii).contains("D?bian"));
+    assert!(stdout(&edgeprep(&["check", "--root", image.root()])).contains("Débian"));
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let mut child = command(&["explain", "cgroup-delegation"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
+}
+
+#[test]
+fn output_replaces_a_file_as_a_whole() {
+    let image = Image::debian();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("report.json");
+    fs::write(&file, "old").unwrap();
+    let path = file.to_str().unwrap();
+    let output = edgeprep(&["check", "--root", image.root(), "--format", "json", "-o", path]);
+    assert_eq!(stdout(&output), "");
+    let report: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    assert_eq!(report["schema"], "edgeprep.report/1");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+    let missing = dir.path().join("no/report.json");
+    let output = edgeprep(&["check", "--root", image.root(), "-o", missing.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("cannot write"), "{}", stderr(&output));
+}
+
+#[test]
+fn options_have_environment_variables() {
+    let image = Image::debian();
+    let output = command(&["check"])
+        .env("EDGEPREP_ROOT", image.root())
+        .env("EDGEPREP_FORMAT", "json")
+        .env("EDGEPREP_STACK", "kind,k3d")
+        .env("EDGEPREP_STRICT", "1")
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let names: Vec<&str> =
+        report["stacks"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["k3d", "kind"]);
+    assert!(
+        report["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|row| row["level"] == "required" || row["status"] == "skip")
+    );
+}
+
+#[test]
+fn listings_explanations_completions_and_the_manual_page() {
+    for args in [
+        &["list", "checks"][..],
+        &["list", "stacks"],
+        &["list", "profiles"],
+        &["explain"],
+        &["explain", "user-linger"],
+        &["completions", "bash"],
+        &["completions", "zsh"],
+        &["completions", "fish"],
+        &["man"],
+        &["detect", "--root", Image::debian().root()],
+    ] {
+        let output = edgeprep(args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", stderr(&output));
+        assert!(stdout(&output).len() > 100 || args.contains(&"detect"), "{args:?}");
+    }
+}
