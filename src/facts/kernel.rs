@@ -109,6 +109,16 @@ impl Facts {
             .map(|kernels| kernels.0.clone())
     }
 
+    /// The kernels that count: the running one; in an image root every installed one, because any of
+    /// them may be booted.
+    ///
+    /// # Errors
+    /// As [`Facts::kernels`].
+    pub fn counting_kernels(&self) -> Fact<Vec<Kernel>> {
+        let kernels = self.kernels()?;
+        Ok(kernels.iter().filter(|kernel| kernel.running || !self.running()).cloned().collect())
+    }
+
     /// Where modules lie: `/lib` only where it is a directory of its own.
     fn module_roots(&self) -> &'static [&'static str] {
         if self.split_usr() { &MODULE_ROOTS } else { &MODULE_ROOTS[..1] }
@@ -126,7 +136,14 @@ impl Facts {
                 }
                 let dir = format!("{root}/{release}");
                 let is_running = running.as_ref().is_some_and(|r| r.value == *release);
-                if !is_running && !is_kernel(&self.list(&dir)?) {
+                let is_installed = match self.list(&dir) {
+                    // What a removal leaves behind: other files than the package's own.
+                    Ok(entries) if is_running => is_kernel(&entries) || holds(&entries, "modules.dep"),
+                    Ok(entries) => is_kernel(&entries),
+                    Err(_) if is_running => true,
+                    Err(why) => return Err(why),
+                };
+                if !is_installed {
                     continue;
                 }
                 seen.insert(release.clone());
@@ -167,7 +184,11 @@ impl Facts {
 }
 
 fn is_kernel(entries: &[Entry]) -> bool {
-    entries.iter().any(|entry| KERNEL_SIGNS.contains(&entry.name.as_str()))
+    KERNEL_SIGNS.iter().any(|sign| holds(entries, sign))
+}
+
+fn holds(entries: &[Entry], name: &str) -> bool {
+    entries.iter().any(|entry| entry.name == name)
 }
 
 #[cfg(test)]
@@ -218,6 +239,8 @@ mod tests {
         );
         assert_eq!(facts.modules_dir(TRIXIE), Ok(format!("/usr/lib/modules/{TRIXIE}")));
         assert!(facts.modules_dir("6.1.0-17-amd64").unwrap_err().is_absent());
+        let counting = facts.counting_kernels().unwrap();
+        assert_eq!(counting.iter().map(|k| k.release.as_str()).collect::<Vec<_>>(), [TRIXIE]);
     }
 
     #[test]
@@ -230,6 +253,13 @@ mod tests {
         assert_eq!(kernels[0].modules_dir, None);
         assert!(kernels[0].running && !kernels[1].running);
         assert_eq!(kernels[0].at, Evidence::line(RELEASE, 1, "6.1.0-17-amd64"));
+        let left = facts_of_a_removed_kernel().kernels().unwrap();
+        assert_eq!((left.len(), left[0].modules_dir.as_deref()), (1, None));
+    }
+
+    fn facts_of_a_removed_kernel() -> Facts {
+        let built = "/usr/lib/modules/6.1.0-17-amd64/updates/dkms/x.ko";
+        empty_host().file(RELEASE, "6.1.0-17-amd64\n").file(built, "").facts()
     }
 
     #[test]
@@ -246,6 +276,7 @@ mod tests {
         let kernels = split.kernels().unwrap();
         assert_eq!(kernels[0].modules_dir.as_deref(), Some("/lib/modules/6.1.21-v8+"));
         assert_eq!((kernels.len(), kernels[0].running), (1, false));
+        assert_eq!(split.counting_kernels().unwrap(), **kernels);
     }
 
     #[test]

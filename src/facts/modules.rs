@@ -23,12 +23,15 @@ pub struct ModuleFile {
     pub name: String,
     /// The file.
     pub path: String,
+    /// The modules that are loaded with it, because it uses their symbols; not known where depmod has
+    /// not been run.
+    pub needs: Vec<String>,
     /// The line of `modules.dep`. Where depmod has not been run, so that there is none, the file
     /// itself: modprobe will not find it before depmod is run.
     pub at: Evidence,
 }
 
-/// What a name comes to on one kernel. What the module depends on is not looked at.
+/// What a name comes to on one kernel. Whether what a module needs is there is not looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolution {
     /// Part of the kernel: there is nothing to load.

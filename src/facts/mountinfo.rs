@@ -26,6 +26,9 @@ pub struct Mount {
     pub options: Vec<String>,
     /// The peer group if mount events propagate (`shared:N`, `mount_namespaces(7)`).
     pub shared: Option<u32>,
+    /// The peer group that mount events come from (`master:N`): in a mount namespace that a service or
+    /// a container was given, `/` has one.
+    pub master: Option<u32>,
     /// The file system type.
     pub fs_type: String,
     /// The device, or what stands for it.
@@ -133,13 +136,15 @@ fn mountinfo_line(path: &str, line: u32, text: &str) -> Option<Mount> {
     let root = unescape(fields.next()?);
     let point = unescape(fields.next()?);
     let mount_options = options(fields.next()?);
-    let mut shared = None;
+    let (mut shared, mut master) = (None, None);
     loop {
         match fields.next()? {
             "-" => break,
             field => {
                 if let Some(group) = field.strip_prefix("shared:") {
                     shared = group.parse().ok();
+                } else if let Some(group) = field.strip_prefix("master:") {
+                    master = group.parse().ok();
                 }
             }
         }
@@ -161,6 +166,7 @@ fn mountinfo_line(path: &str, line: u32, text: &str) -> Option<Mount> {
         point,
         options: mount_options,
         shared,
+        master,
         fs_type,
         source,
         super_options,
@@ -238,6 +244,8 @@ broken line
         let root = mounts.at("/").unwrap();
         assert_eq!((root.id, root.parent, root.shared, root.fs_type.as_str()), (27, 1, Some(1), "ext4"));
         assert_eq!((root.option("errors"), root.at.line), (Some("remount-ro"), Some(2)));
+        let home = mounts.at("/home").unwrap();
+        assert_eq!((home.shared, home.master, root.master), (Some(2), Some(1), None));
         let bind = mounts.at("/home/a b").unwrap();
         assert_eq!((bind.root.as_str(), bind.shared, bind.read_only()), ("/srv/a b", None, true));
         let empty = mounts.at("/home/none").unwrap();

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::super::{Evidence, Facts};
 use super::ModuleFile;
-use super::names::Wanted;
+use super::names::{Wanted, fold};
 use crate::host::{Fact, OrAbsent, Unread};
 
 /// What libkmod takes for a module (`kmod_exts` in `shared/util.c`).
@@ -15,9 +15,10 @@ const EXTENSIONS: [&str; 4] = [".ko", ".ko.gz", ".ko.xz", ".ko.zst"];
 const WALK_DEPTH: usize = 16;
 const WALK_ENTRIES: usize = 65_536;
 
-/// The files and the built-in modules of one kernel. Only paths are kept, one a line, so that line
-/// numbers are those of the file they are from: some 250 KB for a distribution kernel.
+/// The files and the built-in modules of one kernel, one a line, so that line numbers are those of
+/// the file they are from: some 600 KB for a distribution kernel.
 pub(super) struct KernelModules {
+    /// `PATH: PATH PATH`, or `PATH` alone: a module and what it needs.
     files: String,
     /// Whether `files` is from `modules.dep` and not from a walk.
     listed: bool,
@@ -37,10 +38,12 @@ impl KernelModules {
     pub(super) fn files(&self, dir: &str, names: &BTreeSet<String>) -> Vec<ModuleFile> {
         let index = format!("{dir}/modules.dep");
         let files = find(&self.files, names).map(|(line, text, name)| {
+            let (text, needs) = text.split_once(':').unwrap_or((text, ""));
+            let needs = needs.split_ascii_whitespace().filter_map(module_name).map(fold).collect();
             // depmod writes absolute paths for files outside of the modules directory.
             let path = if text.starts_with('/') { text.to_owned() } else { format!("{dir}/{text}") };
             let at = if self.listed { Evidence::line(&index, line, text) } else { Evidence::path(&path, "") };
-            ModuleFile { name, path, at }
+            ModuleFile { name, path, needs, at }
         });
         files.collect()
     }
@@ -50,7 +53,8 @@ impl KernelModules {
 fn find<'a>(paths: &'a str, names: &'a BTreeSet<String>) -> impl Iterator<Item = (u32, &'a str, String)> {
     let wanted = Wanted::new(names.iter().map(String::as_str));
     (1..).zip(paths.lines()).filter_map(move |(line, text)| {
-        let name = wanted.get(module_name(text)?.as_bytes())?;
+        let path = text.split_once(':').map_or(text, |(path, _)| path);
+        let name = wanted.get(module_name(path)?.as_bytes())?;
         Some((line, text, name.to_owned()))
     })
 }
@@ -64,11 +68,9 @@ fn module_name(path: &str) -> Option<&str> {
     (EXTENSIONS.contains(&extension) && !name.is_empty()).then_some(name)
 }
 
-/// Adds what stands before the colon of a line of `modules.dep` (`modules.dep(5)`), or an empty line.
+/// Adds a line of `modules.dep` (`modules.dep(5)`), or an empty line.
 fn add_dep_line(files: &mut String, line: &[u8]) {
-    let end = line.iter().position(|&b| b == b':').unwrap_or(line.len());
-    let path = line.get(..end).and_then(|path| std::str::from_utf8(path).ok());
-    files.push_str(path.unwrap_or_default());
+    files.push_str(std::str::from_utf8(line).unwrap_or_default());
     files.push('\n');
 }
 

@@ -54,6 +54,8 @@ fn by_their_own_names() {
         assert_eq!((files[0].name.as_str(), files[0].at.line, alias), ("i2c_dev", Some(5), None));
         assert_eq!(files[0].path, format!("{DIR}/kernel/drivers/i2c/i2c-dev.ko.xz"));
     }
+    let Resolution::Loadable { files, .. } = resolve(kernel(), "nft_compat") else { panic!() };
+    assert_eq!(files[0].needs, ["nf_tables", "x_tables"]);
     assert_eq!(resolve(kernel(), "nft-expr-counter"), Resolution::Unknown);
     assert_eq!(resolve(kernel(), "xt_masquerade"), Resolution::Unknown, "case matters");
 }

@@ -51,6 +51,7 @@ fn fstab_line(path: &str, line: u32, text: &str) -> Option<Mount> {
         point: if point.is_empty() { "/" } else { point }.to_owned(),
         options: options(fields.next().unwrap_or("defaults")),
         shared: None,
+        master: None,
         fs_type: fs_type.to_owned(),
         source: unescape(source),
         super_options: Vec::new(),

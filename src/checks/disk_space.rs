@@ -1,0 +1,159 @@
+//! Whether there is room for images: see [`DISK_SPACE`].
+
+use super::storage_filesystem::{Place, places};
+use crate::checks::check;
+use crate::facts::storage_place::can_hang;
+use crate::facts::users::User;
+use crate::facts::{Evidence, Facts};
+use crate::finding::{Finding, Outcome, Remedy, Verdict};
+use crate::requirements::Requirements;
+
+check! {
+    /// There is room for images and containers
+    ///
+    /// ## What is looked at
+    ///
+    /// What an unprivileged user can still write on the file system that holds Podman's storage, and
+    /// for K3s `~/.rancher/k3s`, asked of the deepest directory that exists. What images that are there
+    /// already take is not added.
+    ///
+    /// A network file system is not asked: its server could be gone and the answer never come. In an
+    /// image the size of the disk is not known.
+    ///
+    /// ## Why it matters
+    ///
+    /// Layers are unpacked before they are checked, so an image takes two or three times its size for a
+    /// moment. Pods are evicted when a disk is 85 % full.
+    ///
+    /// ## Repair
+    ///
+    /// `podman system prune` removes what no container uses. Else put the storage elsewhere: `graphroot`
+    /// in `~/.config/containers/storage.conf`, `--data-dir` for K3s.
+    ///
+    /// ## Sources
+    ///
+    /// - statvfs(3)
+    /// - kubernetes.io, "Node-pressure Eviction"
+    DISK_SPACE, "disk-space", Required, User(run)
+}
+
+const MIB: u64 = 1 << 20;
+
+fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
+    if !facts.running() {
+        return Outcome::skip("the size of the disk that this image is written to is not known");
+    }
+    let mut outcome = Outcome::default();
+    for want in &req.disk_bytes {
+        for (place, demand) in places(&want.demand) {
+            match look(facts, &place, user, want.value) {
+                Ok(finding) => outcome.add(&demand, finding),
+                Err((subject, why)) => outcome.unknown(&demand, subject, why),
+            }
+        }
+    }
+    outcome.or_skip("no chosen stack asks for it")
+}
+
+/// The finding, or what is not known and why.
+fn look(facts: &Facts, place: &Place, user: &User, least: u64) -> Result<Finding, (String, String)> {
+    let path = place.path(facts, user).map_err(|why| ("storage.conf".to_owned(), why.to_string()))?;
+    let told = |why: &dyn std::fmt::Display| (path.clone(), why.to_string());
+    if !path.starts_with('/') || path.contains('$') {
+        return Err(told(&"the path has a variable whose value is not known"));
+    }
+    let at = facts.storage_place(&path).map_err(|why| told(&why))?;
+    let remote = at.mount.as_ref().filter(|mount| can_hang(&mount.fs_type));
+    let (Some((existing, _)), None) = (&at.existing, remote) else {
+        let fs_type = remote.map_or("network file system", |mount| mount.fs_type.as_str());
+        return Err(told(&format!("{fs_type} is not asked, its server could hang")));
+    };
+    let space = facts.space(existing).map_err(|why| told(&why))?;
+    let found = format!("{} MiB free", space.available_bytes / MIB);
+    let verdict = Verdict::met_if(space.available_bytes >= least);
+    let finding = Finding::new(&path, format!("at least {} MiB free", least / MIB), found, verdict);
+    let shown = format!("{} of {} MiB free", space.available_bytes / MIB, space.total_bytes / MIB);
+    let remedy = match place {
+        Place::Podman => Remedy::manual("remove what no container uses, or put the storage elsewhere")
+            .command("podman system prune"),
+        Place::K3s => Remedy::manual("make room, or put the data elsewhere with --data-dir"),
+    };
+    let mount = at.mount.as_ref().map(|mount| mount.at.clone());
+    Ok(finding.at([Evidence::path(existing, shown)]).at(mount).repair(remedy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::testing::{edge, findings, requirements, unknown};
+    use crate::facts::testing::{TestHost, fixture};
+    use crate::finding::Level;
+    use crate::requirements::Stack;
+
+    const STORAGE: &str = "/home/edge/.local/share/containers";
+    const GIB: u64 = 1 << 30;
+
+    fn host(available: u64) -> TestHost {
+        fixture("debian-13").without("/home/edge/.local/share/containers/storage").space(
+            STORAGE,
+            8 * GIB,
+            available,
+        )
+    }
+
+    fn look_at(host: TestHost, stack: Stack) -> Outcome {
+        run(&host.facts(), &requirements(&[stack]), &edge())
+    }
+
+    /// The verdicts by level: 100 MiB are required, 2 GiB advised.
+    fn levels(outcome: &Outcome) -> Vec<(Level, Verdict)> {
+        let levels = outcome.items.iter().map(|item| item.level);
+        levels.zip(findings(outcome)).map(|(level, finding)| (level, finding.verdict)).collect()
+    }
+
+    #[test]
+    fn room_by_level() {
+        use Level::{Advised, Required};
+        use Verdict::{Met, Unmet};
+        for (available, required, advised) in [
+            (2 * GIB, Met, Met),
+            (2 * GIB - 1, Met, Unmet),
+            (100 * MIB, Met, Unmet),
+            (100 * MIB - 1, Unmet, Unmet),
+        ] {
+            let outcome = look_at(host(available), Stack::Podman);
+            assert_eq!(levels(&outcome), [(Required, required), (Advised, advised)], "{available}");
+        }
+        let outcome = look_at(host(99 * MIB), Stack::Podman);
+        let finding = findings(&outcome)[0];
+        assert_eq!(
+            (finding.expected.as_str(), finding.found.as_str()),
+            ("at least 100 MiB free", "99 MiB free")
+        );
+        assert_eq!(finding.evidence[0], Evidence::path(STORAGE, "99 of 8192 MiB free"));
+    }
+
+    #[test]
+    fn k3s_has_a_place_of_its_own() {
+        let outcome = look_at(host(0).space("/home/edge", 8 * GIB, 4 * GIB), Stack::K3s);
+        assert_eq!(levels(&outcome), [(Level::Required, Verdict::Met), (Level::Advised, Verdict::Met)]);
+        assert_eq!(findings(&outcome)[0].subject, "/home/edge/.rancher/k3s");
+    }
+
+    #[test]
+    fn a_network_file_system_is_not_asked() {
+        let nfs = host(GIB)
+            .append("/proc/self/mountinfo", "99 29 0:99 / /home rw - nfs4 srv:/home rw\n")
+            .error("/home/edge", "errno 116");
+        assert_eq!(unknown(&look_at(nfs, Stack::Podman)), ["nfs4 is not asked, its server could hang"; 2]);
+    }
+
+    #[test]
+    fn unknown_and_skipped() {
+        let elsewhere = fixture("debian-13").dir(&format!("{STORAGE}/storage"), "0700", 1000);
+        let open = look_at(elsewhere, Stack::Podman);
+        assert_eq!(unknown(&open), [format!("{STORAGE}/storage is not in the capture").as_str(); 2]);
+        assert!(look_at(host(GIB).image(), Stack::Podman).skipped.is_some());
+        assert!(run(&host(GIB).facts(), &Requirements::default(), &edge()).skipped.is_some());
+    }
+}

@@ -1,0 +1,174 @@
+//! Whether the modules of the kernel are on disk: see [`KERNEL_MODULES_DIRECTORY`].
+
+use crate::checks::check;
+use crate::facts::kernel::Kernel;
+use crate::facts::{Evidence, Facts};
+use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
+use crate::host::{Fact, OrAbsent};
+use crate::requirements::{Need, Requirements};
+
+check! {
+    /// Modules of the running kernel are on disk
+    ///
+    /// ## What is looked at
+    ///
+    /// The directory `/usr/lib/modules/RELEASE` (or `/lib/modules/RELEASE`) of the running kernel, in
+    /// an image that of every kernel, and `modules.dep` in it, without which modprobe finds nothing.
+    ///
+    /// Where there is no such directory for any kernel and no module is loaded, the kernel has all it
+    /// needs built in, and the check does not apply. It does not apply in a container either, where
+    /// the modules are on the host.
+    ///
+    /// ## Why it matters
+    ///
+    /// An upgrade of the kernel can take away the modules of the one that runs. From then on whatever
+    /// is not loaded cannot be loaded, and containers fail with messages that name a network device
+    /// or a file system, not the module.
+    ///
+    /// ## Repair
+    ///
+    /// Reboot into the kernel that is installed. Where `modules.dep` is missing, `depmod RELEASE`
+    /// writes it; in an image, `depmod -b ROOT RELEASE`.
+    ///
+    /// ## Sources
+    ///
+    /// - modules.dep(5), depmod(8)
+    /// - kubeadm: issue 501, where the modules of an upgraded kernel were gone
+    KERNEL_MODULES_DIRECTORY, "kernel-modules-directory", Required, Host(run)
+}
+
+fn run(facts: &Facts, req: &Requirements) -> Outcome {
+    let demands = req.need(Need::ModulesDirectory);
+    if demands.is_empty() {
+        return Outcome::not_asked();
+    }
+    let mut outcome = Outcome::default();
+    let kernels = match facts.counting_kernels() {
+        Ok(kernels) => kernels,
+        Err(why) => {
+            outcome.unknown_all(demands, "/usr/lib/modules", &why);
+            return outcome;
+        }
+    };
+    if kernels.is_empty() {
+        return Outcome::skip("no kernel is installed in this image");
+    }
+    for kernel in &kernels {
+        match look(facts, kernel) {
+            Ok(Ok(finding)) => outcome.add_all(demands, &finding),
+            Ok(Err(reason)) => return Outcome::skip(reason),
+            Err(why) => outcome.unknown_all(demands, &directory(kernel), &why),
+        }
+    }
+    outcome
+}
+
+fn directory(kernel: &Kernel) -> String {
+    kernel.modules_dir.clone().unwrap_or_else(|| format!("/usr/lib/modules/{}", kernel.release))
+}
+
+/// The finding on a kernel, or why there is none to make.
+fn look(facts: &Facts, kernel: &Kernel) -> Fact<Result<Finding, &'static str>> {
+    let path = directory(kernel);
+    let finding = |found: &str, verdict| Finding::new(&path, "modules and modules.dep", found, verdict);
+    if kernel.modules_dir.is_some() {
+        let dep = format!("{path}/modules.dep");
+        if facts.stat(&dep).or_absent()?.is_some() {
+            let met = finding("modules and modules.dep", Verdict::Met);
+            return Ok(Ok(met.at([Evidence::path(&dep, "")])));
+        }
+        let command = match facts.running() {
+            true => format!("sudo depmod {}", kernel.release),
+            false => format!("depmod -b $ROOT {}", kernel.release),
+        };
+        let unmet = finding("no modules.dep", Verdict::Unmet);
+        let remedy = Remedy::manual("write the list of modules").command(command);
+        return Ok(Ok(unmet.at([Evidence::path(&dep, "does not exist")]).repair(remedy)));
+    }
+    let installed = facts.kernels()?;
+    let others: Vec<&Kernel> = installed.iter().filter(|other| !other.running).collect();
+    let gone = Evidence::path(&path, "does not exist");
+    if let Some(newest) = others.last() {
+        let remedy = Remedy::manual(format!("reboot into Linux {}", newest.release)).command("sudo reboot");
+        let pending = finding("no such directory", Verdict::Pending(Needs::Reboot));
+        return Ok(Ok(pending.at([gone, kernel.at.clone(), newest.at.clone()]).repair(remedy)));
+    }
+    let loaded = facts.loaded_modules()?;
+    let Some(first) = loaded.loaded.first() else {
+        return Ok(Err("no kernel has modules here and none is loaded: what there is, is built in"));
+    };
+    if facts.container()?.is_some() {
+        return Ok(Err("in a container the modules are on the host"));
+    }
+    let remedy = Remedy::manual(format!("install the modules of Linux {}", kernel.release));
+    let unmet = finding("no such directory", Verdict::Unmet);
+    Ok(Ok(unmet.at([gone, first.at.clone()]).repair(remedy)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::testing::{findings, requirements, unknown, verdicts};
+    use crate::facts::testing::{TestHost, empty_host, fixture};
+    use crate::requirements::Stack;
+
+    const DIR: &str = "/usr/lib/modules/6.12.117+deb13-cloud-amd64";
+
+    fn look_at(host: TestHost) -> Outcome {
+        run(&host.facts(), &requirements(&[Stack::Podman]))
+    }
+
+    #[test]
+    fn the_directory_of_the_running_kernel() {
+        let outcome = look_at(fixture("debian-13"));
+        assert_eq!(verdicts(&outcome), [(DIR, Verdict::Met)]);
+        assert_eq!(&*findings(&outcome)[0].evidence[0].path, format!("{DIR}/modules.dep"));
+    }
+
+    #[test]
+    fn an_upgraded_kernel_takes_a_reboot() {
+        let newer = "/usr/lib/modules/6.12.200+deb13-cloud-amd64";
+        let host = fixture("debian-13").without(DIR).file(&format!("{newer}/modules.builtin"), "");
+        let outcome = look_at(host);
+        assert_eq!(verdicts(&outcome), [(DIR, Verdict::Pending(Needs::Reboot))]);
+        let finding = findings(&outcome)[0];
+        assert_eq!(finding.evidence[0], Evidence::path(DIR, "does not exist"));
+        assert_eq!(finding.remedy.summary, "reboot into Linux 6.12.200+deb13-cloud-amd64");
+    }
+
+    #[test]
+    fn no_modules_anywhere() {
+        let gone = || fixture("debian-13").without(DIR);
+        let outcome = look_at(gone());
+        assert_eq!(verdicts(&outcome), [(DIR, Verdict::Unmet)]);
+        assert_eq!(findings(&outcome)[0].evidence[1].line, Some(1), "/proc/modules: some are loaded");
+        assert!(look_at(gone().without("/proc/modules")).skipped.unwrap().contains("built in"));
+        assert!(look_at(gone().file("/proc/modules", "")).skipped.unwrap().contains("built in"));
+        let container = gone().file("/run/systemd/container", "lxc\n");
+        assert_eq!(look_at(container).skipped.as_deref(), Some("in a container the modules are on the host"));
+    }
+
+    #[test]
+    fn an_image_needs_modules_dep_for_every_kernel() {
+        let image = || fixture("debian-13").image();
+        assert_eq!(verdicts(&look_at(image())), [(DIR, Verdict::Met)]);
+        let second = image().file("/usr/lib/modules/6.1.21-v8+/modules.order", "");
+        let outcome = look_at(second);
+        assert_eq!(
+            verdicts(&outcome),
+            [("/usr/lib/modules/6.1.21-v8+", Verdict::Unmet), (DIR, Verdict::Met)]
+        );
+        assert_eq!(findings(&outcome)[0].remedy.commands, ["depmod -b $ROOT 6.1.21-v8+"]);
+        assert!(look_at(empty_host().image()).skipped.is_some());
+    }
+
+    #[test]
+    fn a_closed_directory_is_unknown() {
+        assert_eq!(unknown(&look_at(fixture("debian-13").error("/usr/lib/modules", "denied"))).len(), 1);
+    }
+
+    #[test]
+    fn nobody_asks() {
+        assert!(run(&fixture("debian-13").facts(), &Requirements::default()).skipped.is_some());
+    }
+}
