@@ -1,9 +1,9 @@
 //! One look at one host: chooses profile, stacks and users, runs the checks and makes the report.
 
 use crate::checks::ALL;
-use crate::facts::Facts;
 use crate::facts::users::User;
-use crate::host::{Host, Mode, OrAbsent, Unread};
+use crate::facts::{Evidence, Facts};
+use crate::host::{Host, Mode, Unread};
 use crate::host_summary::{Hardware, HostSummary};
 use crate::profile::{self, Layer, ProfileError};
 use crate::report::{self, ProfileChoice, Report, Selection, Summary, UserName};
@@ -39,10 +39,10 @@ pub struct Request {
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// Bad policy.
-    #[error("{0}")]
+    #[error(transparent)]
     Profile(#[from] ProfileError),
     /// The host's users cannot be read.
-    #[error("{0}")]
+    #[error(transparent)]
     Unread(#[from] Unread),
     /// A name that is not there.
     #[error("no user {name:?} in /etc/passwd{}", listed(.regular))]
@@ -196,9 +196,11 @@ impl Policy {
 
 /// A layer in the host's own configuration, or `None` where it has none.
 fn site_layer(facts: &Facts, path: &str) -> Result<Option<Layer>, RequestError> {
-    match facts.policy_text(path).or_absent()? {
-        Some(source) => Ok(Some(Layer::parse(path, source.text())?)),
-        None => Ok(None),
+    match facts.policy_text(path) {
+        Ok(source) => Ok(Some(Layer::parse(path, source.text())?)),
+        // A capture that was made without looking there is one of a host without policy.
+        Err(Unread::Absent { .. } | Unread::NotCaptured { .. }) => Ok(None),
+        Err(why) => Err(why.into()),
     }
 }
 
@@ -224,7 +226,11 @@ fn by_name(facts: &Facts, name: &str) -> Result<Layer, RequestError> {
 /// an architecture.
 fn recognise(facts: &Facts) -> Result<(Layer, String), RequestError> {
     let mut site = Vec::new();
-    for entry in facts.policy_files(SITE_PROFILES).or_absent()?.unwrap_or_default() {
+    let entries = match facts.policy_files(SITE_PROFILES) {
+        Err(Unread::Absent { .. } | Unread::NotCaptured { .. }) => Vec::new(),
+        entries => entries?,
+    };
+    for entry in entries {
         site.extend(site_layer(facts, &entry)?);
     }
     let built_in = profile::built_in()?;
@@ -276,7 +282,7 @@ fn choose_users(facts: &Facts, request: &Request, policy: &Policy) -> Result<Vec
             Ok(uid) => facts.user_by_uid(uid)?,
             Err(_) => facts.user_by_name(name)?,
         };
-        match user {
+        match user.or_else(|| caller(facts, name)) {
             Some(user) => Ok(user),
             None => Err(RequestError::NoSuchUser { name: name.to_owned(), regular: regular(facts)? }),
         }
@@ -313,6 +319,23 @@ fn choose_users(facts: &Facts, request: &Request, policy: &Policy) -> Result<Vec
         [name] => Ok(vec![by_name(name)?]),
         _ => Err(RequestError::SeveralUsers { regular }),
     }
+}
+
+/// The caller, where only a directory service knows them: a static program cannot ask it.
+fn caller(facts: &Facts, name: &str) -> Option<User> {
+    let caller = facts.caller();
+    let variable = |name: &str| caller.environment.get(name).filter(|value| !value.is_empty()).cloned();
+    let (known_as, home) = (variable("USER")?, variable("HOME")?);
+    let is_caller = name == known_as || name == caller.uid.to_string();
+    (facts.mode() != Mode::Image && caller.uid != 0 && is_caller).then(|| User {
+        name: known_as,
+        uid: caller.uid,
+        gid: caller.gid,
+        home,
+        shell: String::new(),
+        groups: vec![caller.gid],
+        at: Evidence::path("/etc/passwd", "does not name the caller, whom the environment does"),
+    })
 }
 
 fn regular(facts: &Facts) -> Result<Vec<String>, RequestError> {

@@ -85,7 +85,8 @@ fn home(facts: &Facts, user: &User) -> Fact<Finding> {
         return Ok(finding("does not exist".to_owned(), Verdict::Unmet).at(at).repair(remedy));
     };
     let found = format!("mode {:04o}, owner {}:{}", stat.mode, stat.uid, stat.gid);
-    let met = stat.kind == Kind::Dir && stat.allows(user.uid, &user.groups, 7);
+    let may_write = stat.allows(user.uid, &user.groups, 7) || !facts.owners_are_kept();
+    let met = stat.kind == Kind::Dir && may_write;
     let remedy = Remedy::manual("give the user the home directory").command(format!(
         "{sudo}chown {}:{} {root}{home} && {sudo}chmod u+rwx {root}{home}",
         user.uid, user.gid

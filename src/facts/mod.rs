@@ -125,6 +125,11 @@ impl Facts {
         self.host.identity_is_hashed()
     }
 
+    /// See [`Host::owners_are_kept`].
+    pub fn owners_are_kept(&self) -> bool {
+        self.host.owners_are_kept()
+    }
+
     /// The users that a capture was made for; none for other hosts.
     pub fn captured_users(&self) -> &[String] {
         self.host.captured_users()

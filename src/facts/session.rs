@@ -80,8 +80,7 @@ impl Facts {
     }
 
     /// The program that an image starts as PID 1, if there is one, by its path: what `/sbin/init`
-    /// leads to. The initrd of systemd tries systemd itself first; the image of a distribution whose
-    /// initrd does not would not boot without the link.
+    /// leads to. Without it the initrd of systemd starts systemd itself (systemctl(1), "switch-root").
     ///
     /// # Errors
     /// Where it cannot be looked at.

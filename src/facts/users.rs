@@ -193,7 +193,8 @@ impl Facts {
     pub fn groups(&self) -> Fact<Rc<Groups>> {
         self.memo_fact("", || {
             let mut groups = Groups::default();
-            for source in self.account_files("group")? {
+            // Without the file nobody has more than a primary group.
+            for source in self.account_files("group").or_absent()?.unwrap_or_default() {
                 groups.merge(&source);
             }
             Ok(groups)
@@ -203,7 +204,8 @@ impl Facts {
     fn account_files(&self, database: &str) -> Fact<Vec<Rc<Source>>> {
         let etc = format!("/etc/{database}");
         let mut files: Vec<Rc<Source>> = self.source(&etc).or_absent()?.into_iter().collect();
-        if self.nsswitch().or_absent()?.is_some_and(|nss| nss.has(database, "altfiles")) {
+        // An nsswitch.conf that cannot be read leaves the files that every system has.
+        if self.nsswitch().is_ok_and(|nss| nss.has(database, "altfiles")) {
             files.extend(self.source(&format!("/usr/lib/{database}")).or_absent()?);
         }
         if files.is_empty() { Err(Unread::Absent { path: etc }) } else { Ok(files) }

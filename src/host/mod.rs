@@ -246,6 +246,15 @@ impl Host {
         matches!(&self.backend, Backend::Captured(captured) if captured.toml().identity_hashed)
     }
 
+    /// Whether files belong to whom they will belong on the host: not in an image root that a builder
+    /// without privileges owns as a whole. That builder stands for root in every [`Stat`].
+    pub fn owners_are_kept(&self) -> bool {
+        match &self.backend {
+            Backend::Tree(tree) => tree.owners_are_kept(),
+            Backend::Captured(_) => true,
+        }
+    }
+
     /// The users that a capture was made for.
     pub fn captured_users(&self) -> &[String] {
         match &self.backend {

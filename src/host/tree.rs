@@ -22,11 +22,13 @@ const READ_FLAGS: OFlag =
 pub(super) struct Tree {
     /// `None` for the running system, where paths are used as they are.
     root: Option<OwnedFd>,
+    /// Who stands for root: see [`Tree::owners_are_kept`].
+    builder: Option<(u32, u32)>,
 }
 
 impl Tree {
     pub(super) fn live() -> Tree {
-        Tree { root: None }
+        Tree { root: None, builder: None }
     }
 
     pub(super) fn contained(root: &Path) -> Fact<Tree> {
@@ -40,7 +42,9 @@ impl Tree {
                 },
                 errno => Unread::from_errno(&shown, errno),
             })?;
-        let tree = Tree { root: Some(fd) };
+        let owner = fstat(&fd).map_err(|errno| Unread::from_errno(&shown, errno))?;
+        let builder = (owner.st_uid != 0).then_some((owner.st_uid, owner.st_gid));
+        let tree = Tree { root: Some(fd), builder };
         tree.lookup(tree.root_fd()?, "/", OFlag::O_PATH | OFlag::O_CLOEXEC).map_err(|errno| Unread::Malformed {
             path: shown.to_string(),
             line: None,
@@ -80,7 +84,22 @@ impl Tree {
     }
 
     pub(super) fn stat(&self, path: &str, follow: bool) -> Fact<Stat> {
-        self.file_stat(path, follow).map(|st| convert(&st))
+        self.file_stat(path, follow).map(|st| self.convert(&st))
+    }
+
+    /// Whether owners are those of the image. A root directory that does not belong to root was made
+    /// by a builder without privileges, who owns all of it until it is packed and stands for root.
+    pub(super) fn owners_are_kept(&self) -> bool {
+        self.builder.is_none()
+    }
+
+    fn convert(&self, st: &FileStat) -> Stat {
+        let mut stat = convert(st);
+        if let Some((uid, gid)) = self.builder {
+            stat.uid = if stat.uid == uid { 0 } else { stat.uid };
+            stat.gid = if stat.gid == gid { 0 } else { stat.gid };
+        }
+        stat
     }
 
     pub(super) fn changed_ns(&self, path: &str) -> Fact<i64> {
@@ -112,7 +131,7 @@ impl Tree {
     fn open_regular(&self, path: &str) -> Fact<(File, Stat)> {
         refuse_special(path, &self.stat(path, true)?)?;
         let fd = self.open(path, READ_FLAGS)?;
-        let stat = fstat(&fd).map(|st| convert(&st)).map_err(|errno| Unread::from_errno(path, errno))?;
+        let stat = fstat(&fd).map(|st| self.convert(&st)).map_err(|errno| Unread::from_errno(path, errno))?;
         refuse_special(path, &stat)?;
         Ok((File::from(fd), stat))
     }

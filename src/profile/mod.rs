@@ -81,7 +81,7 @@ pub enum ProfileError {
         file: String,
     },
     /// A file that was named cannot be read.
-    #[error("{0}")]
+    #[error(transparent)]
     Unread(#[from] crate::host::Unread),
 }
 

@@ -4,6 +4,7 @@
 
 use console::Style;
 
+use crate::facts::Evidence;
 use crate::finding::{Level, Needs};
 use crate::render::wrap;
 use crate::report::{Readiness, Report, ReportedFinding, Row, StackVerdict, Status};
@@ -64,6 +65,7 @@ impl Page {
 
     /// A paragraph below a mark, with a label before its first line.
     fn paragraph(&mut self, indent: usize, label: &str, text: &str) {
+        let text = &printable(text);
         let hang = indent + label.chars().count();
         for (at, line) in wrap(text, WIDTH - hang).iter().enumerate() {
             let start = if at == 0 { format!("{:indent$}{label}", "") } else { " ".repeat(hang) };
@@ -187,7 +189,7 @@ impl Page {
 
     fn title(&self, row: &Row, several: bool) -> String {
         match &row.user {
-            Some(user) if several => format!("{} for {user}", row.id),
+            Some(user) if several => format!("{} for {}", row.id, printable(user)),
             _ => row.id.to_owned(),
         }
     }
@@ -211,8 +213,14 @@ impl Page {
             if verbose && !why.is_empty() {
                 self.paragraph(INDENT, "why: ", why);
             }
+            let mut places: Vec<&Evidence> = Vec::new();
+            for evidence in group.iter().flat_map(|f| &f.evidence) {
+                if !places.contains(&evidence) {
+                    places.push(evidence);
+                }
+            }
             let shown = if verbose { usize::MAX } else { 1 };
-            for evidence in group.iter().flat_map(|f| f.evidence.iter()).take(shown) {
+            for evidence in places.into_iter().take(shown) {
                 let text =
                     if evidence.text.is_empty() { String::new() } else { format!("  {}", evidence.text) };
                 self.paragraph(INDENT, "", &format!("{evidence}{text}"));
@@ -256,7 +264,7 @@ impl Page {
             (_, shown) => groups(shown).iter().map(|group| sentence(group)).collect::<Vec<_>>().join("; "),
         };
         let hang = 24.max(title.len() + 1).min(30);
-        let lines = wrap(&text, WIDTH - hang - 2);
+        let lines = wrap(&printable(&text), WIDTH - hang - 2);
         self.line(&format!("{mark} {title:hang$}{}", lines[0]));
         for line in &lines[1..] {
             self.line(&format!("  {:hang$}{line}", ""));
@@ -282,6 +290,11 @@ impl Page {
         };
         self.paragraph(0, "", text);
     }
+}
+
+/// What was read from a host goes to a terminal: without control characters.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 /// Findings that say the same of different subjects, together, in their order.

@@ -227,7 +227,7 @@ impl Demand {
         self.stacks.extend(other.stacks);
         self.stacks.sort_unstable();
         self.stacks.dedup();
-        if !other.why.is_empty() && !self.why.split("; ").any(|why| why == other.why) {
+        if !other.why.is_empty() && !self.why.contains(&other.why) {
             let separator = if self.why.is_empty() { "" } else { "; " };
             self.why = format!("{}{separator}{}", self.why, other.why);
         }

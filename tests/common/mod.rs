@@ -77,6 +77,8 @@ impl Image {
         image.put("usr/lib/systemd/systemd", "");
         image.put("usr/lib/systemd/libsystemd-shared-257.so", "");
         image.put("usr/lib/systemd/user/dbus.socket", "[Socket]\nListenStream=%t/bus\n");
+        image.put("usr/lib/systemd/user/dbus.service", "[Service]\nExecStart=/usr/bin/dbus-daemon\n");
+        image.link("usr/sbin/init", "../lib/systemd/systemd");
         for program in ["systemd/systemd"] {
             image.mode(&format!("usr/lib/{program}"), 0o755);
         }
