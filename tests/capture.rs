@@ -1,4 +1,11 @@
 //! A capture says what the host it came from says, and nothing that is nobody's business.
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 #![expect(clippy::disallowed_methods, reason = "tests make files and start the binary")]
 
 mod common;

@@ -1,4 +1,11 @@
 //! The command line against its contract: exit codes, messages, formats, determinism.
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 #![expect(clippy::disallowed_methods, reason = "tests make files and start the binary")]
 
 mod common;

@@ -1,5 +1,12 @@
 //! Images and captures that want to harm whoever looks at them, and hosts that are odd: never a panic,
 //! never a hang, nothing read outside the root, and never a pass for what could not be read.
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 #![expect(clippy::disallowed_methods, reason = "tests make files and start the binary")]
 
 mod common;

@@ -4,6 +4,13 @@
 //! Units are put through `systemd --test`, which loads a unit from `$SYSTEMD_UNIT_PATH`, prints what
 //! it made of it and starts nothing. systemd-sysctl is given keys that do not exist or cannot be
 //! written, and tells what it would set.
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 #![expect(
     clippy::disallowed_methods,
     reason = "the test makes trees and runs systemd; edgeprep itself does neither"

@@ -151,7 +151,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_input_makes_it_panic(text in "(\\PC|[\n\r#;=-]){0,100}") {
-            let source = Source::new("/f", text.clone());
+            let source = Source::new("/f", text);
             prop_assert!(names(&source).all(|name| !name.value.contains(['\n', '-'])));
             on_cmdline(&KernelCmdline::parse(&source));
         }

@@ -1,7 +1,7 @@
 //! Hosts for tests: a captured host from `tests/fixtures/sysfs`, or an empty one, with one thing changed.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::Facts;
 use crate::host::{Host, HostToml, PathRecord, SpaceRecord};
@@ -29,18 +29,18 @@ pub(crate) fn fixture(name: &str) -> TestHost {
         clippy::disallowed_methods,
         reason = "fixtures are loaded into memory so that a test can change them"
     )]
-    fn walk(root: &Path, at: PathBuf, files: &mut BTreeMap<String, Vec<u8>>) {
-        for entry in std::fs::read_dir(&at).unwrap_or_else(|e| panic!("{}: {e}", at.display())).flatten() {
+    fn walk(root: &Path, at: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in std::fs::read_dir(at).unwrap_or_else(|e| panic!("{}: {e}", at.display())).flatten() {
             let path = entry.path();
             if entry.file_type().unwrap().is_dir() {
-                walk(root, path, files);
+                walk(root, &path, files);
             } else {
                 let name = format!("/{}", path.strip_prefix(root).unwrap().to_str().unwrap());
                 files.insert(name, std::fs::read(&path).unwrap());
             }
         }
     }
-    walk(&root, root.clone(), &mut files);
+    walk(&root, &root, &mut files);
     let text = String::from_utf8(files.remove("/host.toml").expect("host.toml")).unwrap();
     files.remove("/README.md");
     TestHost { toml: toml::from_str(&text).unwrap(), files }

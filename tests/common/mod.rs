@@ -11,29 +11,29 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// The binary, with an environment that says nothing.
-pub fn edgeprep(args: &[&str]) -> Output {
+pub(crate) fn edgeprep(args: &[&str]) -> Output {
     command(args).output().expect("edgeprep starts")
 }
 
 /// As [`edgeprep`], not yet started.
-pub fn command(args: &[&str]) -> std::process::Command {
+pub(crate) fn command(args: &[&str]) -> std::process::Command {
     let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("edgeprep"));
     command.env_clear().env("LC_ALL", "C.UTF-8").args(args);
     command
 }
 
 /// Standard output as text.
-pub fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("UTF-8")
 }
 
 /// Standard error as text.
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
 
 /// The report that `check --format json` prints for these arguments, and the exit code.
-pub fn report(args: &[&str]) -> (Value, i32) {
+pub(crate) fn report(args: &[&str]) -> (Value, i32) {
     let output = edgeprep(&[&["check", "--format", "json"], args].concat());
     let text = stdout(&output);
     let report = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}{}", stderr(&output)));
@@ -41,28 +41,28 @@ pub fn report(args: &[&str]) -> (Value, i32) {
 }
 
 /// The rows of a check.
-pub fn rows<'a>(report: &'a Value, id: &str) -> Vec<&'a Value> {
+pub(crate) fn rows<'a>(report: &'a Value, id: &str) -> Vec<&'a Value> {
     report["checks"].as_array().unwrap().iter().filter(|row| row["id"] == id).collect()
 }
 
 /// The status of the weightiest row of a check.
-pub fn status<'a>(report: &'a Value, id: &str) -> &'a str {
+pub(crate) fn status<'a>(report: &'a Value, id: &str) -> &'a str {
     let rows = rows(report, id);
     rows.first().unwrap_or_else(|| panic!("no row of {id}"))["status"].as_str().unwrap()
 }
 
 /// The folder of a fixture.
-pub fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sysfs").join(name)
 }
 
 /// An image root in a temporary folder.
-pub struct Image(TempDir);
+pub(crate) struct Image(TempDir);
 
 impl Image {
     /// A root with the files of a small Debian that rootless Podman would run on: systemd, a user
     /// `edge` with subordinate IDs, one kernel.
-    pub fn debian() -> Image {
+    pub(crate) fn debian() -> Image {
         let image = Image::empty();
         image.put("usr/lib/os-release", "ID=debian\nVERSION_ID=\"13\"\nPRETTY_NAME=\"Debian 13\"\n");
         image.put("etc/passwd", "root:x:0:0::/root:/bin/bash\nedge:x:1000:1000::/home/edge:/bin/bash\n");
@@ -79,9 +79,7 @@ impl Image {
         image.put("usr/lib/systemd/user/dbus.socket", "[Socket]\nListenStream=%t/bus\n");
         image.put("usr/lib/systemd/user/dbus.service", "[Service]\nExecStart=/usr/bin/dbus-daemon\n");
         image.link("usr/sbin/init", "../lib/systemd/systemd");
-        for program in ["systemd/systemd"] {
-            image.mode(&format!("usr/lib/{program}"), 0o755);
-        }
+        image.mode("usr/lib/systemd/systemd", 0o755);
         for program in ["newuidmap", "newgidmap"] {
             image.put(&format!("usr/bin/{program}"), "");
             image.mode(&format!("usr/bin/{program}"), 0o4755);
@@ -102,34 +100,34 @@ impl Image {
     }
 
     /// An empty root.
-    pub fn empty() -> Image {
+    pub(crate) fn empty() -> Image {
         Image(TempDir::new().unwrap())
     }
 
     /// The path of something in it.
-    pub fn path(&self, relative: &str) -> PathBuf {
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.0.path().join(relative)
     }
 
     /// Its root, for `--root`.
-    pub fn root(&self) -> &str {
+    pub(crate) fn root(&self) -> &str {
         self.0.path().to_str().unwrap()
     }
 
     /// Writes a file.
-    pub fn put(&self, relative: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn put(&self, relative: &str, content: impl AsRef<[u8]>) {
         let path = self.path(relative);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
 
     /// Sets permission bits.
-    pub fn mode(&self, relative: &str, mode: u32) {
+    pub(crate) fn mode(&self, relative: &str, mode: u32) {
         fs::set_permissions(self.path(relative), fs::Permissions::from_mode(mode)).unwrap();
     }
 
     /// Makes a symbolic link, in place of what is there.
-    pub fn link(&self, relative: &str, target: &str) {
+    pub(crate) fn link(&self, relative: &str, target: &str) {
         let path = self.path(relative);
         let _ = fs::remove_file(&path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -137,7 +135,7 @@ impl Image {
     }
 
     /// Removes a file.
-    pub fn remove(&self, relative: &str) {
+    pub(crate) fn remove(&self, relative: &str) {
         fs::remove_file(self.path(relative)).unwrap();
     }
 }
