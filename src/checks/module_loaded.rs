@@ -41,7 +41,7 @@ check! {
 }
 
 /// The wanted state, in the notation of all findings.
-const EXPECTED: &str = "loaded, configured";
+const EXPECTED: &str = "loaded and configured";
 
 fn run(facts: &Facts, req: &Requirements) -> Outcome {
     let wanted = || req.modules.iter().filter(|(_, want)| !want.loaded.is_empty());

@@ -8,6 +8,7 @@ use crate::facts::Evidence;
 use crate::finding::{Level, Needs};
 use crate::render::wrap;
 use crate::report::{Readiness, Report, ReportedFinding, Row, StackVerdict, Status};
+use crate::requirements::Stack;
 use crate::settings::by_hand;
 
 const WIDTH: usize = 80;
@@ -195,7 +196,10 @@ impl Page {
     }
 
     fn row(&mut self, row: &Row, several: bool, verbose: bool) {
-        let stacks: Vec<&str> = row.stacks.iter().map(|s| s.as_str()).collect();
+        let open: Vec<&ReportedFinding> = row.findings.iter().filter(|f| f.verdict != "met").collect();
+        let concerned =
+            |stack: &&Stack| row.reason.is_some() || open.iter().any(|f| f.stacks.contains(stack));
+        let stacks: Vec<&str> = row.stacks.iter().filter(concerned).map(|s| s.as_str()).collect();
         let mark = self.mark(row);
         let title = self.title(row, several);
         let id = self.paint(Style::new().bold(), &title);
@@ -206,7 +210,6 @@ impl Page {
             self.line(&format!("{mark} {id}"));
             self.paragraph(INDENT, "", &stacks);
         }
-        let open: Vec<&ReportedFinding> = row.findings.iter().filter(|f| f.verdict != "met").collect();
         for group in groups(&open) {
             self.paragraph(INDENT, "", &sentence(&group));
             let why = &group[0].why;
@@ -276,7 +279,9 @@ impl Page {
         let pending = report.stacks.iter().map(|s| s.needs).max().unwrap_or_default();
         let text = match (report.summary.verdict, pending) {
             (None | Some(Readiness::Ready), _) => "Next: nothing, all that is required is met.",
-            (Some(Readiness::Pending), Needs::None) => "Next: run the commands under \"repair\".",
+            (Some(Readiness::Pending), Needs::None) => {
+                "Next: put it into effect (-v shows the commands), then check again."
+            }
             (Some(Readiness::Pending), Needs::ReLogin) => {
                 "Next: log out of all sessions and stop lingering once, or reboot; then check again."
             }
@@ -294,7 +299,12 @@ impl Page {
 
 /// What was read from a host goes to a terminal: without control characters.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    let printable = |c: char| match c {
+        '\n' | '\t' => ' ',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    text.chars().map(printable).collect()
 }
 
 /// Findings that say the same of different subjects, together, in their order.
