@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlinkat};
 use nix::sys::stat::{FileStat, Mode as Permissions, SFlag, fstat, fstatat, major, minor};
 use nix::sys::statvfs::{Statvfs, fstatvfs, statvfs};
 use xattr::FileExt;
@@ -77,7 +77,7 @@ impl Tree {
 
     fn open(&self, path: &str, flags: OFlag) -> Fact<OwnedFd> {
         match &self.root {
-            None => open(path, flags, Permissions::empty()),
+            None => openat(AT_FDCWD, path, flags, Permissions::empty()),
             Some(root) => self.lookup(root.as_fd(), path, flags),
         }
         .map_err(|errno| Unread::from_errno(path, errno))
@@ -116,7 +116,7 @@ impl Tree {
         let found = match &self.root {
             None => {
                 let flags = if follow { AtFlags::empty() } else { AtFlags::AT_SYMLINK_NOFOLLOW };
-                fstatat(nix::fcntl::AT_FDCWD, path, flags)
+                fstatat(AT_FDCWD, path, flags)
             }
             Some(_) => {
                 let nofollow = if follow { OFlag::empty() } else { OFlag::O_NOFOLLOW };
@@ -196,7 +196,7 @@ impl Tree {
 
     pub(super) fn link_target(&self, path: &str) -> Fact<Option<String>> {
         let target = match &self.root {
-            None => readlinkat(nix::fcntl::AT_FDCWD, path),
+            None => readlinkat(AT_FDCWD, path),
             Some(_) => {
                 let fd = self.open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)?;
                 readlinkat(&fd, "")

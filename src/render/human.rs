@@ -312,9 +312,10 @@ fn groups<'a>(findings: &[&'a ReportedFinding]) -> Vec<Vec<&'a ReportedFinding>>
     let mut groups: Vec<Vec<&ReportedFinding>> = Vec::new();
     for &finding in findings {
         let same = |g: &&mut Vec<&ReportedFinding>| {
-            let first = g[0];
-            (&first.expected, &first.found, first.verdict)
-                == (&finding.expected, &finding.found, finding.verdict)
+            g[0].expected == finding.expected
+                && g[0].found == finding.found
+                && g[0].verdict == finding.verdict
+                && g[0].remedy.summary == finding.remedy.summary
         };
         match groups.iter_mut().find(same) {
             Some(group) => group.push(finding),

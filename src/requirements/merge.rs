@@ -233,3 +233,73 @@ impl Demand {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn required(stack: Stack) -> Vec<&'static str> {
+        let merged = Requirements::merge(&[stack], &[]).unwrap();
+        let required = |demands: &Vec<Demand>| demands.iter().any(|d| d.level == Level::Required);
+        merged.controllers.iter().filter(|(_, d)| required(d)).map(|(c, _)| c.as_str()).collect()
+    }
+
+    #[test]
+    fn each_stack_has_its_controllers() {
+        let table: [(Stack, &[&str]); 7] = [
+            (Stack::Podman, &[]),
+            (Stack::PodmanKube, &[]),
+            (Stack::K3s, &["cpu", "cpuset", "memory", "pids"]),
+            (Stack::K3d, &["cpu", "cpuset", "memory", "pids"]),
+            (Stack::Kind, &["cpu", "memory", "pids"]),
+            (Stack::Minikube, &["cpu", "memory", "pids"]),
+            (Stack::Usernetes, &["cpu", "cpuset", "io", "memory", "pids"]),
+        ];
+        for (stack, controllers) in table {
+            assert_eq!(required(stack), controllers, "{stack}");
+        }
+    }
+
+    #[test]
+    fn what_a_stack_requires_it_is_not_advised_of() {
+        let merged = Requirements::merge(&Stack::ALL, &[]).unwrap();
+        let demands = &merged.controllers[&Controller::Cpuset];
+        let of = |level| demands.iter().find(|d| d.level == level).unwrap().stacks.clone();
+        assert_eq!(of(Level::Required), [Stack::K3s, Stack::K3d, Stack::Usernetes]);
+        assert_eq!(of(Level::Advised), [Stack::Podman, Stack::PodmanKube, Stack::Kind, Stack::Minikube]);
+        assert_eq!(demands[0].level, Level::Required, "the weightier first");
+    }
+
+    #[test]
+    fn a_stack_wants_what_it_extends_wants() {
+        let merged = Requirements::merge(&[Stack::K3d], &[]).unwrap();
+        assert_eq!(merged.need(Need::OciRuntime)[0].stacks, [Stack::K3d]);
+        assert!(merged.need(Need::Slirp4netnsNetwork).is_empty());
+    }
+
+    #[test]
+    fn layers_that_no_value_satisfies_contradict_each_other() {
+        let rules = |text: &str| {
+            let text = format!("[[sysctl]]\nkey = \"a.b\"\nlevel = \"advised\"\n{text}\n");
+            Layer::parse("site.toml", &text).unwrap()
+        };
+        let merge =
+            |one: &str, other: &str| Requirements::merge(&[Stack::Podman], &[rules(one), rules(other)]);
+        for (one, other) in [
+            ("equals = \"1\"", "equals = \"0\""),
+            ("equals = \"5\"", "at-least = 6"),
+            ("one-of = [\"1\", \"2\"]", "at-most = 0"),
+            ("at-least = 9", "at-most = 8"),
+        ] {
+            assert!(matches!(merge(one, other), Err(ProfileError::Contradiction { .. })), "{one} {other}");
+            assert!(matches!(merge(other, one), Err(ProfileError::Contradiction { .. })), "{other} {one}");
+        }
+        for (one, other) in [
+            ("equals = \"6\"", "at-least = 6"),
+            ("at-least = 1", "at-least = 9"),
+            ("at-most = 2", "one-of = [\"1\", \"3\"]"),
+        ] {
+            assert!(merge(one, other).is_ok(), "{one} {other}");
+        }
+    }
+}
