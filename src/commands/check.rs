@@ -36,7 +36,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<u8> {
         Format::Json => json::report(&report)?,
     };
     match &args.output {
-        Some(path) => output::replace(path, text.as_bytes())
+        Some(path) => output::write(path, text.as_bytes(), 0o666)
             .with_context(|| format!("cannot write {}", path.display()))?,
         None => render::print(&text)?,
     }

@@ -1,5 +1,5 @@
 # Runs in a lab machine: captures it for tests/fixtures/sysfs, and proves that a check of the capture
-# says what a check of the machine says. EDGEPREP_NO_MANAGER in /share: without a user manager.
+# says what a check of the machine says. With a file /share/no-manager: without a user manager.
 . /share/guest-lib.sh
 set -eu
 stacks=podman,podman-kube,k3s,k3d,kind,minikube,usernetes
@@ -7,7 +7,7 @@ if [ ! -e /share/no-manager ]; then
     wait_user_manager
     as_user podman info >/dev/null 2>&1 || true
 fi
-check() { /share/edgeprep check --format json --user edge --stack "$stacks" "$@" || [ $? -lt 2 ] || [ $? -gt 2 ]; }
+check() { /share/edgeprep check --format json --user edge --stack "$stacks" "$@" || [ $? -ne 2 ]; }
 check >/share/out/live.json
 /share/edgeprep capture --output /share/out/capture.tar --user edge --keep-identity
 check --capture /share/out/capture.tar >/share/out/capture.json
