@@ -150,8 +150,9 @@ mod tests {
 
     #[test]
     fn unknown_and_skipped() {
-        let elsewhere = fixture("debian-13").dir(&format!("{STORAGE}/storage"), "0700", 1000);
-        let open = look_at(elsewhere, Stack::Podman);
+        // A directory of which nobody asked how much room it has.
+        let unasked = host(GIB).dir(&format!("{STORAGE}/storage"), "0700", 1000);
+        let open = look_at(unasked, Stack::Podman);
         assert_eq!(unknown(&open), [format!("{STORAGE}/storage is not in the capture").as_str(); 2]);
         assert!(look_at(host(GIB).image(), Stack::Podman).skipped.is_some());
         assert!(run(&host(GIB).facts(), &Requirements::default(), &edge()).skipped.is_some());

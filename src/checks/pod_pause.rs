@@ -109,7 +109,9 @@ mod tests {
         let outcome = look_at(fixture("debian-13"));
         assert_eq!(verdicts(&outcome), [("catatonit", Verdict::Met)]);
         assert_eq!(findings(&outcome)[0].evidence[0].to_string(), DEFAULT_PATH);
-        assert_eq!(verdicts(&look_at(fixture("debian-13").without(DEFAULT_PATH)))[0].1, Verdict::Met);
+        let on_path = look_at(without().file(ON_PATH, "").mode(ON_PATH, "0755"));
+        assert_eq!(verdicts(&on_path)[0].1, Verdict::Met);
+        assert_eq!(findings(&on_path)[0].evidence[0].to_string(), ON_PATH);
         let elsewhere = "/usr/libexec/catatonit/catatonit";
         let host = without().file(elsewhere, "").mode(elsewhere, "0755");
         assert_eq!(verdicts(&look_at(host))[0].1, Verdict::Unmet, "Podman does not look there");

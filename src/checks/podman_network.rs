@@ -149,6 +149,11 @@ mod tests {
         host.edit("/var/lib/dpkg/status", "Version: 5.4.2+ds1-2+b2", "Version: 4.3.1+ds1-8+b1")
     }
 
+    /// As before Podman's first run, which stores the backend that it takes.
+    fn nothing_kept() -> TestHost {
+        fixture("debian-13").without(STORED)
+    }
+
     fn set(host: TestHost, backend: &str) -> TestHost {
         host.file("/etc/containers/containers.conf", format!("[network]\n{KEY} = \"{backend}\"\n"))
     }
@@ -197,17 +202,18 @@ mod tests {
         let cni = [(Level::Required, KEY, Verdict::Met), (Level::Advised, KEY, Verdict::Unmet)];
         assert_eq!(levels(&look_at(podman_4(set(fixture("debian-13"), "cni")))), cni);
         assert_eq!(levels(&look_at(podman_4(fixture("debian-13").file(STORED, "cni")))), cni);
-        assert_eq!(levels(&look_at(podman_4(fixture("debian-13").without(NETAVARK)))), cni);
-        assert_eq!(verdicts(&look_at(podman_4(fixture("debian-13"))))[0], ("netavark", Verdict::Met));
+        assert_eq!(levels(&look_at(podman_4(nothing_kept().without(NETAVARK)))), cni);
+        assert_eq!(verdicts(&look_at(podman_4(nothing_kept())))[0], ("netavark", Verdict::Met));
         let kept = podman_4(fixture("debian-13").file(STORED, "netavark").without(NETAVARK));
         assert_eq!(verdicts(&look_at(kept))[0], ("netavark", Verdict::Unmet));
     }
 
     #[test]
     fn an_unknown_version_is_unknown_only_where_it_decides() {
-        let rpm = fixture("debian-13")
+        let rpm = nothing_kept()
             .without("/var/lib/dpkg")
             .without("/usr/lib/systemd/user/podman-user-wait-network-online.service")
+            .file("/usr/libexec/podman/quadlet", "")
             .dir("/var/lib/rpm", "0755", 0);
         assert_eq!(verdicts(&look_at(rpm.clone()))[0], ("netavark", Verdict::Met));
         let reason = "/usr/bin/podman: all that is known of its version is 4.4 or later";

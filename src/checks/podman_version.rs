@@ -102,7 +102,9 @@ mod tests {
     #[test]
     fn without_a_package_the_least_that_it_can_be_may_do() {
         let rpm = fixture("debian-13").without("/var/lib/dpkg").dir("/usr/lib/sysimage/rpm", "0755", 0);
-        let rpm = rpm.without("/usr/lib/systemd/user/podman-user-wait-network-online.service");
+        let rpm = rpm
+            .without("/usr/lib/systemd/user/podman-user-wait-network-online.service")
+            .file("/usr/libexec/podman/quadlet", "");
         assert_eq!(verdicts(&look_at(rpm.clone(), Stack::PodmanKube)), [("podman", Verdict::Met)]);
         assert_eq!(
             unknown(&look_at(rpm.clone(), Stack::Minikube)),

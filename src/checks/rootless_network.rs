@@ -194,6 +194,7 @@ mod tests {
     use crate::requirements::Stack;
 
     const CONF: &str = "/home/edge/.config/containers/containers.conf";
+    const CAME_WITH_5_3: &str = "/usr/lib/systemd/user/podman-user-wait-network-online.service";
 
     fn look_at(host: TestHost) -> Outcome {
         run(&host.facts(), &requirements(&[Stack::Podman]), &edge())
@@ -207,8 +208,13 @@ mod tests {
         )
     }
 
+    /// Podman 5.3 or later, as its files tell: no package database that is read does.
     fn rpm() -> TestHost {
-        fixture("debian-13").without("/var/lib/dpkg").dir("/var/lib/rpm", "0755", 0)
+        fixture("debian-13")
+            .without("/var/lib/dpkg")
+            .dir("/var/lib/rpm", "0755", 0)
+            .file("/usr/libexec/podman/quadlet", "")
+            .file(CAME_WITH_5_3, "")
     }
 
     fn set(host: TestHost, name: &str) -> TestHost {
@@ -266,7 +272,12 @@ mod tests {
     #[test]
     fn an_unknown_version_is_unknown_only_where_it_decides() {
         assert_eq!(verdicts(&look_at(rpm())), [("pasta", Verdict::Met)], "Podman 5.3 or later");
-        let older = || rpm().without("/usr/lib/systemd/user/podman-user-wait-network-online.service");
+        assert_eq!(
+            verdicts(&look_at(without_slirp(rpm()))),
+            [("pasta", Verdict::Met)],
+            "the version decides"
+        );
+        let older = || rpm().without(CAME_WITH_5_3);
         assert_eq!(verdicts(&look_at(older())), [("pasta", Verdict::Met)], "both are there");
         let reason = "/usr/bin/podman: all that is known of its version is 4.4 or later";
         assert_eq!(unknown(&look_at(without_pasta(older()))), [reason]);

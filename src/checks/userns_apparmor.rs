@@ -243,6 +243,7 @@ mod tests {
 
     const NOW: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
     const VENDOR: &str = "/usr/lib/sysctl.d/10-apparmor.conf";
+    const ENABLED: &str = "/sys/module/apparmor/parameters/enabled";
     const LOADED: &str = "/sys/kernel/security/apparmor/profiles";
     const PODMAN: &str =
         "abi <abi/4.0>,\nprofile podman /usr/bin/podman flags=(unconfined) {\n  userns,\n}\n";
@@ -250,6 +251,7 @@ mod tests {
     /// As Ubuntu 24.04 restricts it, with its profile of podman, and a k3s that comes from elsewhere.
     fn ubuntu() -> TestHost {
         fixture("debian-13")
+            .file(ENABLED, "Y\n")
             .file(NOW, "1\n")
             .file(VENDOR, format!("{KEY} = 1\n"))
             .file("/etc/apparmor.d/podman", PODMAN)
@@ -282,7 +284,7 @@ mod tests {
         assert_eq!(judged(fixture("debian-13")), met);
         assert_eq!(judged(fixture("debian-13").image()), met);
         assert_eq!(judged(ubuntu().file(NOW, "0\n").without(VENDOR)), met);
-        let off = ubuntu().file("/sys/module/apparmor/parameters/enabled", "N\n");
+        let off = ubuntu().file(ENABLED, "N\n");
         assert_eq!(judged(off), met);
     }
 

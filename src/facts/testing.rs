@@ -116,6 +116,7 @@ impl TestHost {
         self.files.retain(|p, _| p != path && !p.starts_with(&below));
         self.toml.paths.retain(|p, _| p != path && !p.starts_with(&below));
         self.toml.listings.retain(|p, _| p != path && !p.starts_with(&below));
+        self.toml.space.retain(|p, _| p != path && !p.starts_with(&below));
         if let Some((parent, name)) = path.rsplit_once('/')
             && let Some(names) = self.toml.listings.get_mut(parent)
         {
