@@ -1,11 +1,13 @@
 //! One look at one host: chooses profile, stacks and users, runs the checks and makes the report.
 
+use std::collections::BTreeMap;
+
 use crate::checks::ALL;
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
 use crate::host::{Host, Mode, Unread};
 use crate::host_summary::{Hardware, HostSummary};
-use crate::profile::{self, Layer, ProfileError};
+use crate::profile::{self, Layer, ProfileError, Waiver};
 use crate::report::{self, ProfileChoice, Report, Selection, Summary, UserName};
 use crate::requirements::{Requirements, Stack};
 
@@ -143,7 +145,12 @@ impl Policy {
             }
         };
         let choice = ProfileChoice { name: profile.name().to_owned(), chosen, why };
-        Ok(Policy { choice, layers: std::iter::once(profile).chain(site).collect() })
+        let layers: Vec<Layer> = std::iter::once(profile).chain(site).collect();
+        if let Some(layer) = layers.iter().find(|layer| !layer.extends.is_empty()) {
+            let expected = "extends: only the built-in stacks extend each other".to_owned();
+            return Err(ProfileError::Malformed { file: layer.file.to_string(), line: 1, expected }.into());
+        }
+        Ok(Policy { choice, layers })
     }
 
     fn stacks(&self, named: &[Stack]) -> Vec<Stack> {
@@ -173,7 +180,10 @@ impl Policy {
             strict: request.strict,
             ..Selection::default()
         };
-        for (id, waiver) in self.layers.iter().flat_map(|layer| &layer.waivers) {
+        // Of two waivers of a check the site's holds.
+        let waivers: BTreeMap<&String, &Waiver> =
+            self.layers.iter().flat_map(|layer| &layer.waivers).collect();
+        for (id, waiver) in waivers {
             if crate::checks::by_id(id).is_none() {
                 let (file, line) = match &waiver.origin {
                     Some(origin) => (origin.file.to_string(), origin.line),
@@ -235,7 +245,7 @@ fn recognise(facts: &Facts) -> Result<(Layer, String), RequestError> {
     }
     let built_in = profile::built_in()?;
     for layers in [site, built_in] {
-        let mut matches: Vec<(u8, Layer, String)> = layers
+        let mut matches: Vec<(usize, Layer, String)> = layers
             .into_iter()
             .filter_map(|layer| {
                 let (rank, why) = recognises(&layer, facts)?;
@@ -256,31 +266,40 @@ fn recognise(facts: &Facts) -> Result<(Layer, String), RequestError> {
     Ok((by_name(facts, "generic")?, "nothing more specific recognises this hardware".to_owned()))
 }
 
-/// How specifically a profile recognises the host, and by what.
-fn recognises(layer: &Layer, facts: &Facts) -> Option<(u8, String)> {
+/// How specifically a profile recognises the host, and by what. All that it names must be so. A board's
+/// own name comes first in the device tree, that of its chip later.
+fn recognises(layer: &Layer, facts: &Facts) -> Option<(usize, String)> {
     let recognise = &layer.recognise;
     let hardware = Hardware::of(facts);
-    if let Some(name) = recognise.compatible.iter().find(|name| hardware.compatible.contains(name)) {
-        return Some((2, format!("the device tree says {name}")));
+    let mut by: Option<(usize, String)> = None;
+    if !recognise.arch.is_empty() {
+        let arch = facts.arch().filter(|arch| recognise.arch.contains(arch))?;
+        by = Some((0, format!("the architecture is {arch}")));
+    }
+    if !recognise.compatible.is_empty() {
+        let at = hardware.compatible.iter().position(|name| recognise.compatible.contains(name))?;
+        let rank = usize::MAX - at;
+        by = Some((rank, format!("the device tree says {}", hardware.compatible[at])));
     }
     let dmi = &recognise.dmi;
     let says = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
-    if (dmi.vendor.is_some() || dmi.product.is_some())
-        && says(&dmi.vendor, &hardware.vendor)
-        && says(&dmi.product, &hardware.model)
-    {
+    if dmi.vendor.is_some() || dmi.product.is_some() {
+        if !says(&dmi.vendor, &hardware.vendor) || !says(&dmi.product, &hardware.model) {
+            return None;
+        }
         let fields: Vec<&str> = dmi.vendor.iter().chain(&dmi.product).map(String::as_str).collect();
-        return Some((2, format!("DMI says {}", fields.join(" "))));
+        by = Some((usize::MAX, format!("DMI says {}", fields.join(" "))));
     }
-    let arch = facts.arch()?;
-    recognise.arch.contains(&arch).then(|| (1, format!("the architecture is {arch}")))
+    by
 }
 
 fn choose_users(facts: &Facts, request: &Request, policy: &Policy) -> Result<Vec<User>, RequestError> {
     let by_name = |name: &str| -> Result<User, RequestError> {
-        let user = match name.parse() {
-            Ok(uid) => facts.user_by_uid(uid)?,
-            Err(_) => facts.user_by_name(name)?,
+        // A name can be all digits, and then it is the name that is meant.
+        let user = match (facts.user_by_name(name)?, name.parse()) {
+            (Some(user), _) => Some(user),
+            (None, Ok(uid)) => facts.user_by_uid(uid)?,
+            (None, Err(_)) => None,
         };
         match user.or_else(|| caller(facts, name)) {
             Some(user) => Ok(user),
@@ -291,7 +310,7 @@ fn choose_users(facts: &Facts, request: &Request, policy: &Policy) -> Result<Vec
         let mut users: Vec<User> = Vec::new();
         for name in &request.users {
             let user = by_name(name)?;
-            if !users.iter().any(|known| known.uid == user.uid) {
+            if !users.iter().any(|known| known.name == user.name) {
                 users.push(user);
             }
         }
@@ -303,21 +322,25 @@ fn choose_users(facts: &Facts, request: &Request, policy: &Policy) -> Result<Vec
     // Whoever builds an image has nothing to do with who will use it.
     if facts.mode() != Mode::Image {
         let caller = facts.caller();
-        if let Some(name) = caller.environment.get("SUDO_USER").filter(|name| *name != "root") {
+        if let Some(name) =
+            caller.environment.get("SUDO_USER").filter(|name| !matches!(name.as_str(), "" | "root"))
+        {
             return Ok(vec![by_name(name)?]);
         }
         if caller.uid != 0 {
-            return Ok(vec![by_name(&caller.uid.to_string())?]);
+            return match facts.user_by_uid(caller.uid)? {
+                Some(user) => Ok(vec![user]),
+                None => Ok(vec![by_name(&caller.uid.to_string())?]),
+            };
         }
     }
     if let Some(name) = policy.user() {
         return Ok(vec![by_name(name)?]);
     }
-    let regular = regular(facts)?;
-    match &regular[..] {
-        [] => Err(RequestError::NoUser),
-        [name] => Ok(vec![by_name(name)?]),
-        _ => Err(RequestError::SeveralUsers { regular }),
+    match facts.regular_users()? {
+        users if users.is_empty() => Err(RequestError::NoUser),
+        users if users.len() == 1 => Ok(users),
+        _ => Err(RequestError::SeveralUsers { regular: regular(facts)? }),
     }
 }
 

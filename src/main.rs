@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use edgeprep::render::printable;
 
 fn main() -> ExitCode {
     let cli = edgeprep::cli::Cli::parse();
@@ -10,7 +11,10 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             // Nothing is left to be done about a closed standard error.
-            let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("edgeprep: {error:#}\n"));
+            let _ = std::io::Write::write_fmt(
+                &mut std::io::stderr(),
+                format_args!("edgeprep: {}\n", printable(&format!("{error:#}"))),
+            );
             ExitCode::from(edgeprep::exit_code::USAGE)
         }
     }

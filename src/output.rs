@@ -95,7 +95,10 @@ mod tests {
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         fs::set_permissions(&file, Permissions::from_mode(0o664)).unwrap();
         write(&file, b"two", 0o600).unwrap();
-        assert_eq!((fs::read(&file).unwrap(), listed(folder.path())), (b"two".to_vec(), vec!["report".to_owned()]));
+        assert_eq!(
+            (fs::read(&file).unwrap(), listed(folder.path())),
+            (b"two".to_vec(), vec!["report".to_owned()])
+        );
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o664);
     }
 

@@ -11,6 +11,8 @@ use crate::host_summary::HostSummary;
 use crate::requirements::{Requirements, Stack};
 use crate::settings::{Setting, by_hand};
 
+/// Why a check has no answer that `--select` left out.
+pub const NOT_SELECTED: &str = "not selected";
 /// The name and version of the format.
 pub const SCHEMA: &str = "edgeprep.report/1";
 
@@ -251,7 +253,11 @@ pub fn glob_matches(glob: &str, text: &str) -> bool {
 /// Runs the selected checks and returns their rows in the registry's order.
 pub fn rows(facts: &Facts, req: &Requirements, users: &[User], selection: &Selection) -> Vec<Row> {
     let mut rows = Vec::new();
-    for check in ALL.iter().filter(|check| selection.selected(check.id)) {
+    for check in ALL {
+        if !selection.selected(check.id) {
+            rows.push(not_selected(check));
+            continue;
+        }
         match check.run {
             Run::Host(run) => rows.extend(split(check, None, run(facts, req), selection, facts.running())),
             Run::User(run) => {
@@ -263,6 +269,21 @@ pub fn rows(facts: &Facts, req: &Requirements, users: &[User], selection: &Selec
         }
     }
     rows
+}
+
+/// The row of a check that was not asked for: it is listed, so that no verdict hides what it left out.
+fn not_selected(check: &'static Check) -> Row {
+    Row {
+        id: check.id,
+        summary: check.summary(),
+        level: check.level,
+        status: Status::Ignored,
+        user: None,
+        stacks: Vec::new(),
+        reason: Some(NOT_SELECTED.to_owned()),
+        findings: Vec::new(),
+        items: Vec::new(),
+    }
 }
 
 /// Makes one row for each level at which a check says something.
@@ -307,15 +328,7 @@ fn weight(item: &Item, strict: bool) -> Level {
 
 fn status(id: &str, items: &[Item], selection: &Selection) -> (Status, Option<String>) {
     let unmet = items.iter().any(|i| matches!(&i.answer, Answer::Found(f) if f.verdict != Verdict::Met));
-    let mut reasons: Vec<String> = Vec::new();
-    for item in items {
-        if let Answer::Unknown { subject, reason } = &item.answer {
-            let text = format!("{subject}: {reason}");
-            if !reasons.contains(&text) {
-                reasons.push(text);
-            }
-        }
-    }
+    let mut reasons = unknown_reasons(items);
     let unknown = !reasons.is_empty();
     if (unmet || unknown)
         && let Some(reason) = selection.ignored(id)
@@ -331,6 +344,20 @@ fn status(id: &str, items: &[Item], selection: &Selection) -> (Status, Option<St
         (false, true) => (Status::Unknown, reason),
         (false, false) => (Status::Pass, None),
     }
+}
+
+/// Why something could not be determined, each reason once, with all that it holds for.
+fn unknown_reasons(items: &[Item]) -> Vec<String> {
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for item in items {
+        let Answer::Unknown { subject, reason } = &item.answer else { continue };
+        match reasons.iter_mut().find(|(known, _)| known == reason) {
+            Some((_, subjects)) if subjects.contains(&subject.as_str()) => {}
+            Some((_, subjects)) => subjects.push(subject),
+            None => reasons.push((reason, vec![subject])),
+        }
+    }
+    reasons.into_iter().map(|(reason, subjects)| format!("{}: {reason}", subjects.join(", "))).collect()
 }
 
 fn reported(item: &Item, running: bool) -> Option<ReportedFinding> {
@@ -476,7 +503,8 @@ mod tests {
         const UNMET: Option<Verdict> = Some(Verdict::Unmet);
         const VOLATILE: Option<Verdict> = Some(Verdict::Volatile);
         const REBOOT: Option<Verdict> = Some(Verdict::Pending(Needs::Reboot));
-        let table: [(&[Option<Verdict>], &[Status], Readiness); 9] = [
+        type Case = (&'static [Option<Verdict>], &'static [Status], Readiness);
+        let table: [Case; 9] = [
             (&[MET, MET], &[Status::Pass], Ready),
             (&[MET, UNMET], &[Status::Fail], NotReady),
             (&[MET, REBOOT], &[Status::Fail], Pending),

@@ -19,7 +19,8 @@ check! {
     /// Which backend Podman takes: `network_backend` in the layers of `containers.conf`, else the one
     /// that `defaultNetworkBackend` in the user's storage keeps, else netavark (Podman 4 takes CNI where
     /// it finds no netavark). Then the programs netavark and aardvark-dns in `helper_binaries_dir`:
-    /// Podman does not look for them on `PATH`.
+    /// Podman does not look for them on `PATH`. And the program of netavark's firewall driver: `nft`
+    /// with Podman 5, `iptables` before.
     ///
     /// ## Why it matters
     ///
@@ -27,6 +28,8 @@ check! {
     /// "could not find \"netavark\" in one of ...". Without aardvark-dns all seems well, and names of
     /// containers do not resolve on networks that the user makes: nothing says so. Podman 5 refuses
     /// `network_backend = "cni"`; with CNI, Podman 4 runs, and resolves names with one more plug-in only.
+    /// Without the firewall program no network that the user makes, and no pod of `kube play`, starts:
+    /// "unable to execute nft".
     ///
     /// ## Repair
     ///
@@ -36,6 +39,7 @@ check! {
     /// ## Sources
     ///
     /// - containers/common: libnetwork/network/interface.go, interface_cni_unsupported.go
+    /// - netavark: src/firewall/mod.rs, `get_supported_firewall_driver`
     /// - podman: RELEASE_NOTES.md, 4.0.0 and 5.0.0
     PODMAN_NETWORK, "podman-network", Required, User(run)
 }
@@ -61,6 +65,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
                     let why = "without it names of containers do not resolve, and nothing says so";
                     outcome.add(&demand.advised(why), aardvark.clone());
                 }
+                outcome.add_all(req.need(Need::NetworkFirewall), &firewall(facts, podman)?);
             }
             Backend::Cni(at) => {
                 let found =
@@ -113,6 +118,26 @@ fn backend(facts: &Facts, podman: &Podman, user: &User, has_netavark: bool) -> F
     }
 }
 
+/// The program of netavark's firewall driver, which the distributions set to nftables with Podman 5. It is
+/// called with the system's search path. Seen on Debian 13: without nft, iptables does not help.
+fn firewall(facts: &Facts, podman: &Podman) -> Fact<Finding> {
+    let (names, package): (&[&str], &str) = match podman.is_at_least(5) {
+        Some(true) => (&["nft"], "nftables"),
+        Some(false) => (&["iptables"], "iptables"),
+        None => (&["nft", "iptables"], "nftables"),
+    };
+    let subject = names.join(" or ");
+    for name in names {
+        if let Some(program) = facts.program(name)? {
+            let finding = Finding::new(subject, "installed", "installed", Verdict::Met);
+            return Ok(finding.at([program.evidence()]));
+        }
+    }
+    let nowhere = Evidence::path(&format!("/usr/sbin/{}", names[0]), "does not exist, nor elsewhere");
+    let finding = Finding::new(subject, "installed", "not installed", Verdict::Unmet);
+    Ok(finding.at([nowhere]).repair(install(facts, &[package])))
+}
+
 fn installed(facts: &Facts, name: &str, program: Option<Program>) -> Finding {
     match program {
         Some(program) => Finding::new(name, "installed", "installed", Verdict::Met).at([program.evidence()]),
@@ -158,12 +183,37 @@ mod tests {
         host.file("/etc/containers/containers.conf", format!("[network]\n{KEY} = \"{backend}\"\n"))
     }
 
+    /// Seen: Debian 13 needs nft and does not take iptables, Debian 12 the other way round.
+    #[test]
+    fn the_program_of_the_firewall_driver_goes_with_podman() {
+        let wanted = |host: TestHost| {
+            let outcome = run(&host.facts(), &requirements(&[Stack::Kind]), &edge());
+            let finding = (*findings(&outcome).last().unwrap()).clone();
+            (finding.subject, finding.verdict)
+        };
+        let without = || fixture("debian-13").without("/usr/sbin/nft").without("/usr/sbin/iptables");
+        let with = |host: TestHost, name: &str| {
+            host.file(&format!("/usr/sbin/{name}"), "").mode(&format!("/usr/sbin/{name}"), "0755")
+        };
+        assert_eq!(wanted(with(without(), "nft")), ("nft".to_owned(), Verdict::Met));
+        assert_eq!(wanted(with(without(), "iptables")), ("nft".to_owned(), Verdict::Unmet));
+        let podman_4 = |host: TestHost| {
+            host.edit("/var/lib/dpkg/status", "Version: 5.4.2+ds1-2+b2", "Version: 4.3.1+ds1-8")
+        };
+        assert_eq!(wanted(podman_4(with(without(), "iptables"))), ("iptables".to_owned(), Verdict::Met));
+        assert_eq!(wanted(podman_4(with(without(), "nft"))), ("iptables".to_owned(), Verdict::Unmet));
+    }
+
     #[test]
     fn both_programs_are_there() {
         let outcome = look_at(fixture("debian-13"));
         assert_eq!(
             levels(&outcome),
-            [(Level::Required, "netavark", Verdict::Met), (Level::Advised, "aardvark-dns", Verdict::Met)]
+            [
+                (Level::Required, "netavark", Verdict::Met),
+                (Level::Advised, "aardvark-dns", Verdict::Met),
+                (Level::Advised, "nft", Verdict::Met)
+            ]
         );
         assert_eq!(findings(&outcome)[0].evidence[0].to_string(), NETAVARK);
     }

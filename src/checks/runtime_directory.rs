@@ -182,7 +182,7 @@ mod tests {
     const DIR: &str = "/run/user/1000";
 
     fn look_at(host: TestHost) -> Outcome {
-        run(&host.facts(), &requirements(&[Stack::Podman]), &edge())
+        run(&host.facts(), &requirements(&[Stack::K3s]), &edge())
     }
 
     /// The level and the finding whose expected value holds this.

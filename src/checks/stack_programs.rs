@@ -54,8 +54,13 @@ fn look(facts: &Facts, want: &ProgramWant, user: &User) -> Fact<Finding> {
     let finding = |found: &str, verdict| Finding::new(subject(want), "installed", found, verdict);
     let mut failure = None;
     for name in &want.any_of {
-        let program =
-            if want.helper { facts.helper_program(name, user) } else { facts.user_program(name, user) };
+        let program = match want {
+            ProgramWant { helper: true, .. } => facts.helper_program(name, user),
+            ProgramWant { system: true, .. } => {
+                facts.program(name).map(|program| program.filter(|program| program.is_executable_by(user)))
+            }
+            _ => facts.user_program(name, user),
+        };
         match program {
             Ok(Some(program)) => return Ok(finding("installed", Verdict::Met).at([program.evidence()])),
             Ok(None) => {}

@@ -74,7 +74,7 @@ mod tests {
     use crate::requirements::Stack;
 
     fn look_at(host: TestHost) -> Outcome {
-        run(&host.facts(), &requirements(&[Stack::Podman]))
+        run(&host.facts(), &requirements(&[Stack::K3s]))
     }
 
     fn image(version: u32) -> TestHost {

@@ -21,7 +21,8 @@ pub(super) fn run(args: &CaptureArgs) -> anyhow::Result<u8> {
     let captured = capture::finish(recording, users, !args.keep_identity);
     let tar = capture::tar(&captured)?;
     // It can hold what only root may read.
-    output::write(&args.output, &tar, 0o600).with_context(|| format!("cannot write {}", args.output.display()))?;
+    output::write(&args.output, &tar, 0o600)
+        .with_context(|| format!("cannot write {}", args.output.display()))?;
     render::print(&format!(
         "{}: {} files; check it with: edgeprep check --capture {0}\n",
         args.output.display(),

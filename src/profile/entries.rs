@@ -93,6 +93,8 @@ entries! {
         #[serde(default)]
         helper: bool,
         #[serde(default)]
+        system: bool,
+        #[serde(default)]
         packages: BTreeMap<String, String>,
         #[serde(default)]
         get: Option<String>,
@@ -144,6 +146,7 @@ impl ProgramEntry {
         ProgramWant {
             any_of: self.any_of.clone(),
             helper: self.helper,
+            system: self.system,
             packages: self.packages.clone(),
             get: self.get.clone(),
         }

@@ -284,7 +284,16 @@ fn is_date(text: &str) -> bool {
     parts.len() == 3
         && number(0, 4).is_some()
         && number(1, 2).is_some_and(|month| (1..=12).contains(&month))
-        && number(2, 2).is_some_and(|day| (1..=31).contains(&day))
+        && number(2, 2).is_some_and(|day| {
+            let (year, month) = (number(0, 4).unwrap_or(0), number(1, 2).unwrap_or(0));
+            let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            let days = match month {
+                2 => 28 + u32::from(leap),
+                4 | 6 | 9 | 11 => 30,
+                _ => 31,
+            };
+            (1..=days).contains(&day)
+        })
 }
 
 /// What every stack wants.

@@ -4,10 +4,11 @@
 
 use console::Style;
 
+use crate::checks::ALL;
 use crate::facts::Evidence;
 use crate::finding::{Level, Needs};
-use crate::render::wrap;
-use crate::report::{Readiness, Report, ReportedFinding, Row, StackVerdict, Status};
+use crate::render::{printable, wrap};
+use crate::report::{NOT_SELECTED, Readiness, Report, ReportedFinding, Row, StackVerdict, Status};
 use crate::requirements::Stack;
 use crate::settings::by_hand;
 
@@ -45,7 +46,7 @@ pub fn report(report: &Report, detail: Detail, terminal: Terminal) -> String {
     if detail != Detail::Quiet {
         page.rows(report, detail);
     }
-    page.next(report);
+    page.next(report, detail);
     if terminal.utf8 {
         return page.text;
     }
@@ -130,6 +131,9 @@ impl Page {
         };
         let more: Vec<String> = detail.into_iter().chain(count(verdict.advised, "advised")).collect();
         let rest = if more.is_empty() { String::new() } else { format!(": {}", more.join(", ")) };
+        let ignored = report.checks.iter().filter(|row| row.status == Status::Ignored).count();
+        let left_out = if ignored > 0 { format!(" ({ignored} checks left out)") } else { String::new() };
+        let rest = format!("{rest}{left_out}");
         let word = self.paint(style.bold(), word);
         self.line(&format!("  {name:width$}  {word}{rest}"));
     }
@@ -163,7 +167,8 @@ impl Page {
             if status != Status::Ignored && !verbose {
                 continue;
             }
-            let rows: Vec<&Row> = report.checks.iter().filter(|row| row.status == status).collect();
+            let wanted = |row: &&Row| row.status == status && row.reason.as_deref() != Some(NOT_SELECTED);
+            let rows: Vec<&Row> = report.checks.iter().filter(wanted).collect();
             if rows.is_empty() {
                 continue;
             }
@@ -212,8 +217,13 @@ impl Page {
         }
         for group in groups(&open) {
             self.paragraph(INDENT, "", &sentence(&group));
-            let why = &group[0].why;
-            if verbose && !why.is_empty() {
+            let mut whys: Vec<&str> = Vec::new();
+            for why in group.iter().map(|f| f.why.as_str()).filter(|why| verbose && !why.is_empty()) {
+                if !whys.contains(&why) {
+                    whys.push(why);
+                }
+            }
+            for why in whys {
                 self.paragraph(INDENT, "why: ", why);
             }
             let mut places: Vec<&Evidence> = Vec::new();
@@ -249,7 +259,7 @@ impl Page {
         }
         for command in commands.iter().filter(|_| verbose) {
             // A command is there to be copied, so it is not broken into lines.
-            self.line(&format!("{:1$}{command}", "", INDENT + 2));
+            self.line(&format!("{:1$}{2}", "", INDENT + 2, printable(command)));
         }
     }
 
@@ -262,11 +272,13 @@ impl Page {
             (Some(reason), _) if row.status != Status::Fail => reason.clone(),
             (_, []) => row.summary.to_owned(),
             (_, shown) if row.status == Status::Pass => {
-                shown.iter().map(|f| format!("{} {}", f.subject, f.found)).collect::<Vec<_>>().join(", ")
+                let seen = |group: &Vec<&ReportedFinding>| format!("{}: {}", subjects(group), group[0].found);
+                groups(shown).iter().map(seen).collect::<Vec<_>>().join("; ")
             }
             (_, shown) => groups(shown).iter().map(|group| sentence(group)).collect::<Vec<_>>().join("; "),
         };
-        let hang = 24.max(title.len() + 1).min(30);
+        let longest = ALL.iter().map(|check| check.id.len()).max().unwrap_or(0);
+        let hang = title.len().max(longest) + 1;
         let lines = wrap(&printable(&text), WIDTH - hang - 2);
         self.line(&format!("{mark} {title:hang$}{}", lines[0]));
         for line in &lines[1..] {
@@ -274,11 +286,15 @@ impl Page {
         }
     }
 
-    fn next(&mut self, report: &Report) {
+    fn next(&mut self, report: &Report, detail: Detail) {
         self.line("");
         let pending = report.stacks.iter().map(|s| s.needs).max().unwrap_or_default();
         let text = match (report.summary.verdict, pending) {
+            (None | Some(Readiness::Ready), _) if report.summary.ignored > 0 => {
+                "Next: nothing, of what was looked at all that is required is met."
+            }
             (None | Some(Readiness::Ready), _) => "Next: nothing, all that is required is met.",
+            _ if detail == Detail::Quiet => "Next: edgeprep check without -q says what is missing.",
             (Some(Readiness::Pending), Needs::None) => {
                 "Next: put it into effect (-v shows the commands), then check again."
             }
@@ -286,8 +302,13 @@ impl Page {
                 "Next: log out of all sessions and stop lingering once, or reboot; then check again."
             }
             (Some(Readiness::Pending), Needs::Reboot) => "Next: reboot, then check again.",
-            (Some(Readiness::Unknown), _) => {
-                "Next: run edgeprep check as root, or where what is missing can be read."
+            (Some(Readiness::Unknown), _) => match report.mode {
+                "live" => "Next: see to what could not be read (often root can), then check again.",
+                "capture" => "Next: capture the host anew, as root, then check again.",
+                _ => "Next: see to what could not be read, then check again.",
+            },
+            (Some(Readiness::NotReady), _) if detail == Detail::Verbose => {
+                "Next: make the repairs above, then check again."
             }
             (Some(Readiness::NotReady), _) => {
                 "Next: make the repairs above (-v shows every command), then check again."
@@ -295,16 +316,6 @@ impl Page {
         };
         self.paragraph(0, "", text);
     }
-}
-
-/// What was read from a host goes to a terminal: without control characters.
-fn printable(text: &str) -> String {
-    let printable = |c: char| match c {
-        '\n' | '\t' => ' ',
-        c if c.is_control() => '\u{fffd}',
-        c => c,
-    };
-    text.chars().map(printable).collect()
 }
 
 /// Findings that say the same of different subjects, together, in their order.
@@ -337,14 +348,23 @@ fn commands(group: &[&ReportedFinding], running: bool) -> Vec<String> {
     [by_hand(&settings, running), manual].concat()
 }
 
+/// The subjects of a group, each once.
+fn subjects(group: &[&ReportedFinding]) -> String {
+    let mut subjects: Vec<&str> = Vec::new();
+    for finding in group {
+        if !subjects.contains(&finding.subject.as_str()) {
+            subjects.push(&finding.subject);
+        }
+    }
+    subjects.join(", ")
+}
+
 fn sentence(group: &[&ReportedFinding]) -> String {
     let first = group[0];
-    let mut subjects: Vec<&str> = group.iter().map(|f| f.subject.as_str()).collect();
-    subjects.dedup();
     let state = match first.verdict {
         "pending" => ", configured but not in effect",
-        "volatile" => ", in effect now but lost at the next boot",
+        "volatile" => ", lost at the next boot",
         _ => "",
     };
-    format!("{}: expected {}, found {}{state}", subjects.join(", "), first.expected, first.found)
+    format!("{}: {} (expected {}){state}", subjects(group), first.found, first.expected)
 }

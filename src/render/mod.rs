@@ -18,6 +18,16 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
+/// What was read from a host goes to a terminal: without control characters.
+pub fn printable(text: &str) -> String {
+    let printable = |c: char| match c {
+        '\n' | '\t' => ' ',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    text.chars().map(printable).collect()
+}
+
 /// Breaks text into lines of at most `width` characters at spaces; a word that is longer is cut.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();

@@ -61,6 +61,7 @@ impl Requirements {
             all.add(layer, stacks);
         }
         all.drop_weaker();
+        all.give_way();
         all.find_contradictions()?;
         Ok(all)
     }
@@ -169,6 +170,21 @@ impl Requirements {
             }
             demands.retain(|d| !d.stacks.is_empty());
             demands.sort_by_key(|d| std::cmp::Reverse(d.level));
+        }
+    }
+
+    /// What is advised of a sysctl gives way to what is required of it.
+    fn give_way(&mut self) {
+        for want in self.sysctls.values_mut() {
+            let required: Vec<SysctlRule> = want
+                .rules
+                .iter()
+                .filter(|r| r.demand.level == Level::Required)
+                .map(|r| r.value.clone())
+                .collect();
+            want.rules.retain(|rule| {
+                rule.demand.level == Level::Required || !required.iter().any(|r| contradict(r, &rule.value))
+            });
         }
     }
 
@@ -301,5 +317,10 @@ mod tests {
         ] {
             assert!(merge(one, other).is_ok(), "{one} {other}");
         }
+        let required = "[[sysctl]]\nkey = \"net.ipv4.ip_unprivileged_port_start\"\nequals = \"1024\"\nlevel = \"required\"\n";
+        let site = Layer::parse("site.toml", required).unwrap();
+        let merged = Requirements::merge(&[Stack::Podman], &[site]).unwrap();
+        let rules = &merged.sysctls["net.ipv4.ip_unprivileged_port_start"].rules;
+        assert_eq!(rules.len(), 1, "what is advised gives way");
     }
 }

@@ -100,6 +100,8 @@ pub enum Need {
     ModulesDirectory,
     /// Podman's network is netavark, with name resolution.
     Netavark,
+    /// The program that netavark sets up the firewall of networks with.
+    NetworkFirewall,
     /// Podman can reach the outside from a rootless network.
     RootlessNetwork,
     /// Podman makes rootless networks with slirp4netns, not with pasta.
@@ -235,6 +237,8 @@ pub struct ProgramWant {
     pub any_of: Vec<String>,
     /// Whether it is looked for in Podman's helper directories, too.
     pub helper: bool,
+    /// Whether a service calls it, with the search path of the system and not with the user's.
+    pub system: bool,
     /// The package that has it, by distribution family (`debian`, `fedora`, `suse`, `alpine`, `arch`).
     pub packages: BTreeMap<String, String>,
     /// Whether packages of distributions are not where users get it; then how.
