@@ -2,10 +2,12 @@
 //!
 //! A setting says what shall hold ("sysctl K is V"), not which file says so.
 
+use std::borrow::Cow;
+
 use crate::facts::cgroup::Controller;
 
 /// The administrator's drop-in for delegation. The name is the one that every guide uses.
-pub const DELEGATE_DROP_IN: &str = "/etc/systemd/system/user@.service.d/delegate.conf";
+pub const DELEGATE_DROP_IN: &str = "/etc/systemd/system/user@.service.d/90-rootless.conf";
 /// Sorts after the vendor's 10 to 50 and before a site's own `99-`.
 pub const SYSCTL_FILE: &str = "/etc/sysctl.d/90-rootless.conf";
 const MODULES_LOAD_FILE: &str = "/etc/modules-load.d/rootless.conf";
@@ -65,13 +67,25 @@ pub enum Setting {
     },
 }
 
+/// A word as a shell takes it, for commands that people copy: names come from hosts that may mean harm.
+pub fn quoted(word: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) && !word.starts_with('-') {
+        return Cow::Borrowed(word);
+    }
+    Cow::Owned(format!("'{}'", word.replace('\'', "'\\''")))
+}
+
 /// The commands that reach these settings on a running system, or write them below `$ROOT`.
 /// Settings of a kind share a command.
 pub fn by_hand(settings: &[Setting], running: bool) -> Vec<String> {
     let (root, sudo) = if running { ("", "sudo ") } else { ("$ROOT", "") };
     let append = |path: &str, lines: &[String]| {
-        let quoted: Vec<String> = lines.iter().map(|line| format!("'{line}'")).collect();
-        format!("printf '%s\\n' {} | {sudo}tee -a {root}{path}", quoted.join(" "))
+        let words: Vec<String> = lines.iter().map(|line| format!("'{line}'")).collect();
+        let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
+        let append = format!("printf '%s\\n' {} | {sudo}tee -a {root}{path}", words.join(" "));
+        // A running Debian has the folder; an image of few packages may not.
+        if running { append } else { format!("mkdir -p {root}{dir} && {append}") }
     };
     let mut write = Vec::new();
     let mut activate = Vec::new();
@@ -97,9 +111,10 @@ pub fn by_hand(settings: &[Setting], running: bool) -> Vec<String> {
             Setting::DelegationInEffect { user, uid } => {
                 activate.push(RELOAD.to_owned());
                 activate.push(format!("sudo systemd-run --quiet --wait --slice=user-{uid}.slice true"));
-                activate.push(format!("sudo systemctl --user -M {user}@ daemon-reexec"));
+                activate.push(format!("sudo systemctl --user -M {}@ daemon-reexec", quoted(user)));
             }
             Setting::Linger(user) => {
+                let user = quoted(user);
                 activate.push(format!("sudo loginctl enable-linger {user}"));
                 if !running {
                     write.push(format!("mkdir -p {root}{LINGER_DIR}"));
@@ -108,20 +123,24 @@ pub fn by_hand(settings: &[Setting], running: bool) -> Vec<String> {
             }
             Setting::SubordinateIds { user, start, count } => {
                 let end = u64::from(*start) + u64::from(*count) - 1;
-                let at = if running { String::new() } else { format!("--root {root} ") };
+                let at = if running { String::new() } else { format!("--prefix {root} ") };
+                let user = quoted(user);
                 write.push(format!(
                     "{sudo}usermod {at}--add-subuids {start}-{end} --add-subgids {start}-{end} {user}"
                 ));
             }
-            Setting::FileMode { path, mode } => write.push(format!("{sudo}chmod {mode:04o} {root}{path}")),
+            Setting::FileMode { path, mode } => {
+                write.push(format!("{sudo}chmod {mode:04o} {root}{}", quoted(path)));
+            }
             Setting::UserUnit { user, unit } => {
+                let user = quoted(user);
                 activate.push(format!("sudo systemctl --user -M {user}@ enable --now {unit}"));
                 if !running {
                     write.push(format!("systemctl --root={root} --global enable {unit}"));
                 }
             }
             Setting::UsernsProfile { program } => {
-                let name = program.trim_start_matches('/').replace('/', ".");
+                let name = quoted(&program.trim_start_matches('/').replace('/', ".")).into_owned();
                 let profile = format!(
                     "abi <abi/4.0>,\\ninclude <tunables/global>\\n{program} flags=(unconfined) {{\\n  userns,\\n}}\\n"
                 );
@@ -185,12 +204,30 @@ mod tests {
     }
 
     #[test]
+    fn names_cannot_leave_their_word() {
+        for (word, shown) in [
+            ("edge", "edge"),
+            ("/home/edge/x.conf", "/home/edge/x.conf"),
+            ("x;y", "'x;y'"),
+            ("a b", "'a b'"),
+            ("$(id)", "'$(id)'"),
+            ("it's", "'it'\\''s'"),
+            ("-rf", "'-rf'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), shown);
+        }
+        let linger = by_hand(&[Setting::Linger("x;reboot".to_owned())], true);
+        assert_eq!(linger, ["sudo loginctl enable-linger 'x;reboot'"]);
+    }
+
+    #[test]
     fn an_image_is_written_below_its_root() {
         assert_eq!(
             by_hand(&[Setting::Delegation(vec![Controller::Cpuset])], false),
             [
                 "mkdir -p $ROOT/etc/systemd/system/user@.service.d",
-                "printf '[Service]\\nDelegate=cpuset\\n' | tee $ROOT/etc/systemd/system/user@.service.d/delegate.conf",
+                "printf '[Service]\\nDelegate=cpuset\\n' | tee $ROOT/etc/systemd/system/user@.service.d/90-rootless.conf",
             ]
         );
         assert_eq!(

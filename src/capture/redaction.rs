@@ -73,8 +73,8 @@ fn unit(text: &str) -> String {
     let mut left_out = false;
     let lines = text.split('\n').map(|line| {
         let more = if line.ends_with('\\') { " \\" } else { "" };
-        let continued = std::mem::replace(&mut left_out, left_out && !more.is_empty());
-        if continued {
+        if left_out {
+            left_out = !more.is_empty();
             return format!("{LEFT_OUT}{more}");
         }
         match line.split_once('=') {

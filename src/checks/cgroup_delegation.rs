@@ -13,7 +13,7 @@ use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::{Demand, Requirements, Stack};
-use crate::settings::{DELEGATE_DROP_IN, Setting, by_hand};
+use crate::settings::{DELEGATE_DROP_IN, Setting, by_hand, quoted};
 
 check! {
     /// The cgroup controllers that the stacks use are delegated
@@ -272,6 +272,7 @@ impl<'a> Look<'a> {
         let (root, sudo) = if self.facts.running() { ("", "sudo ") } else { ("$ROOT", "") };
         let (dir, _) = DELEGATE_DROP_IN.rsplit_once('/').unwrap_or_default();
         let (other, name) = file.rsplit_once('/').unwrap_or_default();
+        let (shell_file, name) = (quoted(file), quoted(name));
         let maskable = other != dir && !comes_before(other, dir);
         let how = if maskable { "mask" } else { "take away" };
         let mut remedy =
@@ -279,7 +280,7 @@ impl<'a> Look<'a> {
         remedy.commands = if maskable {
             vec![format!("{sudo}mkdir -p {root}{dir}"), format!("{sudo}ln -s /dev/null {root}{dir}/{name}")]
         } else {
-            vec![format!("{sudo}mv {root}{file} {root}{file}.disabled")]
+            vec![format!("{sudo}mv {root}{shell_file} {root}{shell_file}.disabled")]
         };
         for command in by_hand(settings, self.facts.running()) {
             if !remedy.commands.contains(&command) {

@@ -193,7 +193,7 @@ fn the_line_that_takes_it_away_is_named() {
     assert_eq!((disabled.verdict, &*disabled.found), (Verdict::Unmet, "disabled in a unit above"));
     assert_eq!(disabled.evidence[0].to_string(), format!("{slice}:2"));
     assert!(disabled.remedy.settings.is_empty() && disabled.remedy.summary.contains(slice));
-    let instance = "/etc/systemd/system/user@1000.service.d/delegate.conf";
+    let instance = "/etc/systemd/system/user@1000.service.d/90-rootless.conf";
     let host = drop_in(debian(1100), "cpuset").file(instance, "[Service]\nNice=1\n");
     let shadowed = k3s(host, "cpuset");
     let text = format!("not read: {instance} is");
@@ -219,7 +219,7 @@ fn a_file_that_beats_the_drop_in_has_to_go_first() {
             "sudo ln -s /dev/null /etc/systemd/system/user@.service.d/zz.conf",
         ]
     );
-    assert!(beaten.remedy.commands.iter().any(|command| command.contains("delegate.conf")));
+    assert!(beaten.remedy.commands.iter().any(|command| command.contains(DELEGATE_DROP_IN)));
     assert!(beaten.remedy.commands.last().unwrap().ends_with("daemon-reexec"));
     let own = "/etc/systemd/system/user@.service.d/zz.conf";
     let beaten = k3s(debian(1100).file(own, "[Service]\nDelegate=\n").image(), "cpuset");

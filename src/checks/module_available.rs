@@ -43,7 +43,12 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
     let mut outcome = Outcome::default();
     let kernels = facts.counting_kernels();
     if kernels.as_ref().is_ok_and(Vec::is_empty) {
-        return Outcome::skip("no kernel is installed in this image");
+        // It may come from another partition, and nobody knows what that one has.
+        for (name, want) in &req.modules {
+            let demands = want.loaded.iter().chain(&want.on_demand);
+            outcome.unknown_all(demands, name, &"no kernel is installed in this image");
+        }
+        return outcome.or_skip("no chosen stack asks for a module");
     }
     for (name, want) in &req.modules {
         let demands = want.loaded.iter().chain(&want.on_demand);

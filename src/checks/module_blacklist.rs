@@ -12,6 +12,7 @@ use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
 use crate::host::{Fact, OrAbsent};
 use crate::requirements::{Demand, ModuleWant, Requirements, Stack};
 use crate::settings::Setting;
+use crate::settings::quoted;
 
 check! {
     /// Nothing keeps wanted modules from being loaded
@@ -222,14 +223,16 @@ fn way_out(obstacle: &Obstacle, running: bool) -> Remedy {
     let (command, module) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     // A pattern stands for more modules than this one.
     let is_name = module.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-    let delete = |file: &str| format!("{sudo}sed -i '/^[ \\t]*{command}[ \\t]\\+{module}\\b/d' {root}{file}");
+    let delete = |file: &str| {
+        format!("{sudo}sed -i '/^[ \\t]*{command}[ \\t]\\+{module}\\b/d' {root}{}", quoted(file))
+    };
     if path.starts_with("/etc/") || path.starts_with("/run/") {
         let remedy = Remedy::manual(format!("take the line out of {path}"));
         return if is_name { remedy.command(delete(path)) } else { remedy };
     }
     let own = format!("/etc/modprobe.d/{}", path.rsplit('/').next().unwrap_or_default());
     let remedy = Remedy::manual(format!("copy {path} to {own} and take the line out of the copy"));
-    let copy = format!("{sudo}cp {root}{path} {root}{own}");
+    let copy = format!("{sudo}cp {root}{} {root}{}", quoted(path), quoted(&own));
     if is_name { remedy.command(copy).command(delete(&own)) } else { remedy }
 }
 

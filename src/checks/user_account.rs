@@ -7,6 +7,7 @@ use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Level, Outcome, Remedy, Verdict};
 use crate::host::{Fact, Kind, OrAbsent, Unread};
 use crate::requirements::{Demand, Need, Requirements};
+use crate::settings::quoted;
 
 check! {
     /// User is a regular one with a home directory
@@ -74,6 +75,7 @@ fn account(facts: &Facts, user: &User) -> Fact<Finding> {
 
 fn home(facts: &Facts, user: &User) -> Fact<Finding> {
     let home = &user.home;
+    let quoted_home = quoted(home);
     let expected = format!("a directory that {} may write", user.name);
     let finding = |found: String, verdict| Finding::new(home, &expected, found, verdict);
     let (sudo, root) = if facts.running() { ("sudo ", "") } else { ("", "$ROOT") };
@@ -81,14 +83,14 @@ fn home(facts: &Facts, user: &User) -> Fact<Finding> {
         mounted_at_boot(facts, home)?;
         let at = [Evidence::path(home, "does not exist"), user.at.clone()];
         let remedy = Remedy::manual("create the home directory")
-            .command(format!("{sudo}install -d -m 0700 -o {} -g {} {root}{home}", user.uid, user.gid));
+            .command(format!("{sudo}install -d -m 0700 -o {} -g {} {root}{quoted_home}", user.uid, user.gid));
         return Ok(finding("does not exist".to_owned(), Verdict::Unmet).at(at).repair(remedy));
     };
     let found = format!("mode {:04o}, owner {}:{}", stat.mode, stat.uid, stat.gid);
     let may_write = stat.allows(user.uid, &user.groups, 7) || !facts.owners_are_kept();
     let met = stat.kind == Kind::Dir && may_write;
     let remedy = Remedy::manual("give the user the home directory").command(format!(
-        "{sudo}chown {}:{} {root}{home} && {sudo}chmod u+rwx {root}{home}",
+        "{sudo}chown {}:{} {root}{quoted_home} && {sudo}chmod u+rwx {root}{quoted_home}",
         user.uid, user.gid
     ));
     let at = [Evidence::path(home, &found), user.at.clone()];
