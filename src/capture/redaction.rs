@@ -6,6 +6,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::facts::users::without_personal_fields;
 use crate::host::Caller;
 
 /// What stands in the place of a secret.
@@ -19,7 +20,7 @@ const FREE_SETTINGS: [&str; 4] = ["Environment", "SetCredential", "SetCredential
 /// The text of a file without secrets, or `None` where it has none.
 pub(super) fn clean(path: &str, text: &str) -> Option<String> {
     let clean = match path {
-        "/etc/passwd" | "/usr/lib/passwd" => each_line(text, passwd),
+        "/etc/passwd" | "/usr/lib/passwd" => each_line(text, without_personal_fields),
         "/etc/group" | "/usr/lib/group" => each_line(text, group),
         "/proc/cmdline" => command_line(text),
         "/etc/environment" => each_line(text, environment),
@@ -33,15 +34,6 @@ pub(super) fn clean(path: &str, text: &str) -> Option<String> {
 
 fn each_line(text: &str, clean: fn(&str) -> String) -> String {
     text.split('\n').map(clean).collect::<Vec<_>>().join("\n")
-}
-
-/// Without the password field, which old systems fill, and without the comment, which has people's names.
-fn passwd(line: &str) -> String {
-    let mut fields: Vec<&str> = line.split(':').collect();
-    if fields.len() == 7 {
-        (fields[1], fields[4]) = ("x", "");
-    }
-    fields.join(":")
 }
 
 fn group(line: &str) -> String {
