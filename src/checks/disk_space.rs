@@ -52,7 +52,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
             }
         }
     }
-    outcome.or_skip("no chosen stack asks for it")
+    outcome.or_not_asked()
 }
 
 /// The finding, or what is not known and why.

@@ -42,7 +42,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
         Ok(finding) => outcome.add_all(demands, &finding),
         Err(why) => outcome.unknown_all(demands, &user.name, &why),
     }
-    outcome.or_skip("no chosen stack asks for it")
+    outcome.or_not_asked()
 }
 
 fn look(facts: &Facts, user: &User) -> Fact<Finding> {
