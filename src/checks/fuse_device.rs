@@ -1,7 +1,7 @@
 //! Whether the user can open the FUSE device: see [`FUSE_DEVICE`].
 
-use super::tun_device::Device;
 use crate::checks::check;
+use crate::checks::device::Device;
 use crate::facts::Facts;
 use crate::facts::users::User;
 use crate::finding::Outcome;
