@@ -26,8 +26,9 @@ check! {
     ///
     /// ## Repair
     ///
-    /// Loading the module makes the node. Another mode than 0666 comes from a udev rule of the site or
-    /// from a hardening script. A container needs the device passed into it.
+    /// A node that is missing is made by loading the module, or with `mknod` where the module is loaded
+    /// or built in already. Another mode than 0666 comes from a udev rule of the site or from a
+    /// hardening script. A container needs the device passed into it.
     ///
     /// ## Sources
     ///

@@ -26,6 +26,9 @@ check! {
     ///
     /// - proc_meminfo(5)
     /// - docs.k3s.io, "Requirements"
+    /// - minikube.sigs.k8s.io, "minikube start", "What you'll need"
+    /// - kubernetes.io, "Installing kubeadm", "Before you begin", for Usernetes and kind, whose nodes
+    ///   kubeadm makes; kind names no figure (site/content/docs/user/resource-requirements.md)
     MEMORY_SIZE, "memory-size", Advised, Host(run)
 }
 
