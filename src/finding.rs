@@ -192,6 +192,9 @@ pub struct Outcome {
     pub items: Vec<Item>,
 }
 
+/// Why a check is skipped that no chosen stack asks for.
+const NOT_ASKED: &str = "no chosen stack asks for it";
+
 impl Outcome {
     /// It does not apply here.
     pub fn skip(reason: impl Into<String>) -> Outcome {
@@ -200,7 +203,7 @@ impl Outcome {
 
     /// It does not apply because no chosen stack asks for it.
     pub fn not_asked() -> Outcome {
-        Outcome::skip("no chosen stack asks for it")
+        Outcome::skip(NOT_ASKED)
     }
 
     /// Adds a finding for who made this demand.
@@ -239,6 +242,11 @@ impl Outcome {
         for demand in demands {
             self.unknown(demand, subject, reason);
         }
+    }
+
+    /// The outcome, or [`Outcome::not_asked`] when nothing was added.
+    pub fn or_not_asked(self) -> Outcome {
+        self.or_skip(NOT_ASKED)
     }
 
     /// The outcome, or a skip with `reason` when nothing was added.

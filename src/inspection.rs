@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use crate::checks::ALL;
 use crate::facts::users::User;
-use crate::facts::{Evidence, Facts};
+use crate::facts::{Evidence, Facts, POLICY_DIR};
 use crate::host::{Host, Mode, Unread};
 use crate::host_summary::{Hardware, HostSummary};
 use crate::profile::{self, Layer, ProfileError, Waiver};
 use crate::report::{self, ProfileChoice, Report, Selection, Summary, UserName};
 use crate::requirements::{Requirements, Stack};
 
-/// The file of a site.
-pub const SITE_FILE: &str = "/etc/edgeprep/edgeprep.toml";
-/// The folder of a site's own profiles.
-pub const SITE_PROFILES: &str = "/etc/edgeprep/profiles";
+/// The file of a site, below [`POLICY_DIR`].
+pub const SITE_FILE: &str = "edgeprep.toml";
+/// The folder of a site's own profiles, below [`POLICY_DIR`].
+pub const SITE_PROFILES: &str = "profiles";
 /// What is looked at where neither the command line, the site nor the profile names stacks.
 const DEFAULT_STACKS: [Stack; 2] = [Stack::Podman, Stack::K3s];
 
@@ -132,9 +132,9 @@ impl Policy {
     pub fn choose(facts: &Facts, wanted: &str) -> Result<Policy, RequestError> {
         let site = site_layer(facts, SITE_FILE)?;
         let named = match wanted {
-            "auto" => site
-                .as_ref()
-                .and_then(|s| s.profile.clone().map(|name| (name, format!("{SITE_FILE} names it")))),
+            "auto" => site.as_ref().and_then(|s| {
+                s.profile.clone().map(|name| (name, format!("{POLICY_DIR}/{SITE_FILE} names it")))
+            }),
             name => Some((name.to_owned(), "named on the command line".to_owned())),
         };
         let (profile, chosen, why) = match named {
@@ -205,9 +205,9 @@ impl Policy {
 }
 
 /// A layer in the host's own configuration, or `None` where it has none.
-fn site_layer(facts: &Facts, path: &str) -> Result<Option<Layer>, RequestError> {
-    match facts.policy_text(path) {
-        Ok(source) => Ok(Some(Layer::parse(path, source.text())?)),
+fn site_layer(facts: &Facts, name: &str) -> Result<Option<Layer>, RequestError> {
+    match facts.policy_text(name) {
+        Ok(source) => Ok(Some(Layer::parse(&format!("{POLICY_DIR}/{name}"), source.text())?)),
         // A capture that was made without looking there is one of a host without policy.
         Err(Unread::Absent { .. } | Unread::NotCaptured { .. }) => Ok(None),
         Err(why) => Err(why.into()),

@@ -96,3 +96,18 @@ fn an_arm64_board_is_recognised_by_its_device_tree() {
     assert_eq!(report["host"]["hardware"]["model"], "Raspberry Pi 4 Model B Rev 1.4");
     assert_eq!(verdict(&report, "podman"), ("ready", vec![]));
 }
+
+/// What a capture was made of is in its host.toml, and what the host was in its README.md.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the folders of fixtures are listed")]
+fn every_fixture_says_what_it_is() {
+    let folders = std::fs::read_dir(fixture("")).unwrap();
+    let mut count = 0;
+    for folder in folders.map(|entry| entry.unwrap().path()) {
+        for name in ["host.toml", "README.md"] {
+            assert!(folder.join(name).is_file(), "{} has no {name}", folder.display());
+        }
+        count += 1;
+    }
+    assert_ne!(count, 0);
+}

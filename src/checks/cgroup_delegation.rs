@@ -246,7 +246,7 @@ impl<'a> Look<'a> {
         }
         if let Some(at) = self.disabled.get(&controller) {
             return Remedy::manual(format!(
-                "take {controller} off DisableControllers= in {at}, which no Delegate= overrides; reboot"
+                "take {controller} off DisableControllers= in {at}, against which no Delegate= helps; reboot"
             ));
         }
         let setting = Setting::Delegation(self.list.clone());

@@ -48,7 +48,7 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
             Err(why) => outcome.unknown(&want.demand, "processors", why),
         }
     }
-    outcome.or_skip("no chosen stack asks for it")
+    outcome.or_not_asked()
 }
 
 #[cfg(test)]

@@ -22,8 +22,8 @@ check! {
     ///
     /// ## Why it matters
     ///
-    /// Layers are unpacked before they are checked, so an image takes two or three times its size for a
-    /// moment. Pods are evicted when a disk is 85 % full.
+    /// Where there is no room for its layers, an image cannot be pulled. Pods are evicted when a disk is
+    /// 85 % full.
     ///
     /// ## Repair
     ///
@@ -52,7 +52,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
             }
         }
     }
-    outcome.or_skip("no chosen stack asks for it")
+    outcome.or_not_asked()
 }
 
 /// The finding, or what is not known and why.

@@ -50,7 +50,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
             Err(why) => outcome.unknown_all(demands, name, &why),
         }
     }
-    outcome.or_skip("no chosen stack asks for it")
+    outcome.or_not_asked()
 }
 
 fn look(facts: &Facts, user: &User, name: &str, wanted: &str) -> Fact<Option<Finding>> {

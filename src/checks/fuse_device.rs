@@ -1,7 +1,7 @@
 //! Whether the user can open the FUSE device: see [`FUSE_DEVICE`].
 
-use super::tun_device::Device;
 use crate::checks::check;
+use crate::checks::device::Device;
 use crate::facts::Facts;
 use crate::facts::users::User;
 use crate::finding::Outcome;
@@ -26,8 +26,9 @@ check! {
     ///
     /// ## Repair
     ///
-    /// Loading the module makes the node. Another mode than 0666 comes from a udev rule of the site or
-    /// from a hardening script. A container needs the device passed into it.
+    /// A node that is missing is made by loading the module, or with `mknod` where the module is loaded
+    /// or built in already. Another mode than 0666 comes from a udev rule of the site or from a
+    /// hardening script. A container needs the device passed into it.
     ///
     /// ## Sources
     ///

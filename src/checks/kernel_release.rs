@@ -48,7 +48,7 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
         Ok(kernels) => kernels,
         Err(why) => {
             outcome.unknown_all(wants.iter().map(|want| &want.demand), "kernel", &why);
-            return outcome.or_skip("no chosen stack asks for it");
+            return outcome.or_not_asked();
         }
     };
     for want in wants {
@@ -60,7 +60,7 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
             }
         }
     }
-    outcome.or_skip("no chosen stack asks for it")
+    outcome.or_not_asked()
 }
 
 /// The finding, or why the number says nothing.

@@ -43,7 +43,7 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
         Ok(finding) => outcome.add_all(demands, &finding),
         Err(why) => outcome.unknown_all(demands, PATH, &why),
     }
-    outcome.or_skip("no chosen stack asks for it")
+    outcome.or_not_asked()
 }
 
 fn look(facts: &Facts) -> Fact<Finding> {

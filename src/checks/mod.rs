@@ -3,6 +3,7 @@
 //!
 //! The registry is an explicit list. Its order is the order of reports: what breaks everything first.
 
+mod device;
 #[cfg(test)]
 mod testing;
 
@@ -165,6 +166,9 @@ mod tests {
     /// The sections of a check's documentation, in order.
     const SECTIONS: [&str; 4] = ["## What is looked at", "## Why it matters", "## Repair", "## Sources"];
 
+    /// The files of the folder that are no checks.
+    const SHARED: [&str; 3] = ["device", "mod", "testing"];
+
     #[test]
     #[expect(clippy::disallowed_methods, reason = "the folder is compared with the registry")]
     fn the_registry_is_the_folder() {
@@ -174,7 +178,7 @@ mod tests {
             .map(|entry| {
                 entry.unwrap().file_name().into_string().unwrap().replace(".rs", "").replace('_', "-")
             })
-            .filter(|name| name != "mod" && name != "testing" && !name.ends_with("-tests"))
+            .filter(|name| !SHARED.contains(&name.as_str()) && !name.ends_with("-tests"))
             .collect();
         let mut ids: Vec<String> = ALL.iter().map(|check| check.id.to_owned()).collect();
         files.sort();

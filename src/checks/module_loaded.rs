@@ -107,35 +107,44 @@ fn look(facts: &Facts, kernel: &Kernel, names: &[&str], name: &str) -> Fact<Resu
     let needs = if upgraded || disabled { Needs::Reboot } else { Needs::None };
     let boot = at_boot(facts, kernel, name, &files, in_effect == Some(true))?;
     let verdict = Verdict::of(matches!(boot, AtBoot::Loaded(_)), in_effect, needs);
-    let now = match in_effect {
-        Some(true) => "loaded, ",
-        Some(false) => "not loaded, ",
-        None => "",
-    };
     let (found, configured_at, remedy) = match boot {
         AtBoot::Loaded(at) => {
             let remedy = match needs {
                 Needs::None => Remedy::manual("load it").command(format!("sudo modprobe {name}")),
                 _ => Remedy::manual("reboot").command("sudo reboot"),
             };
-            (format!("{now}configured"), vec![at], remedy)
+            let found = match in_effect {
+                Some(true) => EXPECTED,
+                Some(false) => "configured but not loaded",
+                None => "configured",
+            };
+            (found.to_owned(), vec![at], remedy)
         }
         AtBoot::Kept(obstacle, line) => {
             let remedy =
                 Remedy::manual(format!("remove what keeps it out ({}), see module-blacklist", obstacle.at));
             let at = std::iter::once(obstacle.at.clone()).chain(line).collect();
+            let now = match in_effect {
+                Some(true) => "loaded but ",
+                Some(false) => "not loaded and ",
+                None => "",
+            };
             (format!("{now}kept out by \"{}\"", obstacle.at.text), at, remedy)
         }
         AtBoot::Not => {
-            let summary =
-                if needs == Needs::None { "load it now and at boot" } else { "load it at boot, then reboot" };
+            let summary = match (in_effect, needs) {
+                (None, _) => format!("load {name} at boot"),
+                (Some(_), Needs::None) => "load it now and at boot".to_owned(),
+                (Some(_), _) => "load it at boot, then reboot".to_owned(),
+            };
+            let found = match in_effect {
+                Some(true) => "loaded but not configured",
+                Some(false) => "neither loaded nor configured",
+                None => "not configured",
+            };
             let none =
                 Evidence::path("/etc/modules-load.d", format!("no line {name}, nor in /run or /usr/lib"));
-            (
-                format!("{now}not configured"),
-                vec![none],
-                Remedy::setting(summary, Setting::Module(name.to_owned())),
-            )
+            (found.to_owned(), vec![none], Remedy::setting(summary, Setting::Module(name.to_owned())))
         }
         AtBoot::Unclear(doubt) => return Ok(Err(doubt)),
     };

@@ -30,19 +30,19 @@ fn configured_and_in_effect_are_two_facts() {
     let loaded = || host().append("/proc/modules", "br_netfilter 1 0 - Live 0x0\n");
     let line = "br-netfilter\n";
     for (host, expected) in [
-        (host(), found("not loaded, not configured", Verdict::Unmet)),
-        (host().file(LOAD, line), found("not loaded, configured", Verdict::Pending(Needs::None))),
-        (loaded(), found("loaded, not configured", Verdict::Volatile)),
-        (loaded().file(LOAD, line), found("loaded, configured", Verdict::Met)),
+        (host(), found("neither loaded nor configured", Verdict::Unmet)),
+        (host().file(LOAD, line), found("configured but not loaded", Verdict::Pending(Needs::None))),
+        (loaded(), found("loaded but not configured", Verdict::Volatile)),
+        (loaded().file(LOAD, line), found("loaded and configured", Verdict::Met)),
         (host().image(), found("not configured", Verdict::Unmet)),
         (host().file(LOAD, line).image(), found("configured", Verdict::Met)),
         (
             host().file("/proc/cmdline", "modules_load=br_netfilter\n"),
-            found("not loaded, configured", Verdict::Pending(Needs::None)),
+            found("configured but not loaded", Verdict::Pending(Needs::None)),
         ),
         (
             host().file("/proc/cmdline", "rd.modules_load=br_netfilter\n"),
-            found("not loaded, not configured", Verdict::Unmet),
+            found("neither loaded nor configured", Verdict::Unmet),
         ),
         (
             host().append(&format!("{DIR}/modules.builtin"), "kernel/net/bridge/br_netfilter.ko\n"),
@@ -50,7 +50,7 @@ fn configured_and_in_effect_are_two_facts() {
         ),
         (
             host().file(LOAD, line).file("/proc/sys/kernel/modules_disabled", "1\n"),
-            found("not loaded, configured", Verdict::Pending(Needs::Reboot)),
+            found("configured but not loaded", Verdict::Pending(Needs::Reboot)),
         ),
     ] {
         assert_eq!(of(host, "br_netfilter"), expected);
@@ -65,6 +65,8 @@ fn findings_say_where_and_what_to_do() {
     };
     let unmet = look(host());
     assert_eq!(unmet.remedy.settings, [Setting::Module("br_netfilter".to_owned())]);
+    assert_eq!(unmet.remedy.summary, "load it now and at boot");
+    assert_eq!(look(host().image()).remedy.summary, "load br_netfilter at boot");
     let pending = look(host().file(LOAD, "# x\nbr_netfilter\n"));
     assert_eq!(pending.evidence, [Evidence::line(LOAD, 2, "br_netfilter")]);
     assert_eq!(pending.remedy.commands, ["sudo modprobe br_netfilter"]);
@@ -79,12 +81,12 @@ fn a_module_is_loaded_along_with_one_that_needs_it() {
             .without("/sys/module/ip_tables")
             .file(LOAD, "iptable_nat\n")
     };
-    let pending = found("not loaded, configured", Verdict::Pending(Needs::None));
+    let pending = found("configured but not loaded", Verdict::Pending(Needs::None));
     assert_eq!(of(host(), "ip_tables"), pending);
     let modprobe = "/etc/modprobe.d/x.conf";
     assert_eq!(of(host().file(modprobe, "blacklist ip_tables\n"), "ip_tables"), pending);
     let replaced = host().file(modprobe, "install ip_tables /bin/true\n");
-    let kept = found("not loaded, kept out by \"install ip_tables /bin/true\"", Verdict::Unmet);
+    let kept = found("not loaded and kept out by \"install ip_tables /bin/true\"", Verdict::Unmet);
     assert_eq!(of(replaced, "ip_tables"), kept);
 }
 
@@ -98,7 +100,7 @@ fn an_alias_names_its_module() {
 #[test]
 fn a_line_that_modprobe_d_defeats_is_none() {
     let with = |text: &str| host().file(LOAD, "br_netfilter\n").file("/etc/modprobe.d/x.conf", text);
-    let kept = found("not loaded, kept out by \"blacklist br_netfilter\"", Verdict::Unmet);
+    let kept = found("not loaded and kept out by \"blacklist br_netfilter\"", Verdict::Unmet);
     assert_eq!(of(with("blacklist br_netfilter\n"), "br_netfilter"), kept);
     let outcome = run(&with("install br_netfilter /opt/load\n").facts(), &requirements(&[Stack::Usernetes]));
     assert_eq!(

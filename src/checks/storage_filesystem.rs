@@ -112,7 +112,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     if outcome.items.is_empty() && !req.need(Need::StorageFilesystem).is_empty() {
         return Outcome::skip("nothing in /etc/fstab says which file system it will be");
     }
-    outcome.or_skip("no chosen stack asks for it")
+    outcome.or_not_asked()
 }
 
 /// What a mount means for containers on it.

@@ -68,7 +68,8 @@ fn lines(facts: &Facts, path: &str, file: &SubidFile) -> Finding {
     let expected = "OWNER:START:COUNT in each line, once";
     let faults = &file.faults;
     if faults.is_empty() {
-        let found = format!("{} lines of this form", file.ranges.len());
+        let count = file.ranges.len();
+        let found = format!("{count} {} of this form", if count == 1 { "line" } else { "lines" });
         return Finding::new(path, expected, found, Verdict::Met).at([Evidence::path(path, "")]);
     }
     let line = |at: &Evidence| at.line.unwrap_or_default();
@@ -145,7 +146,11 @@ mod tests {
     fn files_as_usermod_writes_them_pass() {
         let met = [(FILES[0], Verdict::Met), (FILES[1], Verdict::Met)];
         assert_eq!(verdicts(&look_at(fixture("debian-13"))), met);
-        assert_eq!(verdicts(&look_at(both("# lxd\nroot:1000000:1000000000\nedge:100000:65536\n"))), met);
+        let two = look_at(both("# lxd\nroot:1000000:1000000000\nedge:100000:65536\n"));
+        assert_eq!(verdicts(&two), met);
+        assert_eq!(findings(&two)[0].found, "2 lines of this form");
+        let one = look_at(both("edge:100000:65536\n"));
+        assert_eq!(findings(&one)[0].found, "1 line of this form");
         let mixed = both("edge:100000:65536\n").file(FILES[1], "1000:100000:65536\n");
         assert_eq!(verdicts(&look_at(mixed)), met, "by name and by UID is one user");
     }

@@ -91,10 +91,9 @@ fn look(facts: &Facts, user: &User, path: &str, file: &SubidFile) -> Fact<Vec<(L
         let remedy = Remedy::manual(format!("remove {}, whose IDs the user has already", second.at))
             .command(format!("{sudo}sed -i '{line}d' {root}{path}"));
         let expected = format!("without IDs of {}'s other ranges", user.name);
-        let finding =
-            Finding::new(second.value.to_string(), expected, first.value.to_string(), Verdict::Unmet)
-                .at([second.at.clone(), first.at.clone()])
-                .repair(remedy);
+        let finding = Finding::new(look.subject(second), expected, first.value.to_string(), Verdict::Unmet)
+            .at([second.at.clone(), first.at.clone()])
+            .repair(remedy);
         look.findings.push((Level::Required, finding));
     }
     for overlap in file.overlaps_of(user) {
@@ -132,8 +131,8 @@ fn look(facts: &Facts, user: &User, path: &str, file: &SubidFile) -> Fact<Vec<(L
     }
     if look.findings.is_empty() {
         for range in ranges {
-            let text = range.value.to_string();
-            let finding = Finding::new(&text, "IDs of nobody else", "nobody else's", Verdict::Met);
+            let subject = look.subject(range);
+            let finding = Finding::new(subject, "IDs of nobody else", "nobody else's", Verdict::Met);
             look.findings.push((Level::Required, finding.at([range.at.clone()])));
         }
     }
@@ -141,6 +140,11 @@ fn look(facts: &Facts, user: &User, path: &str, file: &SubidFile) -> Fact<Vec<(L
 }
 
 impl Look<'_> {
+    /// A range with its file: the same range is mostly in both.
+    fn subject(&self, range: &Sourced<SubidRange>) -> String {
+        format!("{} {}", self.path, range.value)
+    }
+
     /// A range that has to be another one.
     fn moved(
         &mut self,
@@ -161,7 +165,7 @@ impl Look<'_> {
                 self.user.name
             ));
         }
-        let finding = Finding::new(range.value.to_string(), expected, found, Verdict::Unmet)
+        let finding = Finding::new(self.subject(range), expected, found, Verdict::Unmet)
             .at([range.at.clone()])
             .at(other)
             .repair(remedy);
@@ -221,8 +225,8 @@ mod tests {
     #[test]
     fn a_range_of_ones_own_passes() {
         let outcome = look_at(fixture("debian-13"));
-        let range = "edge:100000:65536";
-        assert_eq!(verdicts(&outcome), [(range, Verdict::Met), (range, Verdict::Met)]);
+        let ranges = ["/etc/subuid edge:100000:65536", "/etc/subgid edge:100000:65536"];
+        assert_eq!(verdicts(&outcome), ranges.map(|range| (range, Verdict::Met)));
         assert_eq!(findings(&outcome)[0].evidence[0].to_string(), "/etc/subuid:1");
     }
 

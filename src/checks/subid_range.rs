@@ -70,7 +70,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
             }
         }
     }
-    outcome.or_skip("no chosen stack asks for it")
+    outcome.or_not_asked()
 }
 
 /// The files as shadow sees them.

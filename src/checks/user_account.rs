@@ -44,7 +44,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
             .at([user.at.clone()])
             .repair(Remedy::manual("name the user who shall run containers with --user"));
         outcome.add_all(demands, &finding);
-        return outcome.or_skip("no chosen stack asks for it");
+        return outcome.or_not_asked();
     }
     match account(facts, user) {
         Ok(finding) => {
@@ -58,7 +58,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
         Ok(finding) => outcome.add_all(demands, &finding),
         Err(why) => outcome.unknown_all(demands, &user.home, &why),
     }
-    outcome.or_skip("no chosen stack asks for it")
+    outcome.or_not_asked()
 }
 
 /// What a system account lacks is told by the checks of subordinate IDs; the rest is inconvenient.

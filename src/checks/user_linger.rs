@@ -42,7 +42,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
         Ok(finding) => outcome.add_all(demands, &finding),
         Err(why) => outcome.unknown_all(demands, &user.name, &why),
     }
-    outcome.or_skip("no chosen stack asks for it")
+    outcome.or_not_asked()
 }
 
 fn look(facts: &Facts, user: &User) -> Fact<Finding> {
@@ -54,15 +54,16 @@ fn look(facts: &Facts, user: &User) -> Fact<Finding> {
         (true, in_effect) => Verdict::of(true, in_effect, Needs::Reboot),
     };
     let found = match verdict {
-        Verdict::Met => "lingers",
-        Verdict::Pending(_) => "the file is there, but no user manager runs",
-        Verdict::Volatile | Verdict::Unmet => "does not linger",
+        Verdict::Met => "lingering",
+        Verdict::Pending(_) => "not lingering: no user manager runs",
+        Verdict::Volatile | Verdict::Unmet => "not lingering",
     };
-    let remedy = Remedy::setting(
-        "let the user linger, which starts the user manager now and at boot",
-        Setting::Linger(user.name.clone()),
-    );
-    Ok(Finding::new(&user.name, "lingers", found, verdict).at([at]).repair(remedy))
+    let summary = match in_effect {
+        Some(_) => "let the user linger, which starts the user manager now and at boot",
+        None => "let the user linger from the first boot on",
+    };
+    let remedy = Remedy::setting(summary, Setting::Linger(user.name.clone()));
+    Ok(Finding::new(&user.name, "lingering", found, verdict).at([at]).repair(remedy))
 }
 
 /// Whether the user will linger at the next boot, and what says so.
@@ -80,7 +81,7 @@ fn configured(facts: &Facts, user: &User) -> Fact<(bool, Evidence)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::testing::{edge, requirements, unknown, verdicts};
+    use crate::checks::testing::{edge, findings, requirements, unknown, verdicts};
     use crate::facts::testing::{TestHost, fixture};
     use crate::requirements::Stack;
 
@@ -90,13 +91,25 @@ mod tests {
 
     #[test]
     fn a_lingering_user_passes() {
-        assert_eq!(verdicts(&look_at(fixture("debian-13"))), [("edge", Verdict::Met)]);
+        let outcome = look_at(fixture("debian-13"));
+        assert_eq!(verdicts(&outcome), [("edge", Verdict::Met)]);
+        let finding = findings(&outcome)[0];
+        assert_eq!((finding.expected.as_str(), finding.found.as_str()), ("lingering", "lingering"));
     }
 
     #[test]
     fn without_the_file_the_user_does_not_linger_even_if_logged_in() {
         let host = fixture("debian-13").without("/var/lib/systemd/linger/edge");
-        assert_eq!(verdicts(&look_at(host)), [("edge", Verdict::Unmet)]);
+        let outcome = look_at(host.clone());
+        assert_eq!(verdicts(&outcome), [("edge", Verdict::Unmet)]);
+        let finding = findings(&outcome)[0];
+        assert_eq!(finding.found, "not lingering");
+        assert_eq!(
+            finding.remedy.summary,
+            "let the user linger, which starts the user manager now and at boot"
+        );
+        let image = look_at(host.image());
+        assert_eq!(findings(&image)[0].remedy.summary, "let the user linger from the first boot on");
     }
 
     #[test]
@@ -104,7 +117,9 @@ mod tests {
         let host = fixture("debian-13")
             .without("/run/user/1000")
             .without("/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service");
-        assert_eq!(verdicts(&look_at(host)), [("edge", Verdict::Pending(Needs::Reboot))]);
+        let outcome = look_at(host);
+        assert_eq!(verdicts(&outcome), [("edge", Verdict::Pending(Needs::Reboot))]);
+        assert_eq!(findings(&outcome)[0].found, "not lingering: no user manager runs");
     }
 
     #[test]

@@ -43,19 +43,6 @@ pub fn static_hostname(source: &Source) -> Option<Sourced<String>> {
     Some(source.on(number, name, name.to_owned()))
 }
 
-/// Whether a name can be that of a Kubernetes node: labels of letters, digits and hyphens, with no
-/// hyphen first or last, each of at most 63 characters, 253 together (RFC 1123, section 2.1;
-/// Kubernetes, "Object Names and IDs", "DNS Subdomain Names", which allows lower case only).
-pub fn is_rfc1123_subdomain(name: &str) -> bool {
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    name.len() <= 253 && name.split('.').all(label)
-}
-
 impl Facts {
     /// `/etc/machine-id`; that it is absent is a state, too.
     ///
@@ -134,23 +121,11 @@ mod tests {
         assert!(matches!(host.image().facts().hostname(), Err(Unread::NotRunning { .. })));
     }
 
-    #[test]
-    fn names_of_nodes() {
-        let long = "a".repeat(64);
-        for name in ["edge-1", "a", "1.example.org"] {
-            assert!(is_rfc1123_subdomain(name), "{name}");
-        }
-        for name in ["", "Edge", "edge_1", "-edge", "edge-", "a..b", long.as_str()] {
-            assert!(!is_rfc1123_subdomain(name), "{name}");
-        }
-    }
-
     proptest! {
         #[test]
         fn never_panics(text in "(?s).{0,64}") {
             let _ = MachineId::parse(&text);
-            let _ = static_hostname(&Source::new("/etc/hostname", text.clone()));
-            let _ = is_rfc1123_subdomain(&text);
+            let _ = static_hostname(&Source::new("/etc/hostname", text));
         }
     }
 }

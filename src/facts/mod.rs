@@ -79,6 +79,14 @@ use std::rc::Rc;
 
 use crate::host::{CONFIG_LIMIT_BYTES, Caller, Entry, Fact, Host, Mode, Space, Stat, Unread};
 
+/// Where a host's administrator keeps policy.
+pub const POLICY_DIR: &str = "/etc/edgeprep";
+
+fn policy_path(name: &str) -> Fact<String> {
+    let path = format!("{POLICY_DIR}/{name}");
+    if name.split('/').any(|part| part == "..") { Err(Unread::Absent { path }) } else { Ok(path) }
+}
+
 /// The facts of one host. Cheap to make: nothing is read before it is asked for, and then once.
 pub struct Facts {
     host: Host,
@@ -135,22 +143,22 @@ impl Facts {
         self.host.captured_users()
     }
 
-    /// The text of a policy file of the host's administrator.
+    /// The text of a policy file of the host's administrator, by its name below [`POLICY_DIR`].
     ///
     /// # Errors
-    /// Why it could not be read.
-    pub fn policy_text(&self, path: &str) -> Fact<Rc<Source>> {
-        self.source(path)
+    /// Why it could not be read; what leads out of that directory is absent.
+    pub fn policy_text(&self, name: &str) -> Fact<Rc<Source>> {
+        self.source(&policy_path(name)?)
     }
 
-    /// The `.toml` files in a folder of the host's administrator, by path.
+    /// The `.toml` files in a folder of policy, by their names below [`POLICY_DIR`].
     ///
     /// # Errors
-    /// Why it could not be listed.
-    pub fn policy_files(&self, dir: &str) -> Fact<Vec<String>> {
-        let files = self.list(dir)?;
+    /// Why it could not be listed; what leads out of that directory is absent.
+    pub fn policy_files(&self, folder: &str) -> Fact<Vec<String>> {
+        let files = self.list(&policy_path(folder)?)?;
         let wanted = files.iter().filter(|entry| entry.name.ends_with(".toml") && !entry.is_dir);
-        Ok(wanted.map(|entry| format!("{dir}/{}", entry.name)).collect())
+        Ok(wanted.map(|entry| format!("{folder}/{}", entry.name)).collect())
     }
 
     /// `Err` with [`Unread::NotRunning`] in an image root: for facts of the running system.
@@ -251,5 +259,27 @@ impl Facts {
         let made = Rc::new(make());
         self.memo.borrow_mut().insert(id, made.clone());
         made
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::facts::testing::empty_host;
+
+    #[test]
+    fn policy_lies_in_one_directory() {
+        let facts = empty_host()
+            .file("/etc/edgeprep/edgeprep.toml", "a")
+            .file("/etc/edgeprep/profiles/site.toml", "b")
+            .file("/etc/edgeprep/profiles/README", "")
+            .file("/etc/shadow", "c")
+            .facts();
+        assert_eq!(facts.policy_text("edgeprep.toml").unwrap().text(), "a");
+        assert_eq!(facts.policy_files("profiles"), Ok(vec!["profiles/site.toml".to_owned()]));
+        assert_eq!(facts.policy_text("profiles/site.toml").unwrap().text(), "b");
+        for outside in ["/etc/shadow", "../shadow", "profiles/../../shadow"] {
+            assert!(facts.policy_text(outside).unwrap_err().is_absent(), "{outside}");
+        }
+        assert!(facts.policy_files("..").unwrap_err().is_absent());
     }
 }

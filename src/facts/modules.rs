@@ -65,11 +65,6 @@ pub enum Resolution {
 }
 
 impl Resolution {
-    /// Whether the kernel has it or can load it.
-    pub fn is_available(&self) -> bool {
-        matches!(self, Resolution::BuiltIn { .. } | Resolution::Loadable { .. })
-    }
-
     /// The names of the modules that it comes to.
     pub fn modules(&self) -> Vec<&str> {
         match self {

@@ -15,18 +15,6 @@ pub struct Nameserver {
     pub zone: Option<String>,
 }
 
-impl Nameserver {
-    /// Whether it can be reached from another network namespace: not on this host's loopback, and not
-    /// bound to one of its links.
-    pub fn is_reachable_from_containers(&self) -> bool {
-        let link_local = match self.address {
-            IpAddr::V4(v4) => v4.is_link_local(),
-            IpAddr::V6(v6) => v6.is_unicast_link_local(),
-        };
-        !self.address.is_loopback() && !self.address.is_unspecified() && !link_local && self.zone.is_none()
-    }
-}
-
 /// The lines that matter here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResolvConf {
@@ -97,7 +85,7 @@ mod tests {
     use crate::host::Unread;
 
     #[test]
-    fn name_servers_and_what_can_reach_them() {
+    fn name_servers_in_their_order() {
         let text = "# written by hand\nnameserver 127.0.0.53\nnameserver 192.0.2.1\noptions edns0\n\
                     nameserver fe80::1%eth0\nnameserver 2001:db8::53\n nameserver 1.1.1.1\nnameserver dns.example\n\
                     domain example.org\nsearch a.example b.example\n;nameserver 9.9.9.9\n";
@@ -105,18 +93,16 @@ mod tests {
         let servers: Vec<_> = conf
             .nameservers
             .iter()
-            .map(|s| {
-                (s.value.address.to_string(), s.value.is_reachable_from_containers(), s.at.line.unwrap())
-            })
+            .map(|s| (s.value.address.to_string(), s.value.zone.as_deref(), s.at.line.unwrap()))
             .collect();
-        let server = |address: &str, reachable, line| (address.to_owned(), reachable, line);
+        let server = |address: &str, zone, line| (address.to_owned(), zone, line);
         assert_eq!(
             servers,
             [
-                server("127.0.0.53", false, 2),
-                server("192.0.2.1", true, 3),
-                server("fe80::1", false, 5),
-                server("2001:db8::53", true, 6)
+                server("127.0.0.53", None, 2),
+                server("192.0.2.1", None, 3),
+                server("fe80::1", Some("eth0"), 5),
+                server("2001:db8::53", None, 6)
             ]
         );
         assert_eq!(conf.faults.iter().map(|f| f.value.as_str()).collect::<Vec<_>>(), ["dns.example"]);

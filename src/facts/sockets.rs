@@ -11,11 +11,6 @@ pub fn podman_socket_path(uid: u32) -> String {
     format!("/run/user/{uid}/podman/podman.sock")
 }
 
-/// The socket of the user's rootless Docker (`dockerd-rootless.sh`: `$XDG_RUNTIME_DIR/docker.sock`).
-pub fn docker_socket_path(uid: u32) -> String {
-    format!("/run/user/{uid}/docker.sock")
-}
-
 impl Facts {
     /// What is known of a socket; `None` where nothing is there. That it exists does not say that
     /// someone listens.

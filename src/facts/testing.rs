@@ -71,11 +71,15 @@ impl TestHost {
         self.listed(path)
     }
 
+    /// The text of a file. Panics when there is none.
+    pub(crate) fn text(&self, path: &str) -> String {
+        let bytes = self.files.get(path).unwrap_or_else(|| panic!("{path} is not there"));
+        String::from_utf8(bytes.clone()).unwrap()
+    }
+
     /// With every occurrence of `from` in a file replaced. Panics when there is none.
     pub(crate) fn edit(self, path: &str, from: &str, to: &str) -> TestHost {
-        let text =
-            String::from_utf8(self.files.get(path).unwrap_or_else(|| panic!("{path} is not there")).clone());
-        let text = text.unwrap();
+        let text = self.text(path);
         assert!(text.contains(from), "{path} does not hold {from:?}");
         self.file(path, text.replace(from, to))
     }

@@ -70,6 +70,7 @@ impl fmt::Display for Stack {
 
 /// A requirement that is either there or not; the check that judges it has the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Need {
     /// Only cgroup v2 is mounted.
@@ -280,4 +281,24 @@ pub enum Component {
     Runc,
     /// slirp4netns.
     Slirp4netns,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Need;
+
+    #[test]
+    fn the_page_on_policy_lists_every_need() {
+        let schema = schemars::schema_for!(Need);
+        let needs = schema.get("oneOf").and_then(|needs| needs.as_array()).unwrap();
+        let row = |need: &serde_json::Value| {
+            let clause = need["description"].as_str().unwrap().trim_end_matches('.');
+            format!("| `{}` | {clause} |", need["const"].as_str().unwrap())
+        };
+        let rows: Vec<String> = needs.iter().map(row).collect();
+        let page = include_str!("../../docs/policy.md");
+        let table = page.lines().skip_while(|line| !line.starts_with("| need |")).skip(2);
+        let listed: Vec<&str> = table.take_while(|line| line.starts_with('|')).collect();
+        assert_eq!(listed, rows);
+    }
 }
