@@ -79,7 +79,7 @@ mod tests {
         let outcome = look_at(fixture("debian-13"));
         assert_eq!(verdicts(&outcome), [(KEY, Verdict::Unmet)]);
         let found = findings(&outcome)[0];
-        assert_eq!((found.found.as_str(), found.evidence[0].to_string()), ("1\t0", format!("{NOW}:1")));
+        assert_eq!((found.found.as_str(), found.evidence[0].to_string()), ("1 0", format!("{NOW}:1")));
         assert_eq!(verdicts(&look_at(fixture("debian-13").image())), [(KEY, Verdict::Unmet)]);
     }
 
