@@ -3,8 +3,8 @@
 
 use crate::checks::check;
 use crate::checks::{
-    bridge_netfilter, inotify_limits, ip_forward, key_limits, rp_filter, unprivileged_ports, userns_clone,
-    userns_limit,
+    bridge_netfilter, inotify_limits, ip_forward, key_limits, ping_group_range, rp_filter,
+    unprivileged_ports, userns_clone, userns_limit,
 };
 use crate::facts::sysctl::Configured;
 use crate::facts::sysctl_rules::path_of;
@@ -44,11 +44,12 @@ check! {
 }
 
 /// The keys of other checks.
-const OWNED: [&[&str]; 8] = [
+const OWNED: [&[&str]; 9] = [
     &bridge_netfilter::KEYS,
     &inotify_limits::KEYS,
     &ip_forward::KEYS,
     &key_limits::KEYS,
+    &ping_group_range::KEYS,
     &rp_filter::KEYS,
     &unprivileged_ports::KEYS,
     &userns_clone::KEYS,
@@ -81,8 +82,7 @@ pub(super) fn judge_want(facts: &Facts, key: &str, want: &SysctlWant, outcome: &
         let wanted = Wanted {
             key,
             expected: rule.to_string(),
-            // What follows the number is ignored by the kernel (`kernel/sysctl.c`, `proc_get_long`).
-            allows: &|value| rule.allows(value.split_whitespace().next().unwrap_or_default()),
+            allows: &|value| rule.allows(value),
             by_default: match &want.default {
                 Some(value) => Some(starts(rule.allows(value), value.clone())),
                 None => want.default_at_least.and_then(at_least),

@@ -132,7 +132,9 @@ fn the_rest_is_what_no_other_check_owns() {
     let facts = fixture("debian-13").facts();
     assert_eq!(run(&facts, &req).skipped.as_deref(), Some("nothing more is asked for"));
     for key in OWNED.concat() {
-        assert!(req.sysctls.contains_key(key) || key.ends_with("ip6tables"), "nobody asks for {key}");
+        // For ping_group_range there is a need: the range depends on the user.
+        let asked_for = req.sysctls.contains_key(key) || ping_group_range::KEYS.contains(&key);
+        assert!(asked_for || key.ends_with("ip6tables"), "nobody asks for {key}");
     }
     let site =
         "[[sysctl]]\nkey = \"kernel.pid_max\"\nat-least = 99999\nlevel = \"advised\"\nwhy = \"pods\"\n";
@@ -155,4 +157,27 @@ fn one_value_serves_everybody() {
         found[0].remedy.settings,
         [Setting::Sysctl { key: "net.ipv4.ip_unprivileged_port_start".into(), value: "53".into() }]
     );
+}
+
+/// The kernel shows a tab, people write a space.
+#[test]
+fn all_the_numbers_of_a_value_are_compared() {
+    const PORTS: &str = "net.ipv4.ip_local_port_range";
+    let site = format!(
+        "[[sysctl]]\nkey = \"{PORTS}\"\nequals = \"32768 60999\"\nlevel = \"advised\"\nwhy = \"ports\"\n"
+    );
+    let site = Layer::parse("site.toml", &site).unwrap();
+    let req = Requirements::merge(&[Stack::Podman], &[site]).unwrap();
+    for (now, verdict, found) in [
+        ("32768\t60999\n", Verdict::Met, "32768 60999"),
+        ("32768\t50000\n", Verdict::Pending(Needs::None), "32768 50000 now, 32768 60999 at the next boot"),
+    ] {
+        let host = fixture("debian-13")
+            .file("/proc/sys/net/ipv4/ip_local_port_range", now)
+            .file("/etc/sysctl.d/50.conf", format!("{PORTS} = 32768\t 60999\n"));
+        let outcome = run(&host.facts(), &req);
+        let finding = findings(&outcome)[0];
+        assert_eq!((finding.verdict, finding.found.as_str()), (verdict, found));
+        assert_eq!(finding.expected, "32768 60999");
+    }
 }
