@@ -1,11 +1,11 @@
 //! Whether bridged packets pass by iptables: see [`BRIDGE_NETFILTER`].
 
 use crate::checks::check;
-use crate::checks::sysctl_values::{Start, Wanted, judge};
+use crate::checks::sysctl_values::{Wanted, judge_all};
 use crate::facts::Facts;
 use crate::facts::kernel::KernelVersion;
 use crate::finding::Outcome;
-use crate::requirements::{Requirements, Want};
+use crate::requirements::{Requirements, SysctlWant, Want};
 
 check! {
     /// Packets between pods on one node pass by the service rules
@@ -42,12 +42,13 @@ pub(super) const KEYS: [&str; 2] =
 const PER_NAMESPACE: KernelVersion = KernelVersion::new(5, 3, 0);
 
 fn run(facts: &Facts, req: &Requirements) -> Outcome {
+    if !per_namespace(facts) {
+        return judge_all(facts, req, &KEYS);
+    }
     let mut outcome = Outcome::default();
     for key in KEYS {
-        if per_namespace(facts) {
-            new_namespaces_have_it(facts, req, key, &mut outcome);
-        } else {
-            judge(facts, req, key, &mut outcome);
+        if let Some(want) = req.sysctls.get(key) {
+            new_namespaces_have_it(facts, key, want, &mut outcome);
         }
     }
     outcome.or_skip("no chosen stack asks for it")
@@ -63,20 +64,13 @@ fn per_namespace(facts: &Facts) -> bool {
     })
 }
 
-fn new_namespaces_have_it(facts: &Facts, req: &Requirements, key: &str, outcome: &mut Outcome) {
-    let Some(want) = req.sysctls.get(key) else { return };
+/// The host's own value does not matter, only that there is one.
+fn new_namespaces_have_it(facts: &Facts, key: &str, want: &SysctlWant, outcome: &mut Outcome) {
     for Want { value: rule, demand } in &want.rules {
         let wanted = Wanted {
-            key,
             expected: format!("{rule} in a new network namespace"),
-            allows: &|_| true,
-            by_default: want
-                .default
-                .as_ref()
-                .map(|value| Start { met: rule.allows(value), value: value.clone() }),
-            set: rule.value(),
-            module: want.module.as_deref(),
-            absent_is_met: want.absent_is_met,
+            allows: Box::new(|_| true),
+            ..Wanted::new(key, want, rule)
         };
         wanted.judge(facts, demand, outcome);
     }

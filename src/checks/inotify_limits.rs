@@ -1,7 +1,7 @@
 //! How many inotify instances and watches a user may have: see [`INOTIFY_LIMITS`].
 
 use crate::checks::check;
-use crate::checks::sysctl_values::judge;
+use crate::checks::sysctl_values::judge_all;
 use crate::facts::Facts;
 use crate::finding::Outcome;
 use crate::requirements::Requirements;
@@ -38,11 +38,7 @@ check! {
 pub(super) const KEYS: [&str; 2] = ["fs.inotify.max_user_instances", "fs.inotify.max_user_watches"];
 
 fn run(facts: &Facts, req: &Requirements) -> Outcome {
-    let mut outcome = Outcome::default();
-    for key in KEYS {
-        judge(facts, req, key, &mut outcome);
-    }
-    outcome.or_skip("no chosen stack asks for it")
+    judge_all(facts, req, &KEYS)
 }
 
 #[cfg(test)]

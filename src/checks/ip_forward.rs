@@ -1,7 +1,7 @@
 //! Whether the host forwards IPv4 packets: see [`IP_FORWARD`].
 
 use crate::checks::check;
-use crate::checks::sysctl_values::judge;
+use crate::checks::sysctl_values::judge_all;
 use crate::facts::Facts;
 use crate::finding::Outcome;
 use crate::requirements::Requirements;
@@ -36,9 +36,7 @@ check! {
 pub(super) const KEYS: [&str; 1] = ["net.ipv4.ip_forward"];
 
 fn run(facts: &Facts, req: &Requirements) -> Outcome {
-    let mut outcome = Outcome::default();
-    judge(facts, req, KEYS[0], &mut outcome);
-    outcome.or_skip("no chosen stack asks for it")
+    judge_all(facts, req, &KEYS)
 }
 
 #[cfg(test)]

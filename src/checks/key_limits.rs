@@ -1,7 +1,7 @@
 //! How many kernel keys a user may have: see [`KEY_LIMITS`].
 
 use crate::checks::check;
-use crate::checks::sysctl_values::judge;
+use crate::checks::sysctl_values::judge_all;
 use crate::facts::Facts;
 use crate::finding::Outcome;
 use crate::requirements::Requirements;
@@ -36,11 +36,7 @@ check! {
 pub(super) const KEYS: [&str; 2] = ["kernel.keys.maxkeys", "kernel.keys.maxbytes"];
 
 fn run(facts: &Facts, req: &Requirements) -> Outcome {
-    let mut outcome = Outcome::default();
-    for key in KEYS {
-        judge(facts, req, key, &mut outcome);
-    }
-    outcome.or_skip("no chosen stack asks for it")
+    judge_all(facts, req, &KEYS)
 }
 
 #[cfg(test)]

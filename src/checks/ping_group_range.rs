@@ -48,7 +48,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     let wanted = Wanted {
         key: KEY,
         expected: format!("a range that holds {}", user.gid),
-        allows: &|value| holds(value, user.gid),
+        allows: Box::new(|value| holds(value, user.gid)),
         by_default: Some(Start { met: false, value: "1 0".to_owned() }),
         set: site.filter(|range| holds(range, user.gid)).unwrap_or_else(|| EVERYBODY.to_owned()),
         module: None,

@@ -1,5 +1,5 @@
 //! Whether a sysctl has a wanted value, now and at the next boot: see [`SYSCTL_VALUES`]. Checks that
-//! own a key judge it with [`judge`], too.
+//! own keys judge them with [`judge_all`], too.
 
 use crate::checks::check;
 use crate::checks::{
@@ -64,6 +64,15 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
     outcome.or_skip("nothing more is asked for")
 }
 
+/// The outcome of a check of these keys and of nothing else.
+pub(super) fn judge_all(facts: &Facts, req: &Requirements, keys: &[&str]) -> Outcome {
+    let mut outcome = Outcome::default();
+    for key in keys {
+        judge(facts, req, key, &mut outcome);
+    }
+    outcome.or_skip("no chosen stack asks for it")
+}
+
 /// Judges all that is wanted of a key.
 pub(super) fn judge(facts: &Facts, req: &Requirements, key: &str, outcome: &mut Outcome) {
     if let Some(want) = req.sysctls.get(key) {
@@ -74,24 +83,7 @@ pub(super) fn judge(facts: &Facts, req: &Requirements, key: &str, outcome: &mut 
 /// Judges a key by requirements that a check has made more precise.
 pub(super) fn judge_want(facts: &Facts, key: &str, want: &SysctlWant, outcome: &mut Outcome) {
     for Want { value: rule, demand } in &want.rules {
-        let starts = |met: bool, value: String| Start { met, value };
-        let at_least = |known: u64| {
-            let met = matches!(rule, SysctlRule::AtLeast(n) if *n <= known);
-            met.then(|| starts(met, format!("{known} or more")))
-        };
-        let wanted = Wanted {
-            key,
-            expected: rule.to_string(),
-            allows: &|value| rule.allows(value),
-            by_default: match &want.default {
-                Some(value) => Some(starts(rule.allows(value), value.clone())),
-                None => want.default_at_least.and_then(at_least),
-            },
-            set: value_to_set(want, rule),
-            module: want.module.as_deref(),
-            absent_is_met: want.absent_is_met,
-        };
-        wanted.judge(facts, demand, outcome);
+        Wanted::new(key, want, rule).judge(facts, demand, outcome);
     }
 }
 
@@ -109,7 +101,7 @@ pub(super) struct Wanted<'a> {
     /// The condition in words.
     pub(super) expected: String,
     /// Whether a value satisfies it.
-    pub(super) allows: &'a dyn Fn(&str) -> bool,
+    pub(super) allows: Box<dyn Fn(&str) -> bool + 'a>,
     /// What the kernel starts with; `None` where that is not known.
     pub(super) by_default: Option<Start>,
     /// The value to write.
@@ -141,7 +133,27 @@ impl From<Unread> for Doubt {
     }
 }
 
-impl Wanted<'_> {
+impl<'a> Wanted<'a> {
+    /// What one rule of `want` asks of a key.
+    pub(super) fn new(key: &'a str, want: &'a SysctlWant, rule: &'a SysctlRule) -> Wanted<'a> {
+        let at_least = |known: u64| {
+            let met = matches!(rule, SysctlRule::AtLeast(n) if *n <= known);
+            met.then(|| Start { met, value: format!("at least {known}") })
+        };
+        Wanted {
+            key,
+            expected: rule.to_string(),
+            allows: Box::new(|value| rule.allows(value)),
+            by_default: match &want.default {
+                Some(value) => Some(Start { met: rule.allows(value), value: value.clone() }),
+                None => want.default_at_least.and_then(at_least),
+            },
+            set: value_to_set(want, rule),
+            module: want.module.as_deref(),
+            absent_is_met: want.absent_is_met,
+        }
+    }
+
     /// Judges the condition for who made this demand.
     pub(super) fn judge(&self, facts: &Facts, demand: &Demand, outcome: &mut Outcome) {
         match self.look(facts) {

@@ -1,7 +1,7 @@
 //! Which ports users may bind: see [`UNPRIVILEGED_PORTS`].
 
 use crate::checks::check;
-use crate::checks::sysctl_values::judge;
+use crate::checks::sysctl_values::judge_all;
 use crate::facts::Facts;
 use crate::finding::Outcome;
 use crate::requirements::Requirements;
@@ -37,9 +37,7 @@ check! {
 pub(super) const KEYS: [&str; 1] = ["net.ipv4.ip_unprivileged_port_start"];
 
 fn run(facts: &Facts, req: &Requirements) -> Outcome {
-    let mut outcome = Outcome::default();
-    judge(facts, req, KEYS[0], &mut outcome);
-    outcome.or_skip("no chosen stack asks for it")
+    judge_all(facts, req, &KEYS)
 }
 
 #[cfg(test)]

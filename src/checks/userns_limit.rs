@@ -1,7 +1,7 @@
 //! How many user namespaces there may be: see [`USERNS_LIMIT`].
 
 use crate::checks::check;
-use crate::checks::sysctl_values::judge;
+use crate::checks::sysctl_values::judge_all;
 use crate::facts::Facts;
 use crate::finding::Outcome;
 use crate::requirements::Requirements;
@@ -38,9 +38,7 @@ check! {
 pub(super) const KEYS: [&str; 1] = ["user.max_user_namespaces"];
 
 fn run(facts: &Facts, req: &Requirements) -> Outcome {
-    let mut outcome = Outcome::default();
-    judge(facts, req, KEYS[0], &mut outcome);
-    outcome.or_skip("no chosen stack asks for it")
+    judge_all(facts, req, &KEYS)
 }
 
 #[cfg(test)]
