@@ -80,6 +80,7 @@ fn new_namespaces_have_it(facts: &Facts, key: &str, want: &SysctlWant, outcome: 
 mod tests {
     use super::*;
     use crate::checks::testing::{findings, requirements, unknown, verdicts};
+    use crate::facts::Evidence;
     use crate::facts::testing::{TestHost, fixture};
     use crate::finding::{Needs, Verdict};
     use crate::requirements::Stack;
@@ -103,8 +104,42 @@ mod tests {
         let outcome = look_at(configured.clone());
         assert_eq!(verdicts(&outcome), [(KEYS[0], Verdict::Pending(Needs::None))]);
         assert_eq!(findings(&outcome)[0].evidence[1].to_string(), "/etc/modules-load.d/k3s.conf:1");
-        assert_eq!(verdicts(&look_at(configured.image())), [(KEYS[0], Verdict::Met)]);
-        assert_eq!(verdicts(&look_at(fixture("debian-13").image())), [(KEYS[0], Verdict::Unmet)]);
+    }
+
+    #[test]
+    fn in_an_image_something_has_to_load_the_module() {
+        let module = || Setting::Module("br_netfilter".to_owned());
+        let looked = |host: TestHost| findings(&look_at(host.image()))[0].clone();
+        let none = looked(fixture("debian-13"));
+        assert_eq!((none.verdict, none.found.as_str()), (Verdict::Unmet, "nothing loads br_netfilter"));
+        let nowhere = Evidence::path("/etc/modules-load.d", "no line br_netfilter, nor in /run or /usr/lib");
+        assert_eq!(none.evidence, [nowhere]);
+        assert_eq!(none.remedy.settings, [module()]);
+        assert_eq!(none.remedy.summary, "load br_netfilter, which brings the key");
+        let configured = fixture("debian-13").file("/etc/modules-load.d/k3s.conf", "br-netfilter\n");
+        let met = looked(configured);
+        assert_eq!((met.verdict, met.found.as_str()), (Verdict::Met, "1"));
+        let at: Vec<String> = met.evidence.iter().map(Evidence::to_string).collect();
+        assert_eq!(at, [NOW, "/etc/modules-load.d/k3s.conf:1"]);
+        assert_eq!(met.evidence[0].text, "the kernel starts with 1");
+
+        // Before 5.3 the value of the host is that of the pods, and any kernel may be booted.
+        let off = |name: &str| {
+            let conf = format!("{}=0\n", KEYS[0]);
+            let old = fixture("debian-13").file("/usr/lib/modules/4.19.0-27-amd64/modules.builtin", "");
+            looked(old.file(&format!("/etc/sysctl.d/{name}"), conf))
+        };
+        let early = off("10-a.conf");
+        assert_eq!((early.found.as_str(), early.evidence.len()), ("nothing loads br_netfilter", 2));
+        assert_eq!(early.evidence[1].to_string(), "/etc/sysctl.d/10-a.conf:1");
+        let one = Setting::Sysctl { key: KEYS[0].to_owned(), value: "1".to_owned() };
+        assert_eq!(early.remedy.settings, [module(), one]);
+        let set = format!("load br_netfilter, which brings the key, and set {} to 1", KEYS[0]);
+        assert_eq!(early.remedy.summary, set);
+        let late = off("99-a.conf").remedy;
+        assert_eq!(late.settings, [module()], "the file that wins is edited in place");
+        let edit = format!("sed -i '1s|.*|{} = 1|' $ROOT/etc/sysctl.d/99-a.conf", KEYS[0]);
+        assert_eq!(late.commands, [edit]);
     }
 
     /// Seen on Linux 6.12: 0 on the host, 1 in a new network namespace of a user.

@@ -180,24 +180,34 @@ impl<'a> Wanted<'a> {
     }
 
     fn in_image(&self, facts: &Facts, configured: Option<&Configured>) -> Result<Finding, Doubt> {
-        let (met, found) = match (configured, &self.by_default) {
-            (Some(c), _) => ((self.allows)(&c.value), c.value.clone()),
-            (None, Some(start)) => (start.met, format!("{}, which the kernel starts with", start.value)),
+        let mut loaded_at = None;
+        if let Some(module) = self.module {
+            let Some(load) = facts.modules_load().find(module)?.cloned() else {
+                let none = Evidence::path(
+                    "/etc/modules-load.d",
+                    format!("no line {module}, nor in /run or /usr/lib"),
+                );
+                let found = format!("nothing loads {module}");
+                let at = std::iter::once(none).chain(self.evidence(facts, None, configured, false));
+                let finding = Finding::new(self.key, &self.expected, found, Verdict::Unmet).at(at);
+                return Ok(finding.repair(self.repair_module(facts, module, configured)));
+            };
+            loaded_at = Some(load.at);
+        }
+        let (met, found, starts_at) = match (configured, &self.by_default) {
+            (Some(c), _) => ((self.allows)(&c.value), c.value.clone(), None),
+            (None, Some(start)) => {
+                let text = format!("the kernel starts with {}", start.value);
+                (start.met, start.value.clone(), Some(Evidence::path(&self.path(), text)))
+            }
             (None, None) => {
                 let why =
                     "nothing sets it, and what the kernel starts with depends on the machine".to_owned();
                 return Err(Doubt { why, in_effect: false });
             }
         };
-        let mut verdict = Verdict::met_if(met);
-        let mut at = self.evidence(facts, None, configured, false);
-        if let Some(module) = self.module {
-            match facts.modules_load().find(module)? {
-                Some(load) => at.push(load.at.clone()),
-                None => verdict = Verdict::Unmet,
-            }
-        }
-        let finding = Finding::new(self.key, &self.expected, found, verdict).at(at);
+        let at = self.evidence(facts, starts_at, configured, false).into_iter().chain(loaded_at);
+        let finding = Finding::new(self.key, &self.expected, found, Verdict::met_if(met)).at(at);
         Ok(finding.repair(self.repair(facts, configured, met)))
     }
 
@@ -237,8 +247,7 @@ impl<'a> Wanted<'a> {
     fn absent(&self, facts: &Facts, configured: Fact<Option<Configured>>) -> Result<Finding, Doubt> {
         // With subset=pid there is no /proc/sys, which says nothing of the kernel (proc(5)).
         facts.stat("/proc/sys/kernel")?;
-        let path = format!("/proc/sys/{}", path_of(self.key));
-        let at = Evidence::path(&path, "does not exist");
+        let at = Evidence::path(&self.path(), "does not exist");
         let finding = |found: &str, verdict| Finding::new(self.key, &self.expected, found, verdict).at([at]);
         if self.absent_is_met {
             return Ok(finding("this kernel has no such switch", Verdict::Met));
@@ -248,21 +257,24 @@ impl<'a> Wanted<'a> {
             return Ok(finding("this kernel has no such key", Verdict::Unmet).repair(remedy));
         };
         let configured = configured?;
-        let wanted_value = match &configured {
-            Some(c) => (self.allows)(&c.value),
-            None => self.by_default.as_ref().is_some_and(|start| start.met),
-        };
         let load = facts.modules_load().find(module)?.cloned();
-        let verdict = Verdict::of(wanted_value && load.is_some(), Some(false), Needs::None);
-        let mut remedy = Remedy::setting(
-            format!("load {module}, which brings the key"),
-            Setting::Module(module.to_owned()),
-        );
-        if !wanted_value {
-            remedy.settings.push(self.setting(&self.set));
-        }
+        let at_boot = load.is_some() && self.right_at_boot(configured.as_ref());
+        let verdict = Verdict::of(at_boot, Some(false), Needs::None);
+        let remedy = self.repair_module(facts, module, configured.as_ref());
         let at = self.evidence(facts, load.map(|load| load.at), configured.as_ref(), false);
         Ok(finding(&format!("{module} is not loaded"), verdict).at(at).repair(remedy))
+    }
+
+    /// Whether the key has a right value once its module is loaded at boot.
+    fn right_at_boot(&self, configured: Option<&Configured>) -> bool {
+        match configured {
+            Some(c) => (self.allows)(&c.value),
+            None => self.by_default.as_ref().is_some_and(|start| start.met),
+        }
+    }
+
+    fn path(&self) -> String {
+        format!("/proc/sys/{}", path_of(self.key))
     }
 
     /// What was read, the decisive place first.
@@ -291,6 +303,19 @@ impl<'a> Wanted<'a> {
 
     fn setting(&self, value: &str) -> Setting {
         Setting::Sysctl { key: self.key.to_owned(), value: value.to_owned() }
+    }
+
+    /// The key comes with its module, and its value has to be set only where it would be a wrong one.
+    fn repair_module(&self, facts: &Facts, module: &str, configured: Option<&Configured>) -> Remedy {
+        let load = format!("load {module}, which brings the key");
+        let mut remedy = if self.right_at_boot(configured) {
+            Remedy::manual(load)
+        } else {
+            let value = self.repair(facts, configured, false);
+            Remedy { summary: format!("{load}, and {}", value.summary), ..value }
+        };
+        remedy.settings.insert(0, Setting::Module(module.to_owned()));
+        remedy
     }
 
     fn repair(&self, facts: &Facts, configured: Option<&Configured>, at_boot: bool) -> Remedy {
