@@ -1,30 +1,30 @@
-//! Whether bridged packets pass by iptables: see [`BRIDGE_NETFILTER`].
+//! Whether bridged packets go through iptables: see [`BRIDGE_NETFILTER`].
 
 use crate::checks::check;
 use crate::checks::sysctl_values::{Wanted, judge_all};
 use crate::facts::Facts;
 use crate::facts::kernel::KernelVersion;
 use crate::finding::Outcome;
-use crate::requirements::{Requirements, SysctlWant, Want};
+use crate::requirements::{Requirements, Want};
 
 check! {
-    /// Packets between pods on one node pass by the service rules
+    /// Packets between pods on one node go through the service rules
     ///
     /// ## What is looked at
     ///
-    /// `net.bridge.bridge-nf-call-iptables` and `net.bridge.bridge-nf-call-ip6tables`. The keys exist
-    /// once the module br_netfilter is loaded. Since Linux 5.3 each network namespace has its own,
-    /// and a new one starts with 1 whatever the host has; before, the host's value holds.
+    /// `net.bridge.bridge-nf-call-iptables`, which exists once the module br_netfilter is loaded. Since
+    /// Linux 5.3 each network namespace has its own, and a new one starts with 1 whatever the host
+    /// has; before, the host's value holds.
     ///
     /// ## Why it matters
     ///
-    /// Pods of one node talk over a bridge. Without it their packets to a service address do not
-    /// pass by the rules that kube-proxy writes, and services answer from some pods and not from
+    /// Pods of one node talk over a bridge. Without it their packets to a service address do not go
+    /// through the rules that kube-proxy writes, and services answer from some pods and not from
     /// others. No module can be loaded from inside a user namespace, so the host has to have it.
     ///
     /// ## Repair
     ///
-    /// `br_netfilter` in `/etc/modules-load.d`; on kernels before 5.3 also the keys in
+    /// `br_netfilter` in `/etc/modules-load.d`; on kernels before 5.3 also the key in
     /// `/etc/sysctl.d/90-rootless.conf`. systemd loads modules before it sets sysctls.
     ///
     /// ## Sources
@@ -35,23 +35,27 @@ check! {
 }
 
 /// What this check judges.
-pub(super) const KEYS: [&str; 2] =
-    ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"];
+pub(super) const KEYS: [&str; 1] = ["net.bridge.bridge-nf-call-iptables"];
 
-/// Since then a network namespace has the keys for itself.
+/// Since then a network namespace has the key for itself.
 const PER_NAMESPACE: KernelVersion = KernelVersion::new(5, 3, 0);
 
 fn run(facts: &Facts, req: &Requirements) -> Outcome {
     if !per_namespace(facts) {
         return judge_all(facts, req, &KEYS);
     }
+    let Some(want) = req.sysctls.get(KEYS[0]) else { return Outcome::not_asked() };
     let mut outcome = Outcome::default();
-    for key in KEYS {
-        if let Some(want) = req.sysctls.get(key) {
-            new_namespaces_have_it(facts, key, want, &mut outcome);
-        }
+    for Want { value: rule, demand } in &want.rules {
+        let wanted = Wanted {
+            expected: format!("{rule} in a new network namespace"),
+            // The host's own value does not matter, only that there is one.
+            allows: Box::new(|_| true),
+            ..Wanted::new(KEYS[0], want, rule)
+        };
+        wanted.judge(facts, demand, &mut outcome);
     }
-    outcome.or_skip("no chosen stack asks for it")
+    outcome
 }
 
 /// Whether every kernel that can be meant is one of those.
@@ -62,18 +66,6 @@ fn per_namespace(facts: &Facts) -> bool {
         meant.peek().is_some()
             && meant.all(|kernel| kernel.version().is_some_and(|version| version >= PER_NAMESPACE))
     })
-}
-
-/// The host's own value does not matter, only that there is one.
-fn new_namespaces_have_it(facts: &Facts, key: &str, want: &SysctlWant, outcome: &mut Outcome) {
-    for Want { value: rule, demand } in &want.rules {
-        let wanted = Wanted {
-            expected: format!("{rule} in a new network namespace"),
-            allows: Box::new(|_| true),
-            ..Wanted::new(key, want, rule)
-        };
-        wanted.judge(facts, demand, outcome);
-    }
 }
 
 #[cfg(test)]

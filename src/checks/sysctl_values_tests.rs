@@ -134,7 +134,7 @@ fn the_rest_is_what_no_other_check_owns() {
     for key in OWNED.concat() {
         // For ping_group_range there is a need: the range depends on the user.
         let asked_for = req.sysctls.contains_key(key) || ping_group_range::KEYS.contains(&key);
-        assert!(asked_for || key.ends_with("ip6tables"), "nobody asks for {key}");
+        assert!(asked_for, "nobody asks for {key}");
     }
     let site =
         "[[sysctl]]\nkey = \"kernel.pid_max\"\nat-least = 99999\nlevel = \"advised\"\nwhy = \"pods\"\n";
