@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(found.evidence[0].to_string(), NOW);
         assert_eq!(found.remedy.settings, [Setting::Module("br_netfilter".to_owned())]);
         let configured = fixture("debian-13").file("/etc/modules-load.d/k3s.conf", "br-netfilter\n");
-        let outcome = look_at(configured.clone());
+        let outcome = look_at(configured);
         assert_eq!(verdicts(&outcome), [(KEYS[0], Verdict::Pending(Needs::None))]);
         assert_eq!(findings(&outcome)[0].evidence[1].to_string(), "/etc/modules-load.d/k3s.conf:1");
     }
@@ -148,6 +148,13 @@ mod tests {
 
     #[test]
     fn denied_is_unknown() {
-        assert_eq!(unknown(&look_at(fixture("debian-13").error(NOW, "denied"))).len(), 1);
+        let outcome = look_at(fixture("debian-13").error(NOW, "denied"));
+        assert_eq!(unknown(&outcome), [format!("{NOW} is not readable as this user")]);
+    }
+
+    #[test]
+    fn nobody_asks() {
+        let outcome = run(&fixture("debian-13").facts(), &Requirements::default());
+        assert_eq!(outcome.skipped.as_deref(), Some("no chosen stack asks for it"));
     }
 }

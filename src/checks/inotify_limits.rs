@@ -84,7 +84,15 @@ mod tests {
 
     #[test]
     fn denied_is_unknown() {
-        let host = fixture("debian-13").error("/proc/sys/fs/inotify/max_user_watches", "denied");
-        assert_eq!(unknown(&look_at(host)).len(), 1);
+        const WATCHES: &str = "/proc/sys/fs/inotify/max_user_watches";
+        let outcome = look_at(fixture("debian-13").error(WATCHES, "denied"));
+        assert_eq!(verdicts(&outcome), [(KEYS[0], Verdict::Unmet)]);
+        assert_eq!(unknown(&outcome), [format!("{WATCHES} is not readable as this user")]);
+    }
+
+    #[test]
+    fn nobody_asks() {
+        let outcome = run(&fixture("debian-13").facts(), &Requirements::default());
+        assert_eq!(outcome.skipped.as_deref(), Some("no chosen stack asks for it"));
     }
 }

@@ -43,9 +43,11 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
 mod tests {
     use super::*;
     use crate::checks::testing::{findings, requirements, unknown, verdicts};
+    use crate::facts::Evidence;
     use crate::facts::testing::{TestHost, fixture};
     use crate::finding::{Level, Verdict};
     use crate::requirements::Stack;
+    use crate::settings::Setting;
 
     const NOW: &str = "/proc/sys/net/ipv4/ip_forward";
 
@@ -75,7 +77,23 @@ mod tests {
     }
 
     #[test]
+    fn an_image_starts_without() {
+        let image = fixture("debian-13").file(NOW, "1\n").image();
+        let outcome = look_at(image.clone());
+        let finding = findings(&outcome)[0];
+        assert_eq!((finding.verdict, finding.found.as_str()), (Verdict::Unmet, "0"));
+        assert_eq!(finding.evidence, [Evidence::path(NOW, "the kernel starts with 0")]);
+        assert_eq!(
+            finding.remedy.settings,
+            [Setting::Sysctl { key: KEYS[0].to_owned(), value: "1".to_owned() }]
+        );
+        let set = image.file("/etc/sysctl.d/a.conf", "net.ipv4.ip_forward = 1\n");
+        assert_eq!(verdicts(&look_at(set)), [(KEYS[0], Verdict::Met)]);
+    }
+
+    #[test]
     fn denied_is_unknown() {
-        assert_eq!(unknown(&look_at(fixture("debian-13").error(NOW, "denied"))).len(), 1);
+        let outcome = look_at(fixture("debian-13").error(NOW, "denied"));
+        assert_eq!(unknown(&outcome), [format!("{NOW} is not readable as this user")]);
     }
 }

@@ -86,7 +86,15 @@ mod tests {
 
     #[test]
     fn denied_is_unknown() {
-        let host = fixture("debian-13").error("/proc/sys/kernel/keys/maxkeys", "denied");
-        assert_eq!(unknown(&look_at(host)).len(), 1);
+        const MAXKEYS: &str = "/proc/sys/kernel/keys/maxkeys";
+        let outcome = look_at(fixture("debian-13").error(MAXKEYS, "denied"));
+        assert_eq!(verdicts(&outcome), [(KEYS[1], Verdict::Unmet)]);
+        assert_eq!(unknown(&outcome), [format!("{MAXKEYS} is not readable as this user")]);
+    }
+
+    #[test]
+    fn nobody_asks() {
+        let outcome = run(&fixture("debian-13").facts(), &Requirements::default());
+        assert_eq!(outcome.skipped.as_deref(), Some("no chosen stack asks for it"));
     }
 }
