@@ -1,30 +1,30 @@
-//! Whether bridged packets pass by iptables: see [`BRIDGE_NETFILTER`].
+//! Whether bridged packets go through iptables: see [`BRIDGE_NETFILTER`].
 
 use crate::checks::check;
-use crate::checks::sysctl_values::{Start, Wanted, judge};
+use crate::checks::sysctl_values::{Wanted, judge_all};
 use crate::facts::Facts;
 use crate::facts::kernel::KernelVersion;
 use crate::finding::Outcome;
 use crate::requirements::{Requirements, Want};
 
 check! {
-    /// Packets between pods on one node pass by the service rules
+    /// Packets between pods on one node go through the service rules
     ///
     /// ## What is looked at
     ///
-    /// `net.bridge.bridge-nf-call-iptables` and `net.bridge.bridge-nf-call-ip6tables`. The keys exist
-    /// once the module br_netfilter is loaded. Since Linux 5.3 each network namespace has its own,
-    /// and a new one starts with 1 whatever the host has; before, the host's value holds.
+    /// `net.bridge.bridge-nf-call-iptables`, which exists once the module br_netfilter is loaded. Since
+    /// Linux 5.3 each network namespace has its own, and a new one starts with 1 whatever the host
+    /// has; before, the host's value holds.
     ///
     /// ## Why it matters
     ///
-    /// Pods of one node talk over a bridge. Without it their packets to a service address do not
-    /// pass by the rules that kube-proxy writes, and services answer from some pods and not from
+    /// Pods of one node talk over a bridge. Without it their packets to a service address do not go
+    /// through the rules that kube-proxy writes, and services answer from some pods and not from
     /// others. No module can be loaded from inside a user namespace, so the host has to have it.
     ///
     /// ## Repair
     ///
-    /// `br_netfilter` in `/etc/modules-load.d`; on kernels before 5.3 also the keys in
+    /// `br_netfilter` in `/etc/modules-load.d`; on kernels before 5.3 also the key in
     /// `/etc/sysctl.d/90-rootless.conf`. systemd loads modules before it sets sysctls.
     ///
     /// ## Sources
@@ -35,22 +35,27 @@ check! {
 }
 
 /// What this check judges.
-pub(super) const KEYS: [&str; 2] =
-    ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"];
+pub(super) const KEYS: [&str; 1] = ["net.bridge.bridge-nf-call-iptables"];
 
-/// Since then a network namespace has the keys for itself.
+/// Since then a network namespace has the key for itself.
 const PER_NAMESPACE: KernelVersion = KernelVersion::new(5, 3, 0);
 
 fn run(facts: &Facts, req: &Requirements) -> Outcome {
-    let mut outcome = Outcome::default();
-    for key in KEYS {
-        if per_namespace(facts) {
-            new_namespaces_have_it(facts, req, key, &mut outcome);
-        } else {
-            judge(facts, req, key, &mut outcome);
-        }
+    if !per_namespace(facts) {
+        return judge_all(facts, req, &KEYS);
     }
-    outcome.or_skip("no chosen stack asks for it")
+    let Some(want) = req.sysctls.get(KEYS[0]) else { return Outcome::not_asked() };
+    let mut outcome = Outcome::default();
+    for Want { value: rule, demand } in &want.rules {
+        let wanted = Wanted {
+            expected: format!("{rule} in a new network namespace"),
+            // The host's own value does not matter, only that there is one.
+            allows: Box::new(|_| true),
+            ..Wanted::new(KEYS[0], want, rule)
+        };
+        wanted.judge(facts, demand, &mut outcome);
+    }
+    outcome
 }
 
 /// Whether every kernel that can be meant is one of those.
@@ -63,29 +68,11 @@ fn per_namespace(facts: &Facts) -> bool {
     })
 }
 
-fn new_namespaces_have_it(facts: &Facts, req: &Requirements, key: &str, outcome: &mut Outcome) {
-    let Some(want) = req.sysctls.get(key) else { return };
-    for Want { value: rule, demand } in &want.rules {
-        let wanted = Wanted {
-            key,
-            expected: format!("{rule} in a new network namespace"),
-            allows: &|_| true,
-            by_default: want
-                .default
-                .as_ref()
-                .map(|value| Start { met: rule.allows(value), value: value.clone() }),
-            set: rule.value(),
-            module: want.module.as_deref(),
-            absent_is_met: want.absent_is_met,
-        };
-        wanted.judge(facts, demand, outcome);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::checks::testing::{findings, requirements, unknown, verdicts};
+    use crate::facts::Evidence;
     use crate::facts::testing::{TestHost, fixture};
     use crate::finding::{Needs, Verdict};
     use crate::requirements::Stack;
@@ -106,11 +93,45 @@ mod tests {
         assert_eq!(found.evidence[0].to_string(), NOW);
         assert_eq!(found.remedy.settings, [Setting::Module("br_netfilter".to_owned())]);
         let configured = fixture("debian-13").file("/etc/modules-load.d/k3s.conf", "br-netfilter\n");
-        let outcome = look_at(configured.clone());
+        let outcome = look_at(configured);
         assert_eq!(verdicts(&outcome), [(KEYS[0], Verdict::Pending(Needs::None))]);
         assert_eq!(findings(&outcome)[0].evidence[1].to_string(), "/etc/modules-load.d/k3s.conf:1");
-        assert_eq!(verdicts(&look_at(configured.image())), [(KEYS[0], Verdict::Met)]);
-        assert_eq!(verdicts(&look_at(fixture("debian-13").image())), [(KEYS[0], Verdict::Unmet)]);
+    }
+
+    #[test]
+    fn in_an_image_something_has_to_load_the_module() {
+        let module = || Setting::Module("br_netfilter".to_owned());
+        let looked = |host: TestHost| findings(&look_at(host.image()))[0].clone();
+        let none = looked(fixture("debian-13"));
+        assert_eq!((none.verdict, none.found.as_str()), (Verdict::Unmet, "nothing loads br_netfilter"));
+        let nowhere = Evidence::path("/etc/modules-load.d", "no line br_netfilter, nor in /run or /usr/lib");
+        assert_eq!(none.evidence, [nowhere]);
+        assert_eq!(none.remedy.settings, [module()]);
+        assert_eq!(none.remedy.summary, "load br_netfilter, which brings the key");
+        let configured = fixture("debian-13").file("/etc/modules-load.d/k3s.conf", "br-netfilter\n");
+        let met = looked(configured);
+        assert_eq!((met.verdict, met.found.as_str()), (Verdict::Met, "1"));
+        let at: Vec<String> = met.evidence.iter().map(Evidence::to_string).collect();
+        assert_eq!(at, [NOW, "/etc/modules-load.d/k3s.conf:1"]);
+        assert_eq!(met.evidence[0].text, "the kernel starts with 1");
+
+        // Before 5.3 the value of the host is that of the pods, and any kernel may be booted.
+        let off = |name: &str| {
+            let conf = format!("{}=0\n", KEYS[0]);
+            let old = fixture("debian-13").file("/usr/lib/modules/4.19.0-27-amd64/modules.builtin", "");
+            looked(old.file(&format!("/etc/sysctl.d/{name}"), conf))
+        };
+        let early = off("10-a.conf");
+        assert_eq!((early.found.as_str(), early.evidence.len()), ("nothing loads br_netfilter", 2));
+        assert_eq!(early.evidence[1].to_string(), "/etc/sysctl.d/10-a.conf:1");
+        let one = Setting::Sysctl { key: KEYS[0].to_owned(), value: "1".to_owned() };
+        assert_eq!(early.remedy.settings, [module(), one]);
+        let set = format!("load br_netfilter, which brings the key, and set {} to 1", KEYS[0]);
+        assert_eq!(early.remedy.summary, set);
+        let late = off("99-a.conf").remedy;
+        assert_eq!(late.settings, [module()], "the file that wins is edited in place");
+        let edit = format!("sed -i '1s|.*|{} = 1|' $ROOT/etc/sysctl.d/99-a.conf", KEYS[0]);
+        assert_eq!(late.commands, [edit]);
     }
 
     /// Seen on Linux 6.12: 0 on the host, 1 in a new network namespace of a user.
@@ -127,6 +148,13 @@ mod tests {
 
     #[test]
     fn denied_is_unknown() {
-        assert_eq!(unknown(&look_at(fixture("debian-13").error(NOW, "denied"))).len(), 1);
+        let outcome = look_at(fixture("debian-13").error(NOW, "denied"));
+        assert_eq!(unknown(&outcome), [format!("{NOW} is not readable as this user")]);
+    }
+
+    #[test]
+    fn nobody_asks() {
+        let outcome = run(&fixture("debian-13").facts(), &Requirements::default());
+        assert_eq!(outcome.skipped.as_deref(), Some("no chosen stack asks for it"));
     }
 }

@@ -1,7 +1,7 @@
 //! How many inotify instances and watches a user may have: see [`INOTIFY_LIMITS`].
 
 use crate::checks::check;
-use crate::checks::sysctl_values::judge;
+use crate::checks::sysctl_values::judge_all;
 use crate::facts::Facts;
 use crate::finding::Outcome;
 use crate::requirements::Requirements;
@@ -38,11 +38,7 @@ check! {
 pub(super) const KEYS: [&str; 2] = ["fs.inotify.max_user_instances", "fs.inotify.max_user_watches"];
 
 fn run(facts: &Facts, req: &Requirements) -> Outcome {
-    let mut outcome = Outcome::default();
-    for key in KEYS {
-        judge(facts, req, key, &mut outcome);
-    }
-    outcome.or_skip("no chosen stack asks for it")
+    judge_all(facts, req, &KEYS)
 }
 
 #[cfg(test)]
@@ -88,7 +84,15 @@ mod tests {
 
     #[test]
     fn denied_is_unknown() {
-        let host = fixture("debian-13").error("/proc/sys/fs/inotify/max_user_watches", "denied");
-        assert_eq!(unknown(&look_at(host)).len(), 1);
+        const WATCHES: &str = "/proc/sys/fs/inotify/max_user_watches";
+        let outcome = look_at(fixture("debian-13").error(WATCHES, "denied"));
+        assert_eq!(verdicts(&outcome), [(KEYS[0], Verdict::Unmet)]);
+        assert_eq!(unknown(&outcome), [format!("{WATCHES} is not readable as this user")]);
+    }
+
+    #[test]
+    fn nobody_asks() {
+        let outcome = run(&fixture("debian-13").facts(), &Requirements::default());
+        assert_eq!(outcome.skipped.as_deref(), Some("no chosen stack asks for it"));
     }
 }

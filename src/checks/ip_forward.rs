@@ -1,7 +1,7 @@
 //! Whether the host forwards IPv4 packets: see [`IP_FORWARD`].
 
 use crate::checks::check;
-use crate::checks::sysctl_values::judge;
+use crate::checks::sysctl_values::judge_all;
 use crate::facts::Facts;
 use crate::finding::Outcome;
 use crate::requirements::Requirements;
@@ -36,18 +36,18 @@ check! {
 pub(super) const KEYS: [&str; 1] = ["net.ipv4.ip_forward"];
 
 fn run(facts: &Facts, req: &Requirements) -> Outcome {
-    let mut outcome = Outcome::default();
-    judge(facts, req, KEYS[0], &mut outcome);
-    outcome.or_skip("no chosen stack asks for it")
+    judge_all(facts, req, &KEYS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::checks::testing::{findings, requirements, unknown, verdicts};
+    use crate::facts::Evidence;
     use crate::facts::testing::{TestHost, fixture};
     use crate::finding::{Level, Verdict};
     use crate::requirements::Stack;
+    use crate::settings::Setting;
 
     const NOW: &str = "/proc/sys/net/ipv4/ip_forward";
 
@@ -77,7 +77,23 @@ mod tests {
     }
 
     #[test]
+    fn an_image_starts_without() {
+        let image = fixture("debian-13").file(NOW, "1\n").image();
+        let outcome = look_at(image.clone());
+        let finding = findings(&outcome)[0];
+        assert_eq!((finding.verdict, finding.found.as_str()), (Verdict::Unmet, "0"));
+        assert_eq!(finding.evidence, [Evidence::path(NOW, "the kernel starts with 0")]);
+        assert_eq!(
+            finding.remedy.settings,
+            [Setting::Sysctl { key: KEYS[0].to_owned(), value: "1".to_owned() }]
+        );
+        let set = image.file("/etc/sysctl.d/a.conf", "net.ipv4.ip_forward = 1\n");
+        assert_eq!(verdicts(&look_at(set)), [(KEYS[0], Verdict::Met)]);
+    }
+
+    #[test]
     fn denied_is_unknown() {
-        assert_eq!(unknown(&look_at(fixture("debian-13").error(NOW, "denied"))).len(), 1);
+        let outcome = look_at(fixture("debian-13").error(NOW, "denied"));
+        assert_eq!(unknown(&outcome), [format!("{NOW} is not readable as this user")]);
     }
 }

@@ -1,7 +1,7 @@
 //! How many kernel keys a user may have: see [`KEY_LIMITS`].
 
 use crate::checks::check;
-use crate::checks::sysctl_values::judge;
+use crate::checks::sysctl_values::judge_all;
 use crate::facts::Facts;
 use crate::finding::Outcome;
 use crate::requirements::Requirements;
@@ -36,11 +36,7 @@ check! {
 pub(super) const KEYS: [&str; 2] = ["kernel.keys.maxkeys", "kernel.keys.maxbytes"];
 
 fn run(facts: &Facts, req: &Requirements) -> Outcome {
-    let mut outcome = Outcome::default();
-    for key in KEYS {
-        judge(facts, req, key, &mut outcome);
-    }
-    outcome.or_skip("no chosen stack asks for it")
+    judge_all(facts, req, &KEYS)
 }
 
 #[cfg(test)]
@@ -90,7 +86,15 @@ mod tests {
 
     #[test]
     fn denied_is_unknown() {
-        let host = fixture("debian-13").error("/proc/sys/kernel/keys/maxkeys", "denied");
-        assert_eq!(unknown(&look_at(host)).len(), 1);
+        const MAXKEYS: &str = "/proc/sys/kernel/keys/maxkeys";
+        let outcome = look_at(fixture("debian-13").error(MAXKEYS, "denied"));
+        assert_eq!(verdicts(&outcome), [(KEYS[1], Verdict::Unmet)]);
+        assert_eq!(unknown(&outcome), [format!("{MAXKEYS} is not readable as this user")]);
+    }
+
+    #[test]
+    fn nobody_asks() {
+        let outcome = run(&fixture("debian-13").facts(), &Requirements::default());
+        assert_eq!(outcome.skipped.as_deref(), Some("no chosen stack asks for it"));
     }
 }

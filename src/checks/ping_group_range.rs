@@ -1,7 +1,7 @@
 //! Whether the user may send echo requests: see [`PING_GROUP_RANGE`].
 
 use crate::checks::check;
-use crate::checks::sysctl_values::{Start, Wanted};
+use crate::checks::sysctl_values::{Start, Wanted, judge};
 use crate::facts::Facts;
 use crate::facts::users::User;
 use crate::finding::Outcome;
@@ -34,18 +34,23 @@ check! {
     PING_GROUP_RANGE, "ping-group-range", Advised, User(run)
 }
 
+/// What this check judges.
+pub(super) const KEYS: [&str; 1] = [KEY];
 const KEY: &str = "net.ipv4.ping_group_range";
 /// All groups: the highest that the kernel accepted before 6.5 (net/ipv4/sysctl_net_ipv4.c).
 const EVERYBODY: &str = "0 2147483647";
 
 fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     let mut outcome = Outcome::default();
+    // A site can want a range of its own, which then is the one to write if it holds the group.
+    judge(facts, req, KEY, &mut outcome);
+    let site = req.sysctls.get(KEY).and_then(|want| want.rules.first()).map(|want| want.value.value());
     let wanted = Wanted {
         key: KEY,
         expected: format!("a range that holds {}", user.gid),
-        allows: &|value| holds(value, user.gid),
+        allows: Box::new(|value| holds(value, user.gid)),
         by_default: Some(Start { met: false, value: "1 0".to_owned() }),
-        set: EVERYBODY.to_owned(),
+        set: site.filter(|range| holds(range, user.gid)).unwrap_or_else(|| EVERYBODY.to_owned()),
         module: None,
         absent_is_met: false,
     };
@@ -66,7 +71,9 @@ mod tests {
     use crate::checks::testing::{edge, findings, requirements, unknown, verdicts};
     use crate::facts::testing::{TestHost, fixture};
     use crate::finding::{Needs, Verdict};
+    use crate::profile::Layer;
     use crate::requirements::Stack;
+    use crate::settings::Setting;
 
     const NOW: &str = "/proc/sys/net/ipv4/ping_group_range";
 
@@ -79,7 +86,7 @@ mod tests {
         let outcome = look_at(fixture("debian-13"));
         assert_eq!(verdicts(&outcome), [(KEY, Verdict::Unmet)]);
         let found = findings(&outcome)[0];
-        assert_eq!((found.found.as_str(), found.evidence[0].to_string()), ("1\t0", format!("{NOW}:1")));
+        assert_eq!((found.found.as_str(), found.evidence[0].to_string()), ("1 0", format!("{NOW}:1")));
         assert_eq!(verdicts(&look_at(fixture("debian-13").image())), [(KEY, Verdict::Unmet)]);
     }
 
@@ -98,8 +105,25 @@ mod tests {
     }
 
     #[test]
+    fn a_site_can_want_a_range_of_its_own() {
+        let looked = |range: &str| {
+            let site = format!("[[sysctl]]\nkey = \"{KEY}\"\nequals = \"{range}\"\nlevel = \"advised\"\n");
+            let site = Layer::parse("site.toml", &site).unwrap();
+            let req = Requirements::merge(&[Stack::Podman], &[site]).unwrap();
+            let outcome = run(&fixture("debian-13").facts(), &req, &edge());
+            findings(&outcome).into_iter().cloned().collect::<Vec<_>>()
+        };
+        let set = |value: &str| [Setting::Sysctl { key: KEY.to_owned(), value: value.to_owned() }];
+        let own = looked("1000\\t1000");
+        assert_eq!((own[0].expected.as_str(), own[0].found.as_str()), ("1000 1000", "1 0"));
+        assert!(own.len() == 2 && own.iter().all(|f| f.remedy.settings == set("1000 1000")), "one value");
+        assert_eq!(looked("0 99")[1].remedy.settings, set(EVERYBODY));
+    }
+
+    #[test]
     fn denied_is_unknown_and_k3s_does_not_ask() {
-        assert_eq!(unknown(&look_at(fixture("debian-13").error(NOW, "denied"))).len(), 1);
+        let outcome = look_at(fixture("debian-13").error(NOW, "denied"));
+        assert_eq!(unknown(&outcome), [format!("{NOW} is not readable as this user")]);
         let k3s = run(&fixture("debian-13").facts(), &requirements(&[Stack::K3s]), &edge());
         assert_eq!(k3s.skipped.as_deref(), Some("no chosen stack asks for it"));
     }

@@ -1,10 +1,10 @@
 //! Whether a sysctl has a wanted value, now and at the next boot: see [`SYSCTL_VALUES`]. Checks that
-//! own a key judge it with [`judge`], too.
+//! own keys judge them with [`judge_all`], too.
 
 use crate::checks::check;
 use crate::checks::{
-    bridge_netfilter, inotify_limits, ip_forward, key_limits, rp_filter, unprivileged_ports, userns_clone,
-    userns_limit,
+    bridge_netfilter, inotify_limits, ip_forward, key_limits, ping_group_range, rp_filter,
+    unprivileged_ports, userns_clone, userns_limit,
 };
 use crate::facts::sysctl::Configured;
 use crate::facts::sysctl_rules::path_of;
@@ -44,11 +44,12 @@ check! {
 }
 
 /// The keys of other checks.
-const OWNED: [&[&str]; 8] = [
+const OWNED: [&[&str]; 9] = [
     &bridge_netfilter::KEYS,
     &inotify_limits::KEYS,
     &ip_forward::KEYS,
     &key_limits::KEYS,
+    &ping_group_range::KEYS,
     &rp_filter::KEYS,
     &unprivileged_ports::KEYS,
     &userns_clone::KEYS,
@@ -63,6 +64,15 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
     outcome.or_skip("nothing more is asked for")
 }
 
+/// The outcome of a check of these keys and of nothing else.
+pub(super) fn judge_all(facts: &Facts, req: &Requirements, keys: &[&str]) -> Outcome {
+    let mut outcome = Outcome::default();
+    for key in keys {
+        judge(facts, req, key, &mut outcome);
+    }
+    outcome.or_skip("no chosen stack asks for it")
+}
+
 /// Judges all that is wanted of a key.
 pub(super) fn judge(facts: &Facts, req: &Requirements, key: &str, outcome: &mut Outcome) {
     if let Some(want) = req.sysctls.get(key) {
@@ -73,25 +83,7 @@ pub(super) fn judge(facts: &Facts, req: &Requirements, key: &str, outcome: &mut 
 /// Judges a key by requirements that a check has made more precise.
 pub(super) fn judge_want(facts: &Facts, key: &str, want: &SysctlWant, outcome: &mut Outcome) {
     for Want { value: rule, demand } in &want.rules {
-        let starts = |met: bool, value: String| Start { met, value };
-        let at_least = |known: u64| {
-            let met = matches!(rule, SysctlRule::AtLeast(n) if *n <= known);
-            met.then(|| starts(met, format!("{known} or more")))
-        };
-        let wanted = Wanted {
-            key,
-            expected: rule.to_string(),
-            // What follows the number is ignored by the kernel (`kernel/sysctl.c`, `proc_get_long`).
-            allows: &|value| rule.allows(value.split_whitespace().next().unwrap_or_default()),
-            by_default: match &want.default {
-                Some(value) => Some(starts(rule.allows(value), value.clone())),
-                None => want.default_at_least.and_then(at_least),
-            },
-            set: value_to_set(want, rule),
-            module: want.module.as_deref(),
-            absent_is_met: want.absent_is_met,
-        };
-        wanted.judge(facts, demand, outcome);
+        Wanted::new(key, want, rule).judge(facts, demand, outcome);
     }
 }
 
@@ -109,7 +101,7 @@ pub(super) struct Wanted<'a> {
     /// The condition in words.
     pub(super) expected: String,
     /// Whether a value satisfies it.
-    pub(super) allows: &'a dyn Fn(&str) -> bool,
+    pub(super) allows: Box<dyn Fn(&str) -> bool + 'a>,
     /// What the kernel starts with; `None` where that is not known.
     pub(super) by_default: Option<Start>,
     /// The value to write.
@@ -141,7 +133,27 @@ impl From<Unread> for Doubt {
     }
 }
 
-impl Wanted<'_> {
+impl<'a> Wanted<'a> {
+    /// What one rule of `want` asks of a key.
+    pub(super) fn new(key: &'a str, want: &'a SysctlWant, rule: &'a SysctlRule) -> Wanted<'a> {
+        let at_least = |known: u64| {
+            let met = matches!(rule, SysctlRule::AtLeast(n) if *n <= known);
+            met.then(|| Start { met, value: format!("at least {known}") })
+        };
+        Wanted {
+            key,
+            expected: rule.to_string(),
+            allows: Box::new(|value| rule.allows(value)),
+            by_default: match &want.default {
+                Some(value) => Some(Start { met: rule.allows(value), value: value.clone() }),
+                None => want.default_at_least.and_then(at_least),
+            },
+            set: value_to_set(want, rule),
+            module: want.module.as_deref(),
+            absent_is_met: want.absent_is_met,
+        }
+    }
+
     /// Judges the condition for who made this demand.
     pub(super) fn judge(&self, facts: &Facts, demand: &Demand, outcome: &mut Outcome) {
         match self.look(facts) {
@@ -168,24 +180,34 @@ impl Wanted<'_> {
     }
 
     fn in_image(&self, facts: &Facts, configured: Option<&Configured>) -> Result<Finding, Doubt> {
-        let (met, found) = match (configured, &self.by_default) {
-            (Some(c), _) => ((self.allows)(&c.value), c.value.clone()),
-            (None, Some(start)) => (start.met, format!("{}, which the kernel starts with", start.value)),
+        let mut loaded_at = None;
+        if let Some(module) = self.module {
+            let Some(load) = facts.modules_load().find(module)?.cloned() else {
+                let none = Evidence::path(
+                    "/etc/modules-load.d",
+                    format!("no line {module}, nor in /run or /usr/lib"),
+                );
+                let found = format!("nothing loads {module}");
+                let at = std::iter::once(none).chain(self.evidence(facts, None, configured, false));
+                let finding = Finding::new(self.key, &self.expected, found, Verdict::Unmet).at(at);
+                return Ok(finding.repair(self.repair_module(facts, module, configured)));
+            };
+            loaded_at = Some(load.at);
+        }
+        let (met, found, starts_at) = match (configured, &self.by_default) {
+            (Some(c), _) => ((self.allows)(&c.value), c.value.clone(), None),
+            (None, Some(start)) => {
+                let text = format!("the kernel starts with {}", start.value);
+                (start.met, start.value.clone(), Some(Evidence::path(&self.path(), text)))
+            }
             (None, None) => {
                 let why =
                     "nothing sets it, and what the kernel starts with depends on the machine".to_owned();
                 return Err(Doubt { why, in_effect: false });
             }
         };
-        let mut verdict = Verdict::met_if(met);
-        let mut at = self.evidence(facts, None, configured, false);
-        if let Some(module) = self.module {
-            match facts.modules_load().find(module)? {
-                Some(load) => at.push(load.at.clone()),
-                None => verdict = Verdict::Unmet,
-            }
-        }
-        let finding = Finding::new(self.key, &self.expected, found, verdict).at(at);
+        let at = self.evidence(facts, starts_at, configured, false).into_iter().chain(loaded_at);
+        let finding = Finding::new(self.key, &self.expected, found, Verdict::met_if(met)).at(at);
         Ok(finding.repair(self.repair(facts, configured, met)))
     }
 
@@ -225,8 +247,7 @@ impl Wanted<'_> {
     fn absent(&self, facts: &Facts, configured: Fact<Option<Configured>>) -> Result<Finding, Doubt> {
         // With subset=pid there is no /proc/sys, which says nothing of the kernel (proc(5)).
         facts.stat("/proc/sys/kernel")?;
-        let path = format!("/proc/sys/{}", path_of(self.key));
-        let at = Evidence::path(&path, "does not exist");
+        let at = Evidence::path(&self.path(), "does not exist");
         let finding = |found: &str, verdict| Finding::new(self.key, &self.expected, found, verdict).at([at]);
         if self.absent_is_met {
             return Ok(finding("this kernel has no such switch", Verdict::Met));
@@ -236,21 +257,24 @@ impl Wanted<'_> {
             return Ok(finding("this kernel has no such key", Verdict::Unmet).repair(remedy));
         };
         let configured = configured?;
-        let wanted_value = match &configured {
-            Some(c) => (self.allows)(&c.value),
-            None => self.by_default.as_ref().is_some_and(|start| start.met),
-        };
         let load = facts.modules_load().find(module)?.cloned();
-        let verdict = Verdict::of(wanted_value && load.is_some(), Some(false), Needs::None);
-        let mut remedy = Remedy::setting(
-            format!("load {module}, which brings the key"),
-            Setting::Module(module.to_owned()),
-        );
-        if !wanted_value {
-            remedy.settings.push(self.setting(&self.set));
-        }
+        let at_boot = load.is_some() && self.right_at_boot(configured.as_ref());
+        let verdict = Verdict::of(at_boot, Some(false), Needs::None);
+        let remedy = self.repair_module(facts, module, configured.as_ref());
         let at = self.evidence(facts, load.map(|load| load.at), configured.as_ref(), false);
         Ok(finding(&format!("{module} is not loaded"), verdict).at(at).repair(remedy))
+    }
+
+    /// Whether the key has a right value once its module is loaded at boot.
+    fn right_at_boot(&self, configured: Option<&Configured>) -> bool {
+        match configured {
+            Some(c) => (self.allows)(&c.value),
+            None => self.by_default.as_ref().is_some_and(|start| start.met),
+        }
+    }
+
+    fn path(&self) -> String {
+        format!("/proc/sys/{}", path_of(self.key))
     }
 
     /// What was read, the decisive place first.
@@ -279,6 +303,19 @@ impl Wanted<'_> {
 
     fn setting(&self, value: &str) -> Setting {
         Setting::Sysctl { key: self.key.to_owned(), value: value.to_owned() }
+    }
+
+    /// The key comes with its module, and its value has to be set only where it would be a wrong one.
+    fn repair_module(&self, facts: &Facts, module: &str, configured: Option<&Configured>) -> Remedy {
+        let load = format!("load {module}, which brings the key");
+        let mut remedy = if self.right_at_boot(configured) {
+            Remedy::manual(load)
+        } else {
+            let value = self.repair(facts, configured, false);
+            Remedy { summary: format!("{load}, and {}", value.summary), ..value }
+        };
+        remedy.settings.insert(0, Setting::Module(module.to_owned()));
+        remedy
     }
 
     fn repair(&self, facts: &Facts, configured: Option<&Configured>, at_boot: bool) -> Remedy {
@@ -329,165 +366,5 @@ fn sorts_after_ours(path: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::checks::testing::{findings, requirements, unknown, verdicts};
-    use crate::facts::testing::{TestHost, fixture};
-    use crate::profile::Layer;
-    use crate::requirements::Stack;
-
-    const KEY: &str = "net.ipv4.ip_forward";
-    const NOW: &str = "/proc/sys/net/ipv4/ip_forward";
-
-    /// What K3s wants of [`KEY`], whose default is 0: 1.
-    fn look_at(host: TestHost) -> Outcome {
-        let mut outcome = Outcome::default();
-        judge(&host.facts(), &requirements(&[Stack::K3s]), KEY, &mut outcome);
-        outcome
-    }
-
-    fn host(now: &str) -> TestHost {
-        fixture("debian-13").file(NOW, format!("{now}\n"))
-    }
-
-    fn shown(host: TestHost) -> (Verdict, String, Vec<String>, String) {
-        let outcome = look_at(host);
-        let found = findings(&outcome)[0];
-        let at = found.evidence.iter().map(Evidence::to_string).collect();
-        (found.verdict, found.found.clone(), at, found.remedy.summary.clone())
-    }
-
-    #[test]
-    fn configuration_and_effect_are_judged_together() {
-        let file = |host: TestHost, value| host.file("/etc/sysctl.d/50.conf", format!("{KEY} = {value}\n"));
-        let pending = Verdict::Pending(Needs::None);
-        let (conf, now) = ("/etc/sysctl.d/50.conf:1", "/proc/sys/net/ipv4/ip_forward:1");
-        for (host, verdict, found, at) in [
-            (file(host("1"), "1"), Verdict::Met, "1", vec![now, conf]),
-            (file(host("0"), "1"), pending, "0 now, 1 at the next boot", vec![now, conf]),
-            (file(host("1"), "0"), Verdict::Volatile, "1 now, 0 at the next boot", vec![conf, now]),
-            (file(host("0"), "0"), Verdict::Unmet, "0", vec![conf, now]),
-            (host("0"), Verdict::Unmet, "0", vec![now]),
-            // The kernel's own 0 comes back.
-            (host("1"), Verdict::Volatile, "1 now, 0 at the next boot", vec![now]),
-            // The kernel takes the number and leaves the rest.
-            (file(host("1"), "1 # on"), Verdict::Met, "1", vec![now, conf]),
-        ] {
-            let (got, text, evidence, _) = shown(host);
-            assert_eq!((got, text.as_str()), (verdict, found));
-            assert_eq!(evidence, at);
-        }
-        assert_eq!(
-            findings(&look_at(host("0")))[0].remedy.settings,
-            [Setting::Sysctl { key: KEY.to_owned(), value: "1".to_owned() }]
-        );
-    }
-
-    #[test]
-    fn an_image_has_its_configuration_and_known_defaults() {
-        let image = |value: &str| host("1").file("/etc/sysctl.d/50.conf", format!("{KEY}={value}\n")).image();
-        assert_eq!(shown(image("1")).0, Verdict::Met);
-        assert_eq!(shown(image("0")).0, Verdict::Unmet);
-        let (verdict, found, at, _) = shown(host("1").image());
-        assert_eq!(
-            (verdict, found.as_str(), at.len()),
-            (Verdict::Unmet, "0, which the kernel starts with", 0),
-            "the build machine's /proc says nothing"
-        );
-    }
-
-    #[test]
-    fn a_file_that_sorts_later_has_to_be_changed_itself() {
-        let hardened = host("0").file("/usr/lib/sysctl.d/99-cis.conf", format!("# cis\n{KEY} = 0\n"));
-        let outcome = look_at(hardened.clone());
-        let remedy = &findings(&outcome)[0].remedy;
-        assert_eq!(
-            remedy.summary,
-            "change /usr/lib/sysctl.d/99-cis.conf:2, which sorts after /etc/sysctl.d/90-rootless.conf and wins over it"
-        );
-        assert_eq!(
-            remedy.commands,
-            [
-                "sudo cp /usr/lib/sysctl.d/99-cis.conf /etc/sysctl.d/99-cis.conf",
-                "sudo sed -i '2s|.*|net.ipv4.ip_forward = 1|' /etc/sysctl.d/99-cis.conf",
-                "sudo sysctl --system",
-            ]
-        );
-        assert_eq!(remedy.settings, []);
-        let both = hardened.file("/etc/sysctl.d/90-rootless.conf", format!("{KEY} = 1\n"));
-        assert_eq!(shown(both).2[2], "/etc/sysctl.d/90-rootless.conf:1", "what is shadowed is shown");
-    }
-
-    /// K3s and RootlessKit tell users to edit `/etc/sysctl.conf`.
-    #[test]
-    fn sysctl_conf_is_not_systemds() {
-        let (verdict, _, at, summary) = shown(host("0").file("/etc/sysctl.conf", format!("{KEY}=1\n")));
-        assert_eq!((verdict, at[1].as_str()), (Verdict::Unmet, "/etc/sysctl.conf:1"));
-        assert!(summary.contains("/etc/sysctl.conf:1 does not count"), "{summary}");
-        let against = host("0")
-            .file("/etc/sysctl.d/50.conf", format!("{KEY}=1\n"))
-            .file("/etc/sysctl.conf", format!("{KEY}=0\n"));
-        let (verdict, _, _, summary) = shown(against);
-        assert_eq!(verdict, Verdict::Pending(Needs::None));
-        assert!(summary.starts_with("restart systemd-sysctl.service"), "{summary}");
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_unknown() {
-        let denied = fixture("debian-13").error(NOW, "denied");
-        assert_eq!(unknown(&look_at(denied)), [format!("{NOW} is not readable as this user")]);
-        let no_proc = fixture("debian-13").without("/proc/sys");
-        assert_eq!(unknown(&look_at(no_proc)), ["/proc/sys/kernel does not exist"]);
-        let file = |host: TestHost| {
-            host.file("/etc/sysctl.d/99.conf", "").path("/etc/sysctl.d/99.conf", |record| {
-                record.read_error = Some("denied".to_owned());
-            })
-        };
-        let outcome = look_at(file(host("1")));
-        assert_eq!(
-            unknown(&outcome),
-            ["in effect now, but /etc/sysctl.d/99.conf is not readable as this user"]
-        );
-        assert_eq!(outcome.items[0].level, Level::Advised, "it blocks nothing today");
-        assert_eq!(shown(file(host("0"))).0, Verdict::Unmet);
-    }
-
-    #[test]
-    fn a_kernel_without_the_key_has_not_got_it() {
-        let (verdict, found, at, _) = shown(fixture("debian-13").without(NOW));
-        assert_eq!((verdict, found.as_str()), (Verdict::Unmet, "this kernel has no such key"));
-        assert_eq!(at, [NOW]);
-    }
-
-    #[test]
-    fn the_rest_is_what_no_other_check_owns() {
-        let req = requirements(&Stack::ALL);
-        // What 50-pid-max.conf of the fixture sets. The capture lacks it: no stack asks for the key.
-        let facts = fixture("debian-13").file("/proc/sys/kernel/pid_max", "4194304\n").facts();
-        assert_eq!(run(&facts, &req).skipped.as_deref(), Some("nothing more is asked for"));
-        for key in OWNED.concat() {
-            assert!(req.sysctls.contains_key(key) || key.ends_with("ip6tables"), "nobody asks for {key}");
-        }
-        let site =
-            "[[sysctl]]\nkey = \"kernel.pid_max\"\nat-least = 99999\nlevel = \"advised\"\nwhy = \"pods\"\n";
-        let site = Layer::parse("site.toml", site).unwrap();
-        let req = Requirements::merge(&[Stack::Podman], &[site]).unwrap();
-        assert_eq!(verdicts(&run(&facts, &req)), [("kernel.pid_max", Verdict::Met)]);
-    }
-
-    #[test]
-    fn one_value_serves_everybody() {
-        let site = "[[sysctl]]\nkey = \"net.ipv4.ip_unprivileged_port_start\"\nat-most = 53\nlevel = \"required\"\nwhy = \"dns\"\n";
-        let site = Layer::parse("site.toml", site).unwrap();
-        let req = Requirements::merge(&[Stack::Podman], &[site]).unwrap();
-        let mut outcome = Outcome::default();
-        judge(&fixture("debian-13").facts(), &req, "net.ipv4.ip_unprivileged_port_start", &mut outcome);
-        let found = findings(&outcome);
-        assert_eq!(found.len(), 2);
-        assert!(found.iter().all(|f| f.remedy.settings == found[1].remedy.settings));
-        assert_eq!(
-            found[0].remedy.settings,
-            [Setting::Sysctl { key: "net.ipv4.ip_unprivileged_port_start".into(), value: "53".into() }]
-        );
-    }
-}
+#[path = "sysctl_values_tests.rs"]
+mod tests;

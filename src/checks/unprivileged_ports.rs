@@ -1,7 +1,7 @@
 //! Which ports users may bind: see [`UNPRIVILEGED_PORTS`].
 
 use crate::checks::check;
-use crate::checks::sysctl_values::judge;
+use crate::checks::sysctl_values::judge_all;
 use crate::facts::Facts;
 use crate::finding::Outcome;
 use crate::requirements::Requirements;
@@ -37,18 +37,18 @@ check! {
 pub(super) const KEYS: [&str; 1] = ["net.ipv4.ip_unprivileged_port_start"];
 
 fn run(facts: &Facts, req: &Requirements) -> Outcome {
-    let mut outcome = Outcome::default();
-    judge(facts, req, KEYS[0], &mut outcome);
-    outcome.or_skip("no chosen stack asks for it")
+    judge_all(facts, req, &KEYS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::checks::testing::{findings, requirements, unknown, verdicts};
+    use crate::facts::Evidence;
     use crate::facts::testing::fixture;
     use crate::finding::{Level, Verdict};
     use crate::requirements::Stack;
+    use crate::settings::Setting;
 
     const NOW: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 
@@ -66,7 +66,24 @@ mod tests {
             let host = fixture("debian-13").file(NOW, start).file("/etc/sysctl.d/90-rootless.conf", conf);
             assert_eq!(verdicts(&run(&host.facts(), &req)), [(KEYS[0], Verdict::Met)], "{start}");
         }
-        assert_eq!(unknown(&run(&fixture("debian-13").error(NOW, "denied").facts(), &req)).len(), 1);
+        let outcome = run(&fixture("debian-13").error(NOW, "denied").facts(), &req);
+        assert_eq!(unknown(&outcome), [format!("{NOW} is not readable as this user")]);
+    }
+
+    #[test]
+    fn an_image_starts_with_1024() {
+        let req = requirements(&[Stack::Podman]);
+        let image = fixture("debian-13").file(NOW, "80\n").image();
+        let outcome = run(&image.clone().facts(), &req);
+        let finding = findings(&outcome)[0];
+        assert_eq!((finding.verdict, finding.found.as_str()), (Verdict::Unmet, "1024"));
+        assert_eq!(finding.evidence, [Evidence::path(NOW, "the kernel starts with 1024")]);
+        assert_eq!(
+            finding.remedy.settings,
+            [Setting::Sysctl { key: KEYS[0].to_owned(), value: "80".to_owned() }]
+        );
+        let set = image.file("/etc/sysctl.d/a.conf", format!("{} = 80\n", KEYS[0]));
+        assert_eq!(verdicts(&run(&set.facts(), &req)), [(KEYS[0], Verdict::Met)]);
     }
 
     #[test]

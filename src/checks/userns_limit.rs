@@ -1,7 +1,7 @@
 //! How many user namespaces there may be: see [`USERNS_LIMIT`].
 
 use crate::checks::check;
-use crate::checks::sysctl_values::judge;
+use crate::checks::sysctl_values::judge_all;
 use crate::facts::Facts;
 use crate::finding::Outcome;
 use crate::requirements::Requirements;
@@ -38,15 +38,14 @@ check! {
 pub(super) const KEYS: [&str; 1] = ["user.max_user_namespaces"];
 
 fn run(facts: &Facts, req: &Requirements) -> Outcome {
-    let mut outcome = Outcome::default();
-    judge(facts, req, KEYS[0], &mut outcome);
-    outcome.or_skip("no chosen stack asks for it")
+    judge_all(facts, req, &KEYS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::checks::testing::{findings, requirements, unknown, verdicts};
+    use crate::facts::Evidence;
     use crate::facts::testing::{TestHost, fixture};
     use crate::finding::{Needs, Verdict};
     use crate::requirements::Stack;
@@ -89,6 +88,9 @@ mod tests {
     fn an_image_starts_with_some() {
         let outcome = look_at(fixture("debian-13").image());
         assert_eq!(verdicts(&outcome), [(KEY, Verdict::Met)]);
+        let some = findings(&outcome)[0];
+        assert_eq!((some.expected.as_str(), some.found.as_str()), ("at least 1", "at least 10"));
+        assert_eq!(some.evidence, [Evidence::path(NOW, "the kernel starts with at least 10")]);
         assert_eq!(
             unknown(&outcome),
             ["nothing sets it, and what the kernel starts with depends on the machine"]
@@ -98,7 +100,13 @@ mod tests {
     #[test]
     fn denied_is_unknown() {
         let outcome = look_at(fixture("debian-13").error(NOW, "denied"));
-        assert_eq!(unknown(&outcome).len(), 2);
-        assert_eq!(unknown(&outcome)[0], format!("{NOW} is not readable as this user"));
+        let denied = format!("{NOW} is not readable as this user");
+        assert_eq!(unknown(&outcome), [denied.as_str(), denied.as_str()], "required and advised");
+    }
+
+    #[test]
+    fn nobody_asks() {
+        let outcome = run(&fixture("debian-13").facts(), &Requirements::default());
+        assert_eq!(outcome.skipped.as_deref(), Some("no chosen stack asks for it"));
     }
 }

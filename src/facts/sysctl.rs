@@ -17,7 +17,7 @@ const PROCPS_FILE: &str = "/etc/sysctl.conf";
 /// The value that a key gets at boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Configured {
-    /// The value, trimmed.
+    /// The value, in the notation of [`one_spaced`].
     pub value: String,
     /// The line that wins.
     pub at: Evidence,
@@ -38,6 +38,12 @@ struct SysctlConfig {
     unread: Vec<(usize, Unread)>,
 }
 
+/// A value with its words one space apart. The kernel shows tabs between the numbers of a key that has
+/// several (`kernel/sysctl.c`, `do_proc_dointvec`) and takes any white space.
+pub fn one_spaced(value: &str) -> String {
+    value.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 impl Facts {
     /// The value of a key such as `net.ipv4.ip_forward` in effect now.
     ///
@@ -47,7 +53,7 @@ impl Facts {
     pub fn sysctl(&self, key: &str) -> Fact<Sourced<String>> {
         self.need_running(key)?;
         let source = self.source(&format!("/proc/sys/{}", path_of(key)))?;
-        Ok(source.whole(source.text().trim().to_owned()))
+        Ok(source.whole(one_spaced(source.text())))
     }
 
     /// The value that a key gets at boot; `None` where nothing sets it.
@@ -71,7 +77,7 @@ impl Facts {
                 // What a file sets, it sets after the kernel did, so an unreadable command line
                 // changes nothing.
                 shadows.extend(at_boot.ok().flatten().map(|sourced| sourced.at));
-                Some((rule.value.clone().unwrap_or_default(), rule.at.clone()))
+                Some((rule.value.as_deref().map(one_spaced).unwrap_or_default(), rule.at.clone()))
             }
             None => at_boot?.map(|sourced| (sourced.value, sourced.at)),
         };
@@ -93,7 +99,9 @@ impl Facts {
         if let (None, Some((_, why))) = (outcome.explicit, config.unread.first()) {
             return Err(why.clone());
         }
-        Ok(outcome.winner.and_then(|rule| Some(Sourced { value: rule.value.clone()?, at: rule.at.clone() })))
+        let set =
+            |rule: &Rule| Some(Sourced { value: one_spaced(rule.value.as_deref()?), at: rule.at.clone() });
+        Ok(outcome.winner.and_then(set))
     }
 
     fn sysctl_config(&self) -> Rc<SysctlConfig> {
@@ -110,7 +118,7 @@ impl Facts {
         let cmdline = self.boot_parameters()?;
         let sets = |name: &str| name.strip_prefix("sysctl.").is_some_and(|key| key.replace('.', "/") == path);
         let last = cmdline.parameters.iter().rev().find(|p| !p.for_init && sets(&p.name));
-        Ok(last.and_then(|p| Some(Sourced { value: p.value.clone()?, at: p.at.clone() })))
+        Ok(last.and_then(|p| Some(Sourced { value: one_spaced(p.value.as_deref()?), at: p.at.clone() })))
     }
 }
 
@@ -206,12 +214,29 @@ mod tests {
     }
 
     #[test]
+    fn all_places_write_several_numbers_alike() {
+        const RANGE: &str = "net.ipv4.ping_group_range";
+        let configured = |path: &str, text: &str| {
+            let facts = empty_host().file("/proc/cmdline", "").file(path, text).facts();
+            facts.sysctl_configured(RANGE).unwrap().map(|found| found.value)
+        };
+        let (file, conf) = ("/etc/sysctl.d/a.conf", format!("{RANGE} = 0 \t 5\t\n"));
+        assert_eq!(configured(file, &conf).as_deref(), Some("0 5"));
+        let cmdline = format!("sysctl.{RANGE}=\"0\t5\"\n");
+        assert_eq!(configured("/proc/cmdline", &cmdline).as_deref(), Some("0 5"));
+        let same = empty_host().file("/proc/cmdline", "").file(file, conf);
+        let same = same.file("/etc/sysctl.conf", format!("{RANGE}=0 5\n")).facts();
+        assert_eq!(same.sysctl_configured(RANGE).unwrap().unwrap().procps_differs, Ok(None));
+        assert_eq!(same.sysctl_procps(RANGE).unwrap().unwrap().value, "0 5");
+    }
+
+    #[test]
     fn in_effect_is_what_the_kernel_says() {
         let facts = empty_host()
             .file("/proc/sys/net/ipv4/ping_group_range", "1\t0\n")
             .file("/proc/sys/net/ipv4/conf/eth0.100/forwarding", "1\n")
             .facts();
-        assert_eq!(facts.sysctl("net.ipv4.ping_group_range").unwrap().value, "1\t0");
+        assert_eq!(facts.sysctl("net.ipv4.ping_group_range").unwrap().value, "1 0");
         assert_eq!(facts.sysctl("net.ipv4.conf.eth0/100.forwarding").unwrap().value, "1");
         assert!(matches!(facts.sysctl("net.bridge.x"), Err(Unread::Absent { .. })));
         assert!(matches!(empty_host().image().facts().sysctl(KEY), Err(Unread::NotRunning { .. })));

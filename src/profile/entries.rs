@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::facts::cgroup::Controller;
 use crate::facts::cidr::Cidr;
+use crate::facts::sysctl::one_spaced;
 use crate::facts::version::Version;
 use crate::finding::Level;
 use crate::requirements::{Component, Demand, Origin, ProgramWant, Protocol, Stack, SysctlRule};
@@ -177,8 +178,10 @@ impl Wanted for SysctlEntry {
 impl SysctlEntry {
     pub(super) fn new(raw: RawSysctl) -> Result<SysctlEntry, String> {
         let rule = match (&raw.equals, &raw.one_of, raw.at_least, raw.at_most) {
-            (Some(value), None, None, None) => SysctlRule::Equals(value.clone()),
-            (None, Some(values), None, None) => SysctlRule::OneOf(values.clone()),
+            (Some(value), None, None, None) => SysctlRule::Equals(one_spaced(value)),
+            (None, Some(values), None, None) => {
+                SysctlRule::OneOf(values.iter().map(|value| one_spaced(value)).collect())
+            }
             (None, None, Some(least), None) => SysctlRule::AtLeast(least),
             (None, None, None, Some(most)) => SysctlRule::AtMost(most),
             _ => return Err("expected exactly one of equals, one-of, at-least and at-most".to_owned()),

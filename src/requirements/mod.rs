@@ -172,15 +172,15 @@ pub enum SysctlRule {
 }
 
 impl SysctlRule {
-    /// Whether `value`, as `/proc/sys` shows it, satisfies this. A value that is no number
-    /// satisfies no bound.
+    /// Whether `value`, as `/proc/sys` shows it or a file sets it, satisfies this. A bound is one on the
+    /// first number; a value that does not begin with a number satisfies none.
     pub fn allows(&self, value: &str) -> bool {
-        let value = value.trim();
+        let number = || value.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
         match self {
-            SysctlRule::Equals(wanted) => value == wanted,
-            SysctlRule::OneOf(wanted) => wanted.iter().any(|w| w == value),
-            SysctlRule::AtLeast(least) => value.parse::<u64>().is_ok_and(|v| v >= *least),
-            SysctlRule::AtMost(most) => value.parse::<u64>().is_ok_and(|v| v <= *most),
+            SysctlRule::Equals(wanted) => same(wanted, value),
+            SysctlRule::OneOf(wanted) => wanted.iter().any(|wanted| same(wanted, value)),
+            SysctlRule::AtLeast(least) => number().is_some_and(|n| n >= *least),
+            SysctlRule::AtMost(most) => number().is_some_and(|n| n <= *most),
         }
     }
 
@@ -192,6 +192,18 @@ impl SysctlRule {
             SysctlRule::AtLeast(n) | SysctlRule::AtMost(n) => n.to_string(),
         }
     }
+}
+
+/// Whether two values are the same but for white space. Of `1 # on` the kernel takes the number and
+/// leaves the rest (`kernel/sysctl.c`, `do_proc_dointvec`; seen on Linux 6.18), but a second number can
+/// be one of the value.
+fn same(wanted: &str, value: &str) -> bool {
+    let is_number = |word: &str| word.parse::<i64>().is_ok();
+    let mut words = value.split_whitespace();
+    if is_number(wanted.trim()) && words.next() == Some(wanted.trim()) {
+        return words.next().is_none_or(|next| !is_number(next));
+    }
+    value.split_whitespace().eq(wanted.split_whitespace())
 }
 
 impl fmt::Display for SysctlRule {
@@ -285,7 +297,34 @@ pub enum Component {
 
 #[cfg(test)]
 mod tests {
-    use super::Need;
+    use super::*;
+
+    #[test]
+    fn a_sysctl_is_compared_as_a_whole_and_bound_by_its_first_number() {
+        let equals = |wanted: &str| SysctlRule::Equals(wanted.to_owned());
+        let one_of = |wanted: &[&str]| SysctlRule::OneOf(wanted.iter().map(|&w| w.to_owned()).collect());
+        for (rule, met, unmet) in [
+            (equals("1"), &["1", " 1\n", "1 # on"][..], &["0", "", "10", "1#", "1 0", "1\t1", "# 1"][..]),
+            (
+                equals("32768 60999"),
+                &["32768 60999", "32768\t60999"],
+                &["32768", "32768 60998", "32768 60999 1"],
+            ),
+            (equals("0\t5"), &["0 5"], &["05"]),
+            (equals("core %p"), &["core  %p"], &["core", "core %p %u"]),
+            (equals("core"), &["core"], &["core %p"]),
+            (one_of(&["2", "0 1"]), &["2", "0\t1"], &["0", "1", "2 1"]),
+            (SysctlRule::AtLeast(250), &["250", "251\t32000 100 128"], &["249\t32000", "", "x 250", "-1"]),
+            (SysctlRule::AtMost(80), &["80", "0\t99", "80 # http"], &["81", "", "x"]),
+        ] {
+            for value in met {
+                assert!(rule.allows(value), "{rule}: {value:?}");
+            }
+            for value in unmet {
+                assert!(!rule.allows(value), "{rule}: {value:?}");
+            }
+        }
+    }
 
     #[test]
     fn the_page_on_policy_lists_every_need() {
