@@ -138,6 +138,9 @@ impl Policy {
             name => Some((name.to_owned(), "named on the command line".to_owned())),
         };
         let (profile, chosen, why) = match named {
+            // Only who runs edgeprep may name a file of the machine it runs on: a site file can be that
+            // of a hostile image.
+            Some((name, why)) if wanted != "auto" && is_path(&name) => (from_file(&name)?, "named", why),
             Some((name, why)) => (by_name(facts, &name)?, "named", why),
             None => {
                 let (profile, why) = recognise(facts)?;
@@ -214,12 +217,17 @@ fn site_layer(facts: &Facts, name: &str) -> Result<Option<Layer>, RequestError> 
     }
 }
 
+fn is_path(name: &str) -> bool {
+    name.contains('/') || name.ends_with(".toml")
+}
+
+/// A profile in a file of the machine that edgeprep runs on, whatever host is looked at.
+fn from_file(path: &str) -> Result<Layer, RequestError> {
+    let (_, bytes) = Host::live().read(path, crate::host::CONFIG_LIMIT_BYTES)?;
+    Ok(Layer::parse(path, &String::from_utf8_lossy(&bytes))?)
+}
+
 fn by_name(facts: &Facts, name: &str) -> Result<Layer, RequestError> {
-    if name.contains('/') || name.ends_with(".toml") {
-        // A file on the machine edgeprep runs on, whatever host is looked at.
-        let (_, bytes) = Host::live().read(name, crate::host::CONFIG_LIMIT_BYTES)?;
-        return Ok(Layer::parse(name, &String::from_utf8_lossy(&bytes))?);
-    }
     if let Some(layer) = site_layer(facts, &format!("{SITE_PROFILES}/{name}.toml"))? {
         return Ok(layer);
     }

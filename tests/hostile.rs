@@ -145,6 +145,20 @@ fn links_stay_inside_the_image() {
 }
 
 #[test]
+fn an_image_cannot_name_files_of_the_machine_that_looks_at_it() {
+    let outside = tempfile::NamedTempFile::new().unwrap();
+    fs::write(outside.path(), format!("summary = \"{SECRET}\"\n")).unwrap();
+    for profile in [outside.path().to_str().unwrap(), "../../../../../../etc/hostname", "/etc/passwd"] {
+        let image = Image::debian();
+        image.put("etc/edgeprep/edgeprep.toml", format!("profile = \"{profile}\"\n"));
+        let output = edgeprep(&["check", "--root", image.root()]);
+        assert_eq!(output.status.code(), Some(2), "{profile}");
+        assert!(stderr(&output).contains("no profile named"), "{}", stderr(&output));
+        assert!(!stderr(&output).contains(SECRET));
+    }
+}
+
+#[test]
 fn absolute_links_mean_what_they_mean_inside_the_image() {
     let image = Image::debian();
     fs::rename(image.path("etc/subuid"), image.path("etc/subuid.real")).unwrap();

@@ -352,3 +352,21 @@ fn stem(file: &str) -> &str {
     let base = file.rsplit('/').next().unwrap_or(file);
     base.strip_suffix(".toml").unwrap_or(base)
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_page_on_policy_lists_every_need() {
+        let schema = schemars::schema_for!(crate::requirements::Need);
+        let needs = schema.get("oneOf").and_then(|needs| needs.as_array()).unwrap();
+        let row = |need: &serde_json::Value| {
+            let clause = need["description"].as_str().unwrap().trim_end_matches('.');
+            format!("| `{}` | {clause} |", need["const"].as_str().unwrap())
+        };
+        let rows: Vec<String> = needs.iter().map(row).collect();
+        let page = include_str!("../../docs/policy.md");
+        let table = page.lines().skip_while(|line| !line.starts_with("| need |")).skip(2);
+        let listed: Vec<&str> = table.take_while(|line| line.starts_with('|')).collect();
+        assert_eq!(listed, rows);
+    }
+}
