@@ -133,7 +133,7 @@ fn look(facts: &Facts, kernel: &Kernel, names: &[&str], name: &str) -> Fact<Resu
         }
         AtBoot::Not => {
             let summary = match (in_effect, needs) {
-                (None, _) => format!("load {name} at boot"),
+                (None, _) => "load it at boot".to_owned(),
                 (Some(_), Needs::None) => "load it now and at boot".to_owned(),
                 (Some(_), _) => "load it at boot, then reboot".to_owned(),
             };

@@ -66,7 +66,7 @@ fn findings_say_where_and_what_to_do() {
     let unmet = look(host());
     assert_eq!(unmet.remedy.settings, [Setting::Module("br_netfilter".to_owned())]);
     assert_eq!(unmet.remedy.summary, "load it now and at boot");
-    assert_eq!(look(host().image()).remedy.summary, "load br_netfilter at boot");
+    assert_eq!(look(host().image()).remedy.summary, "load it at boot");
     let pending = look(host().file(LOAD, "# x\nbr_netfilter\n"));
     assert_eq!(pending.evidence, [Evidence::line(LOAD, 2, "br_netfilter")]);
     assert_eq!(pending.remedy.commands, ["sudo modprobe br_netfilter"]);

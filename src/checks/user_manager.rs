@@ -99,7 +99,7 @@ fn manager(facts: &Facts, user: &User, name: &str) -> Fact<Finding> {
         return Ok(finding("runs", Verdict::Met, at));
     }
     let remedy = Remedy::setting(
-        "let the user linger, which starts the user manager now and at boot",
+        "let the user linger, which starts the user manager at every boot, and now",
         Setting::Linger(user.name.clone()),
     );
     Ok(match facts.linger(&user.name)? {
