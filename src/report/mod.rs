@@ -1,12 +1,18 @@
 //! The report: all findings of one look at a host, with the verdict on each stack. Its serialised
 //! form is public (`docs/report.schema.json`); keys stand in the order in which they are declared.
 
+mod selection;
+mod verdict;
+
+pub use selection::{Selection, glob_matches};
+pub use verdict::{Readiness, StackVerdict, verdicts};
+
 use serde::Serialize;
 
 use crate::checks::{ALL, Check, Run};
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
-use crate::finding::{Answer, Finding, Item, Level, Needs, Outcome, Verdict};
+use crate::finding::{Answer, Finding, Item, Level, Outcome, Verdict};
 use crate::host_summary::HostSummary;
 use crate::requirements::{Requirements, Stack};
 use crate::settings::{Setting, by_hand};
@@ -63,39 +69,6 @@ pub struct UserName {
     pub name: String,
     /// The UID.
     pub uid: u32,
-}
-
-/// Whether a stack will run for a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum Readiness {
-    /// Everything required is met.
-    Ready,
-    /// All that is missing is to put the configuration into effect.
-    Pending,
-    /// Something required is not met.
-    NotReady,
-    /// Nothing is known unmet, but something required could not be determined.
-    Unknown,
-}
-
-/// The verdict on one stack for one user.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct StackVerdict {
-    /// The stack.
-    pub name: Stack,
-    /// The user.
-    pub user: String,
-    /// Whether it will run.
-    pub verdict: Readiness,
-    /// The checks that stand in the way.
-    pub blockers: Vec<&'static str>,
-    /// What a pending configuration takes to be in effect.
-    pub needs: Needs,
-    /// How many advised checks are not met.
-    pub advised: usize,
 }
 
 /// What came of a check.
@@ -199,55 +172,6 @@ pub struct Summary {
     pub verdict: Option<Readiness>,
     /// The exit code of `edgeprep check`.
     pub exit_code: u8,
-}
-
-/// Which checks are left out, and on whose request.
-#[derive(Clone, Debug, Default)]
-pub struct Selection {
-    /// Only ids that match one of these; all where empty.
-    pub select: Vec<String>,
-    /// Not those that match one of these.
-    pub ignore: Vec<String>,
-    /// Ids with the reason of a waiver that holds today.
-    pub waived: Vec<(String, String)>,
-    /// Ids with the day on which their waiver ended.
-    pub expired: Vec<(String, String)>,
-    /// Advised counts as required.
-    pub strict: bool,
-}
-
-impl Selection {
-    fn selected(&self, id: &str) -> bool {
-        self.select.is_empty() || self.select.iter().any(|glob| glob_matches(glob, id))
-    }
-
-    fn ignored(&self, id: &str) -> Option<String> {
-        if let Some(glob) = self.ignore.iter().find(|glob| glob_matches(glob, id)) {
-            return Some(format!("ignored by --ignore {glob}"));
-        }
-        self.waived.iter().find(|(waived, _)| waived == id).map(|(_, reason)| format!("waived: {reason}"))
-    }
-}
-
-/// Whether `text` matches `glob`, in which `*` is any text and `?` any character.
-pub fn glob_matches(glob: &str, text: &str) -> bool {
-    let (glob, text): (Vec<char>, Vec<char>) = (glob.chars().collect(), text.chars().collect());
-    let (mut g, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        if g < glob.len() && glob[g] == '*' {
-            star = Some((g, t));
-            g += 1;
-        } else if g < glob.len() && (glob[g] == '?' || glob[g] == text[t]) {
-            (g, t) = (g + 1, t + 1);
-        } else if let Some((at, from)) = star {
-            star = Some((at, from + 1));
-            (g, t) = (at + 1, from + 1);
-        } else {
-            return false;
-        }
-    }
-    glob[g..].iter().all(|&c| c == '*')
 }
 
 /// Runs the selected checks and returns their rows in the registry's order.
@@ -382,72 +306,6 @@ fn reported(item: &Item, running: bool) -> Option<ReportedFinding> {
     })
 }
 
-/// The verdict on each stack for each user.
-pub fn verdicts(rows: &[Row], stacks: &[Stack], users: &[User], strict: bool) -> Vec<StackVerdict> {
-    let mut verdicts = Vec::new();
-    for user in users {
-        for &name in stacks {
-            let mut verdict = StackVerdict {
-                name,
-                user: user.name.clone(),
-                verdict: Readiness::Ready,
-                blockers: Vec::new(),
-                needs: Needs::None,
-                advised: 0,
-            };
-            let of_user = |row: &&Row| row.user.as_ref().is_none_or(|u| *u == user.name);
-            for row in rows.iter().filter(of_user).filter(|row| row.status != Status::Ignored) {
-                verdict.take(row, strict);
-            }
-            verdicts.push(verdict);
-        }
-    }
-    verdicts
-}
-
-impl StackVerdict {
-    fn take(&mut self, row: &Row, strict: bool) {
-        let mut advised = false;
-        for item in row.items.iter().filter(|item| item.stacks.contains(&self.name)) {
-            let (worse, needs) = match &item.answer {
-                Answer::Unknown { .. } => (Readiness::Unknown, Needs::None),
-                Answer::Found(finding) => match finding.verdict {
-                    Verdict::Met => continue,
-                    Verdict::Pending(needs) => (Readiness::Pending, needs),
-                    Verdict::Volatile if !strict => {
-                        advised = true;
-                        continue;
-                    }
-                    Verdict::Volatile | Verdict::Unmet => (Readiness::NotReady, Needs::None),
-                },
-            };
-            if weight(item, strict) == Level::Advised {
-                advised = true;
-                continue;
-            }
-            self.verdict = self.verdict.worst(worse);
-            self.needs = self.needs.max(needs);
-            if !self.blockers.contains(&row.id) {
-                self.blockers.push(row.id);
-            }
-        }
-        self.advised += usize::from(advised);
-    }
-}
-
-impl Readiness {
-    /// Of two verdicts the one that holds for both: not ready before unknown before pending.
-    pub fn worst(self, other: Readiness) -> Readiness {
-        let rank = |r| match r {
-            Readiness::Ready => 0,
-            Readiness::Pending => 1,
-            Readiness::Unknown => 2,
-            Readiness::NotReady => 3,
-        };
-        if rank(other) > rank(self) { other } else { self }
-    }
-}
-
 impl Summary {
     /// The sums of `rows` and the worst of `stacks`.
     pub fn of(rows: &[Row], stacks: &[StackVerdict]) -> Summary {
@@ -469,6 +327,7 @@ impl Summary {
 mod tests {
     use super::*;
     use crate::facts::testing::empty_host;
+    use crate::finding::Needs;
     use crate::requirements::{Demand, Origin};
 
     fn outcome(level: Level, verdicts: &[Option<Verdict>]) -> Outcome {
