@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use edgeprep::render::printable;
 
+/// musl's own allocator maps and unmaps memory several hundred times in one check.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     let cli = edgeprep::cli::Cli::parse();
     match edgeprep::commands::run(cli) {

@@ -16,6 +16,13 @@ use super::{Entry, Fact, Kind, LISTING_LIMIT, Space, SpecialFile, Stat, Unread};
 
 /// How often a lookup is repeated that lost a race with a rename (`openat2(2)`, `EAGAIN`).
 const RACE_RETRIES: u32 = 16;
+/// Where the kernel walks a hash table of all sockets for each read, which takes a millisecond or two on
+/// a machine with much memory, also for the last one that only says that there is no more.
+const SOCKET_TABLES: &str = "/proc/net/";
+/// A read of a table ends before a record that does not fit the kernel's buffer of at least one page
+/// (`fs/seq_file.c`, `seq_read_iter`). Records are under 256 bytes there, so a read that is shorter than
+/// this has reached the end.
+const SHORT_READ_BYTES: usize = 2048;
 /// `O_NONBLOCK` so that nothing that is swapped in for the file can hang us.
 const READ_FLAGS: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
@@ -164,7 +171,11 @@ impl Tree {
         if stat.size_bytes > limit_bytes {
             return Err(Unread::TooLarge { path: path.to_owned(), limit_bytes });
         }
-        scan_lines(path, BufReader::with_capacity(64 << 10, file.take(limit_bytes)), line)
+        let file = file.take(limit_bytes);
+        if path.starts_with(SOCKET_TABLES) {
+            return scan_lines(path, BufReader::new(UntilShort { file, ended: false }), line);
+        }
+        scan_lines(path, BufReader::with_capacity(64 << 10, file), line)
     }
 
     pub(super) fn list(&self, path: &str) -> Fact<Vec<Entry>> {
@@ -227,6 +238,23 @@ impl Tree {
             Some(_) => fstatvfs(self.open(path, OFlag::O_PATH | OFlag::O_CLOEXEC)?),
         };
         found.map(|v| space(&v)).map_err(|errno| Unread::from_errno(path, errno))
+    }
+}
+
+/// Reads a table up to a short read, which is its last.
+struct UntilShort<R> {
+    file: R,
+    ended: bool,
+}
+
+impl<R: Read> Read for UntilShort<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.ended {
+            return Ok(0);
+        }
+        let read = self.file.read(buffer)?;
+        self.ended = read < SHORT_READ_BYTES;
+        Ok(read)
     }
 }
 

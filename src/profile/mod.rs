@@ -304,12 +304,45 @@ pub fn base() -> Result<Layer, ProfileError> {
     Layer::parse(BASE.0, BASE.1)
 }
 
-/// The built-in layers of a stack: those it extends, then its own.
+/// The built-in layers of these stacks, each once with the stacks that it speaks for, in the order of the
+/// stacks and a layer after those it extends.
 ///
 /// # Errors
 /// When a built-in file is malformed, which a test excludes.
-pub fn stack_layers(stack: Stack) -> Result<Vec<Layer>, ProfileError> {
-    with_extends(STACKS, stack.as_str(), EXTENDS_LIMIT)
+pub fn layers_of(stacks: &[Stack]) -> Result<Vec<(Layer, Vec<Stack>)>, ProfileError> {
+    let mut layers: Vec<(Layer, Vec<Stack>)> = Vec::new();
+    for &stack in stacks {
+        add_with_extends(&mut layers, stack, stack.as_str(), EXTENDS_LIMIT)?;
+    }
+    Ok(layers)
+}
+
+fn add_with_extends(
+    layers: &mut Vec<(Layer, Vec<Stack>)>,
+    stack: Stack,
+    name: &str,
+    depth: usize,
+) -> Result<(), ProfileError> {
+    let known = layers.iter().find(|(layer, _)| layer.name() == name).map(|(layer, _)| layer.extends.clone());
+    let (extends, parsed) = match known {
+        Some(extends) => (extends, None),
+        None => {
+            let layer = stack_layer(name)?;
+            (layer.extends.clone(), Some(layer))
+        }
+    };
+    for parent in extends {
+        if depth == 0 {
+            return Err(ProfileError::TooDeep { file: name.to_owned() });
+        }
+        add_with_extends(layers, stack, &parent, depth - 1)?;
+    }
+    match (parsed, layers.iter_mut().find(|(layer, _)| layer.name() == name)) {
+        (Some(layer), _) => layers.push((layer, vec![stack])),
+        (None, Some((_, stacks))) if !stacks.contains(&stack) => stacks.push(stack),
+        (None, _) => {}
+    }
+    Ok(())
 }
 
 /// A stack's own layer.
@@ -317,9 +350,7 @@ pub fn stack_layers(stack: Stack) -> Result<Vec<Layer>, ProfileError> {
 /// # Errors
 /// When the built-in file is malformed, which a test excludes.
 pub fn stack(stack: Stack) -> Result<Layer, ProfileError> {
-    stack_layers(stack)?
-        .pop()
-        .ok_or_else(|| ProfileError::NoSuchProfile { name: stack.to_string(), known: String::new() })
+    stack_layer(stack.as_str())
 }
 
 /// The built-in profiles, by name.
@@ -330,22 +361,13 @@ pub fn built_in() -> Result<Vec<Layer>, ProfileError> {
     PROFILES.iter().map(|(file, text)| Layer::parse(file, text)).collect()
 }
 
-fn with_extends(files: &[(&str, &str)], name: &str, depth: usize) -> Result<Vec<Layer>, ProfileError> {
-    let known = || files.iter().map(|(file, _)| stem(file)).collect::<Vec<_>>().join(", ");
-    let (file, text) = files
+fn stack_layer(name: &str) -> Result<Layer, ProfileError> {
+    let known = || STACKS.iter().map(|(file, _)| stem(file)).collect::<Vec<_>>().join(", ");
+    let (file, text) = STACKS
         .iter()
         .find(|(file, _)| stem(file) == name)
         .ok_or_else(|| ProfileError::NoSuchProfile { name: name.to_owned(), known: known() })?;
-    let layer = Layer::parse(file, text)?;
-    let mut layers = Vec::new();
-    for parent in &layer.extends {
-        if depth == 0 {
-            return Err(ProfileError::TooDeep { file: (*file).to_owned() });
-        }
-        layers.extend(with_extends(files, parent, depth - 1)?);
-    }
-    layers.push(layer);
-    Ok(layers)
+    Layer::parse(file, text)
 }
 
 fn stem(file: &str) -> &str {

@@ -51,11 +51,9 @@ impl Requirements {
     /// When a layer is malformed, or two layers contradict each other; both places are named.
     pub fn merge(stacks: &[Stack], more: &[Layer]) -> Result<Requirements, ProfileError> {
         let mut all = Requirements { stacks: stacks.to_vec(), ..Requirements::default() };
-        for &stack in stacks {
-            all.add(&profile::base()?, &[stack]);
-            for layer in profile::stack_layers(stack)? {
-                all.add(&layer, &[stack]);
-            }
+        all.add(&profile::base()?, stacks);
+        for (layer, stacks) in profile::layers_of(stacks)? {
+            all.add(&layer, &stacks);
         }
         for layer in more {
             all.add(layer, stacks);
