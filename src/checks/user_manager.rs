@@ -80,7 +80,7 @@ fn bus_socket(user: &User) -> String {
 
 fn manager(facts: &Facts, user: &User, name: &str) -> Fact<Finding> {
     let unit = facts.unit(name)?;
-    let finding = |found: &str, verdict, at| Finding::new(name, "runs", found, verdict).at([at]);
+    let finding = |found: &str, verdict, at| Finding::new(name, "running", found, verdict).at([at]);
     if let Some(mask) = &unit.masked {
         let remedy = Remedy::manual(format!("remove {}, which masks the unit", mask.path));
         return Ok(finding("masked", Verdict::Unmet, mask.clone()).repair(remedy));
@@ -96,7 +96,7 @@ fn manager(facts: &Facts, user: &User, name: &str) -> Fact<Finding> {
     if facts.user_manager_runs(user.uid)? {
         let manager = facts.user_manager(user.uid)?;
         let at = manager.cgroup.clone().or_else(|_| manager.private_socket.clone())?.at;
-        return Ok(finding("runs", Verdict::Met, at));
+        return Ok(finding("running", Verdict::Met, at));
     }
     let remedy = Remedy::setting(
         "let the user linger, which starts the user manager at every boot, and now",
@@ -104,9 +104,9 @@ fn manager(facts: &Facts, user: &User, name: &str) -> Fact<Finding> {
     );
     Ok(match facts.linger(&user.name)? {
         // logind reads the file when it starts; the same command as below makes it look again.
-        Linger::On(at) => finding("does not run", Verdict::Pending(Needs::None), at),
+        Linger::On(at) => finding("not running", Verdict::Pending(Needs::None), at),
         Linger::OnUntilBoot(at) | Linger::Off(at) => {
-            finding("does not run: the user is not logged in and does not linger", Verdict::Unmet, at)
+            finding("not running: the user is not logged in and does not linger", Verdict::Unmet, at)
         }
     }
     .repair(remedy))
