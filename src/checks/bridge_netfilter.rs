@@ -108,6 +108,9 @@ mod tests {
         assert_eq!(none.evidence, [nowhere]);
         assert_eq!(none.remedy.settings, [module()]);
         assert_eq!(none.remedy.summary, "load br_netfilter, which brings the key");
+        let built_in = "kernel/net/bridge/br_netfilter.ko\n";
+        let modules = "/usr/lib/modules/6.12.117+deb13-cloud-amd64/modules.builtin";
+        assert_eq!(looked(fixture("debian-13").append(modules, built_in)).verdict, Verdict::Met);
         let configured = fixture("debian-13").file("/etc/modules-load.d/k3s.conf", "br-netfilter\n");
         let met = looked(configured);
         assert_eq!((met.verdict, met.found.as_str()), (Verdict::Met, "1"));

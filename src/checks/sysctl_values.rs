@@ -6,6 +6,7 @@ use crate::checks::{
     bridge_netfilter, inotify_limits, ip_forward, key_limits, ping_group_range, rp_filter,
     unprivileged_ports, userns_clone, userns_limit,
 };
+use crate::facts::modules::Resolution;
 use crate::facts::sysctl::Configured;
 use crate::facts::sysctl_rules::path_of;
 use crate::facts::{Evidence, Facts, Sourced};
@@ -13,6 +14,18 @@ use crate::finding::{Finding, Level, Needs, Outcome, Remedy, Verdict};
 use crate::host::{Fact, Unread};
 use crate::requirements::{Demand, Requirements, SysctlRule, SysctlWant, Want};
 use crate::settings::{SYSCTL_FILE, Setting};
+
+/// Whether every kernel that counts has the module built in, so that nothing has to load it.
+fn is_built_in(facts: &Facts, module: &str) -> bool {
+    let in_kernel = |release: &str| {
+        facts
+            .resolve_modules(release, &[module])
+            .is_ok_and(|found| matches!(found.get(module), Some(Resolution::BuiltIn { .. })))
+    };
+    facts
+        .counting_kernels()
+        .is_ok_and(|kernels| !kernels.is_empty() && kernels.iter().all(|kernel| in_kernel(&kernel.release)))
+}
 
 check! {
     /// Other sysctls that a profile or site wants
@@ -181,7 +194,7 @@ impl<'a> Wanted<'a> {
 
     fn in_image(&self, facts: &Facts, configured: Option<&Configured>) -> Result<Finding, Doubt> {
         let mut loaded_at = None;
-        if let Some(module) = self.module {
+        if let Some(module) = self.module.filter(|module| !is_built_in(facts, module)) {
             let Some(load) = facts.modules_load().find(module)?.cloned() else {
                 let none = Evidence::path(
                     "/etc/modules-load.d",

@@ -178,6 +178,18 @@ impl Facts {
         })
     }
 
+    /// The soft dependencies that the modules of a kernel ask for themselves: `modules.softdep`, which
+    /// depmod writes in the form of modprobe.d.
+    ///
+    /// # Errors
+    /// When the kernel has no modules directory or the file cannot be read.
+    pub fn module_softdeps(&self, release: &str) -> Fact<Vec<Sourced<Directive>>> {
+        let source = self.source(&format!("{}/modules.softdep", self.modules_dir(release)?))?;
+        let mut config = ModprobeConfig::default();
+        config.read(&source);
+        Ok(config.softdeps)
+    }
+
     fn read_command_line(&self, config: &mut ModprobeConfig) {
         let cmdline = match self.kernel_cmdline() {
             Ok(cmdline) => cmdline,
@@ -221,6 +233,22 @@ mod tests {
             matches!(other, Some(InstallCommand::Other(command)) if command.starts_with("/sbin/modprobe"))
         );
         assert_eq!(config.policy("fuse"), ModulePolicy::default());
+    }
+
+    /// The first lines of Debian 13's, linux-image-6.12.117+deb13-cloud-amd64.
+    #[test]
+    fn modules_ask_for_others_themselves() {
+        let text = "# Soft dependencies extracted from modules themselves.\nsoftdep nfsd pre: crypto-md5\n";
+        let facts = empty_host()
+            .image()
+            .file("/usr/lib/modules/6.12.117/modules.builtin", "")
+            .file("/usr/lib/modules/6.12.117/modules.softdep", text)
+            .facts();
+        let found = facts.module_softdeps("6.12.117").unwrap();
+        let shown: Vec<_> =
+            found.iter().map(|d| (d.value.name.as_str(), d.value.argument.as_str(), d.at.line)).collect();
+        assert_eq!(shown, [("nfsd", "pre: crypto-md5", Some(2))]);
+        assert!(facts.module_softdeps("6.1.0").unwrap_err().is_absent());
     }
 
     #[test]
