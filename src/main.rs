@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use edgeprep::render::printable;
 
 /// musl's own allocator maps and unmaps memory several hundred times in one check.
@@ -10,7 +9,7 @@ use edgeprep::render::printable;
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
-    let cli = edgeprep::cli::Cli::parse();
+    let cli = edgeprep::cli::Cli::from_command_line();
     match edgeprep::commands::run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

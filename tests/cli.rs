@@ -213,6 +213,20 @@ fn options_have_environment_variables() {
 }
 
 #[test]
+fn a_variable_that_is_set_to_nothing_is_not_set() {
+    let image = Image::debian();
+    let plain = edgeprep(&["check", "--root", image.root(), "--format", "json"]);
+    let mut command = command(&["check", "--root", image.root(), "--format", "json"]);
+    for name in
+        ["CAPTURE", "STACK", "USER", "PROFILE", "SELECT", "IGNORE", "OUTPUT", "STRICT", "VERBOSE", "COLOR"]
+    {
+        command.env(format!("EDGEPREP_{name}"), "");
+    }
+    let output = command.env("SUDO_USER", "").output().unwrap();
+    assert_eq!((stdout(&output), stderr(&output)), (stdout(&plain), String::new()));
+}
+
+#[test]
 fn listings_explanations_completions_and_the_manual_page() {
     let image = Image::debian();
     for (args, first) in [
