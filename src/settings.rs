@@ -33,8 +33,17 @@ pub enum Setting {
         /// The value.
         value: String,
     },
+    /// A sysctl has, now, the value that a file gives it at boot.
+    SysctlInEffect {
+        /// The key, with dots.
+        key: String,
+        /// The value.
+        value: String,
+    },
     /// A module is loaded, now and at boot.
     Module(String),
+    /// A module that a file loads at boot is loaded now.
+    ModuleInEffect(String),
     /// This user's manager starts at boot and outlives sessions.
     Linger(String),
     /// A user has a subordinate ID range of at least `count` in both files.
@@ -53,12 +62,74 @@ pub enum Setting {
         /// The bits.
         mode: u32,
     },
-    /// A unit of the user manager is enabled.
+    /// A file has this capability, permitted and effective (`capabilities(7)`, "File capabilities").
+    FileCapability {
+        /// The file.
+        path: String,
+        /// The capability, as `setcap(8)` names it: `cap_setuid` or `cap_setgid`.
+        capability: &'static str,
+    },
+    /// A unit of the user manager is enabled, and runs.
     UserUnit {
         /// Whose.
         user: String,
         /// The unit.
         unit: String,
+    },
+    /// A unit of the user manager that is enabled runs.
+    UserUnitInEffect {
+        /// Whose.
+        user: String,
+        /// The unit.
+        unit: String,
+    },
+    /// User managers, and so their units, are started with this limit (`systemd.exec(5)`, "Process
+    /// Properties").
+    UserManagerLimit {
+        /// The directive, such as `LimitNOFILE`.
+        directive: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// The slice of each user may hold this many tasks: `TasksMax=` of `user-UID.slice`.
+    SliceTasks(String),
+    /// Processes of a user outlive their sessions: `KillUserProcesses=no` of `logind.conf(5)`.
+    KeepUserProcesses,
+    /// A key of `containers.conf(5)` has a value for this user.
+    Engine {
+        /// Whose.
+        user: String,
+        /// The table, such as `engine`.
+        table: &'static str,
+        /// The key.
+        key: String,
+        /// The value, as TOML has it.
+        value: String,
+    },
+    /// Services and logins of this user start with a variable (`environment.d(5)`).
+    Environment {
+        /// Whose.
+        user: String,
+        /// The variable.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// A device node has these permission bits, now and whenever it is made.
+    DeviceMode {
+        /// The node, below `/dev`.
+        path: String,
+        /// The bits.
+        mode: u32,
+    },
+    /// The user manager has a unit that runs K3s without root.
+    K3sService {
+        /// Whose.
+        user: String,
+        /// The path of k3s.
+        program: String,
+        /// Variables of the drop-in: `K3S_ROOTLESS_*` and `K3S_*`.
+        environment: Vec<(String, String)>,
     },
     /// An AppArmor profile that lets a program create user namespaces.
     UsernsProfile {
@@ -86,6 +157,12 @@ pub fn by_hand(settings: &[Setting], running: bool) -> Vec<String> {
         let append = format!("printf '%s\\n' {} | {sudo}tee -a {root}{path}", words.join(" "));
         // A running Debian has the folder; an image of few packages may not.
         if running { append } else { format!("mkdir -p {root}{dir} && {append}") }
+    };
+    let drop_in = |write: &mut Vec<String>, dir: &str, section: &str, key: &str, value: &str| {
+        write.push(format!("{sudo}mkdir -p {root}{dir}"));
+        write.push(format!(
+            "printf '[{section}]\\n{key}={value}\\n' | {sudo}tee -a {root}{dir}/90-rootless.conf"
+        ));
     };
     let mut write = Vec::new();
     let mut activate = Vec::new();
@@ -139,6 +216,42 @@ pub fn by_hand(settings: &[Setting], running: bool) -> Vec<String> {
                     write.push(format!("systemctl --root={root} --global enable {unit}"));
                 }
             }
+            Setting::FileCapability { path, capability } => {
+                write.push(format!("{sudo}setcap {capability}+ep {root}{}", quoted(path)));
+            }
+            Setting::UserUnitInEffect { user, unit } => {
+                activate.push(format!("sudo systemctl --user -M {}@ start {unit}", quoted(user)));
+            }
+            Setting::UserManagerLimit { directive, value } => {
+                drop_in(&mut write, "/etc/systemd/system/user@.service.d", "Service", directive, value);
+                activate.push(RELOAD.to_owned());
+            }
+            Setting::SliceTasks(value) => {
+                drop_in(&mut write, "/etc/systemd/system/user-.slice.d", "Slice", "TasksMax", value);
+                activate.push(RELOAD.to_owned());
+            }
+            Setting::KeepUserProcesses => {
+                drop_in(&mut write, "/etc/systemd/logind.conf.d", "Login", "KillUserProcesses", "no");
+                activate.push("sudo systemctl reload-or-restart systemd-logind".to_owned());
+            }
+            Setting::Engine { table, key, value, .. } => {
+                let dir = "/etc/containers/containers.conf.d";
+                drop_in(&mut write, dir, &table.to_lowercase(), key, value);
+            }
+            Setting::Environment { name, value, .. } => {
+                write.push(append("/etc/environment.d/90-rootless.conf", &[format!("{name}={value}")]));
+            }
+            Setting::DeviceMode { path, mode } => {
+                let name = path.trim_start_matches("/dev/").rsplit('/').next().unwrap_or_default();
+                let rule = format!("KERNEL==\"{name}\", MODE=\"{mode:04o}\"");
+                write.push(append("/etc/udev/rules.d/90-rootless.rules", &[rule]));
+                activate.push(format!("sudo chmod {mode:04o} {path}"));
+            }
+            Setting::K3sService { .. } => {}
+            Setting::SysctlInEffect { key, value } => {
+                activate.push(format!("sudo sysctl -w '{key}={value}'"));
+            }
+            Setting::ModuleInEffect(name) => activate.push(format!("sudo modprobe {}", quoted(name))),
             Setting::UsernsProfile { program } => {
                 let name = quoted(&program.trim_start_matches('/').replace('/', ".")).into_owned();
                 let profile = format!(

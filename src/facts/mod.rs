@@ -15,6 +15,7 @@ pub mod delegation_effect;
 pub mod elf;
 pub mod environment;
 pub mod environment_d;
+mod existing;
 pub mod file_capability;
 pub mod hardware;
 pub mod interfaces;

@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::tree::{Tree, scan_lines, special};
+use super::tree::{Tree, scan_lines};
 use super::{Caller, DATABASE_LIMIT_BYTES, Entry, Fact, Kind, Mode, Space, SpecialFile, Stat, Unread};
 
 /// The name of the description inside a capture.
@@ -277,6 +277,13 @@ impl Captured {
         }
     }
 
+    pub(super) fn lstat(&self, path: &str) -> Fact<Stat> {
+        match self.link_target(path) {
+            Ok(Some(target)) => Ok(stored_stat(None, Kind::Link, target.len() as u64)),
+            _ => self.stat(path),
+        }
+    }
+
     pub(super) fn stat(&self, path: &str) -> Fact<Stat> {
         if let Some(record) = self.record(path)? {
             let size = || self.content(path, DATABASE_LIMIT_BYTES).map_or(0, |bytes| bytes.len() as u64);
@@ -442,7 +449,7 @@ fn stored_stat(record: Option<&PathRecord>, kind: Kind, size_bytes: u64) -> Stat
 
 fn stored_error(path: &str, error: &str) -> Unread {
     let path = path.to_owned();
-    let special_file = |kind| Unread::Special { path: path.clone(), found: special(kind) };
+    let special_file = |kind| Unread::Special { path: path.clone(), found: SpecialFile::from(kind) };
     match error {
         "absent" => Unread::Absent { path },
         "denied" => Unread::Denied { path },

@@ -5,6 +5,7 @@
 //! and a [`Stat`], and a capture keeps those in its `host.toml`. Nothing here interprets what it reads.
 
 mod captured;
+mod planned;
 mod recorder;
 mod tree;
 mod unread;
@@ -18,7 +19,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use captured::Captured;
+use planned::Planned;
 use tree::Tree;
+
+use crate::plan::Change;
 
 /// The most that is read of an ordinary configuration file, in bytes. The largest that systemd,
 /// shadow or Podman ship is well under 100 KiB; a file above this is refused, not truncated.
@@ -188,6 +192,7 @@ pub struct Host {
     backend: Backend,
     caller: Caller,
     recording: Option<RefCell<Recording>>,
+    planned: Planned,
 }
 
 impl Host {
@@ -198,6 +203,7 @@ impl Host {
             backend: Backend::Tree(Tree::live()),
             caller: Caller::live(),
             recording: None,
+            planned: Planned::default(),
         }
     }
 
@@ -208,7 +214,7 @@ impl Host {
     /// When `root` is no directory, or `openat2(2)` is not to be had (Linux before 5.6, seccomp).
     pub fn image(root: &Path) -> Result<Host, Unread> {
         let tree = Tree::contained(root)?;
-        Ok(Host { mode: Mode::Image, backend: Backend::Tree(tree), caller: Caller::live(), recording: None })
+        Ok(Host { mode: Mode::Image, backend: Backend::Tree(tree), caller: Caller::live(), recording: None, planned: Planned::default() })
     }
 
     /// A captured host: the folder or tar that `edgeprep capture` wrote.
@@ -222,12 +228,18 @@ impl Host {
     fn from_captured(captured: Captured) -> Host {
         let caller = captured.caller();
         let mode = captured.mode();
-        Host { mode, backend: Backend::Captured(Box::new(captured)), caller, recording: None }
+        Host { mode, backend: Backend::Captured(Box::new(captured)), caller, recording: None, planned: Planned::default() }
     }
 
     /// The same host, keeping a copy of all that is read from now on.
     pub fn recorded(mut self) -> Host {
         self.recording = Some(RefCell::new(Recording::new(&self.caller)));
+        self
+    }
+
+    /// The same host as it will be once these changes are made. What runs is as it was.
+    pub fn planned(mut self, changes: &[Change]) -> Host {
+        self.planned = Planned::new(changes);
         self
     }
 
@@ -274,6 +286,11 @@ impl Host {
     /// [`Unread`]; in particular a FIFO, device or socket is never opened, and a file above
     /// `limit_bytes` is refused.
     pub fn read(&self, path: &str, limit_bytes: u64) -> Fact<(Stat, Vec<u8>)> {
+        if let Some(planned) = self.planned.read(path) {
+            return planned;
+        }
+        let redirected = self.planned.redirect(path);
+        let path = redirected.as_deref().unwrap_or(path);
         let got = match &self.backend {
             Backend::Tree(tree) => tree.read(path, limit_bytes),
             Backend::Captured(captured) => captured.read(path, limit_bytes),
@@ -288,6 +305,11 @@ impl Host {
     /// # Errors
     /// As [`Host::read`], but for the limit.
     pub fn head(&self, path: &str, limit_bytes: u64) -> Fact<(Stat, Vec<u8>)> {
+        if let Some(planned) = self.planned.read(path) {
+            return planned;
+        }
+        let redirected = self.planned.redirect(path);
+        let path = redirected.as_deref().unwrap_or(path);
         let got = match &self.backend {
             Backend::Tree(tree) => tree.head(path, limit_bytes),
             Backend::Captured(captured) => captured.head(path, limit_bytes),
@@ -302,6 +324,12 @@ impl Host {
     /// # Errors
     /// As [`Host::read`].
     pub fn scan(&self, path: &str, limit_bytes: u64, line: &mut dyn FnMut(&[u8]) -> bool) -> Fact<()> {
+        if let Some(planned) = self.planned.read(path) {
+            let _ = planned?.1.split(|&b| b == b'\n').all(|each| line(each));
+            return Ok(());
+        }
+        let redirected = self.planned.redirect(path);
+        let path = redirected.as_deref().unwrap_or(path);
         if self.recording.is_some() {
             let (_, bytes) = self.read(path, limit_bytes)?;
             for each in bytes.split(|&b| b == b'\n') {
@@ -326,6 +354,7 @@ impl Host {
             Backend::Tree(tree) => tree.list(path),
             Backend::Captured(captured) => captured.list(path),
         };
+        let got = self.planned.list(path, got);
         self.note(|recording| recording.list(path, &got));
         got
     }
@@ -335,6 +364,11 @@ impl Host {
     /// # Errors
     /// [`Unread`].
     pub fn stat(&self, path: &str) -> Fact<Stat> {
+        if let Some(planned) = self.planned.stat(path) {
+            return planned;
+        }
+        let redirected = self.planned.redirect(path);
+        let path = redirected.as_deref().unwrap_or(path);
         let got = match &self.backend {
             Backend::Tree(tree) => tree.stat(path, true),
             Backend::Captured(captured) => captured.stat(path),
@@ -343,11 +377,28 @@ impl Host {
         got
     }
 
+    /// `lstat(2)`: of a symbolic link itself.
+    ///
+    /// # Errors
+    /// [`Unread`].
+    pub fn lstat(&self, path: &str) -> Fact<Stat> {
+        if let Some(planned) = self.planned.lstat(path) {
+            return planned;
+        }
+        match &self.backend {
+            Backend::Tree(tree) => tree.stat(path, false),
+            Backend::Captured(captured) => captured.lstat(path),
+        }
+    }
+
     /// The target of a symbolic link, or `None` for a path that is no link.
     ///
     /// # Errors
     /// [`Unread`].
     pub fn link_target(&self, path: &str) -> Fact<Option<String>> {
+        if let Some(planned) = self.planned.link_target(path) {
+            return planned;
+        }
         let got = match &self.backend {
             Backend::Tree(tree) => tree.link_target(path),
             Backend::Captured(captured) => captured.link_target(path),
@@ -362,6 +413,11 @@ impl Host {
     /// # Errors
     /// [`Unread`].
     pub fn capability(&self, path: &str) -> Fact<Option<Vec<u8>>> {
+        if let Some(planned) = self.planned.capability(path) {
+            return planned;
+        }
+        let redirected = self.planned.redirect(path);
+        let path = redirected.as_deref().unwrap_or(path);
         let got = match &self.backend {
             Backend::Tree(tree) => tree.capability(path),
             Backend::Captured(captured) => captured.capability(path),

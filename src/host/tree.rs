@@ -12,7 +12,7 @@ use nix::sys::stat::{FileStat, Mode as Permissions, SFlag, fstat, fstatat, major
 use nix::sys::statvfs::{Statvfs, fstatvfs, statvfs};
 use xattr::FileExt;
 
-use super::{Entry, Fact, Kind, LISTING_LIMIT, Space, SpecialFile, Stat, Unread};
+use super::{Entry, Fact, Kind, LISTING_LIMIT, Space, Stat, Unread};
 
 /// How often a lookup is repeated that lost a race with a rename (`openat2(2)`, `EAGAIN`).
 const RACE_RETRIES: u32 = 16;
@@ -181,7 +181,7 @@ impl Tree {
     pub(super) fn list(&self, path: &str) -> Fact<Vec<Entry>> {
         let stat = self.stat(path, true)?;
         if stat.kind != Kind::Dir {
-            return Err(Unread::Special { path: path.to_owned(), found: special(stat.kind) });
+            return Err(Unread::Special { path: path.to_owned(), found: stat.kind.into() });
         }
         let fd = self.open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)?;
         let mut dir = nix::dir::Dir::from_fd(fd).map_err(|errno| Unread::from_errno(path, errno))?;
@@ -282,17 +282,7 @@ pub(super) fn scan_lines(
 fn refuse_special(path: &str, stat: &Stat) -> Fact<()> {
     match stat.kind {
         Kind::File => Ok(()),
-        kind => Err(Unread::Special { path: path.to_owned(), found: special(kind) }),
-    }
-}
-
-pub(super) fn special(kind: Kind) -> SpecialFile {
-    match kind {
-        Kind::Dir => SpecialFile::Dir,
-        Kind::File | Kind::Link => SpecialFile::File,
-        Kind::Char(..) | Kind::Block => SpecialFile::Device,
-        Kind::Fifo => SpecialFile::Fifo,
-        Kind::Socket => SpecialFile::Socket,
+        kind => Err(Unread::Special { path: path.to_owned(), found: kind.into() }),
     }
 }
 

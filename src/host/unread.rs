@@ -33,6 +33,19 @@ impl std::fmt::Display for SpecialFile {
     }
 }
 
+impl From<super::Kind> for SpecialFile {
+    fn from(kind: super::Kind) -> SpecialFile {
+        use super::Kind;
+        match kind {
+            Kind::Dir => SpecialFile::Dir,
+            Kind::File | Kind::Link => SpecialFile::File,
+            Kind::Char(..) | Kind::Block => SpecialFile::Device,
+            Kind::Fifo => SpecialFile::Fifo,
+            Kind::Socket => SpecialFile::Socket,
+        }
+    }
+}
+
 /// Why a path gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unread {
