@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::fixes::Layer;
+use crate::plan::Scope;
 use crate::requirements::Stack;
 
 /// Tells whether this host, an image or a captured host can run containers and Kubernetes without
@@ -42,6 +44,12 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
 pub enum Command {
     /// Inspect a host and report; changes nothing
     Check(CheckArgs),
+    /// Plan the repairs, show the diff, apply them, and check again
+    Fix(FixArgs),
+    /// Take back the last fix, or a certain one
+    Undo(UndoArgs),
+    /// List the fixes that were made
+    History(HistoryArgs),
     /// Show what a check looks at, why it matters, how it is repaired, and its sources
     Explain {
         /// The check; all are listed without it
@@ -112,15 +120,9 @@ pub struct WhomArgs {
     pub users: Vec<String>,
 }
 
-/// Arguments of `check`.
-#[derive(Clone, Debug, Args)]
-pub struct CheckArgs {
-    /// Which host.
-    #[command(flatten)]
-    pub target: TargetArgs,
-    /// For whom.
-    #[command(flatten)]
-    pub whom: WhomArgs,
+/// Which checks.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SelectionArgs {
     /// Only checks whose id matches; may be repeated
     #[arg(long, value_name = "GLOB", env = "EDGEPREP_SELECT", value_delimiter = ',')]
     pub select: Vec<String>,
@@ -130,6 +132,20 @@ pub struct CheckArgs {
     /// Count what is advised as required
     #[arg(long, env = "EDGEPREP_STRICT", value_parser = clap::builder::FalseyValueParser::new())]
     pub strict: bool,
+}
+
+/// Arguments of `check`.
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// Which host.
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// For whom.
+    #[command(flatten)]
+    pub whom: WhomArgs,
+    /// Which checks.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
     /// Put the time of the check into the report
     #[arg(long, env = "EDGEPREP_TIMESTAMP", value_parser = clap::builder::FalseyValueParser::new())]
     pub timestamp: bool,
@@ -145,6 +161,91 @@ pub struct CheckArgs {
     /// When to use colour
     #[arg(long, value_name = "WHEN", default_value = "auto", env = "EDGEPREP_COLOR")]
     pub color: Color,
+}
+
+/// Where journals are.
+#[derive(Clone, Debug, Default, Args)]
+pub struct StateArgs {
+    /// An image root: files are written there, and nothing that runs is told
+    #[arg(long, value_name = "DIR", env = "EDGEPREP_ROOT")]
+    pub root: Option<PathBuf>,
+    /// Where the journals are [default: /var/lib/edgeprep, inside the root for an image]
+    #[arg(long, value_name = "DIR", env = "EDGEPREP_STATE")]
+    pub state: Option<PathBuf>,
+}
+
+/// Arguments of `fix`.
+#[derive(Clone, Debug, Args)]
+pub struct FixArgs {
+    /// Which host.
+    #[command(flatten)]
+    pub place: StateArgs,
+    /// A profile: its name, a file, or auto
+    #[arg(long, value_name = "NAME|FILE|auto", default_value = "auto", env = "EDGEPREP_PROFILE")]
+    pub profile: String,
+    /// For whom.
+    #[command(flatten)]
+    pub whom: WhomArgs,
+    /// Which checks.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+    /// How to print
+    #[arg(long, value_name = "FORMAT", default_value = "human", env = "EDGEPREP_FORMAT")]
+    pub format: Format,
+    /// Stop after the plan; nothing at all is written
+    #[arg(long, env = "EDGEPREP_DRY_RUN", value_parser = clap::builder::FalseyValueParser::new())]
+    pub dry_run: bool,
+    /// Apply without asking; needed where standard input is no terminal
+    #[arg(long, env = "EDGEPREP_YES", value_parser = clap::builder::FalseyValueParser::new())]
+    pub yes: bool,
+    /// Whose part
+    #[arg(long, value_name = "SCOPE", default_value = "all", env = "EDGEPREP_SCOPE")]
+    pub scope: Scope,
+    /// Restart user managers where nothing else helps, which ends all that they run
+    #[arg(long, env = "EDGEPREP_ALLOW_RESTART", value_parser = clap::builder::FalseyValueParser::new())]
+    pub allow_restart: bool,
+    /// Where AppArmor restricts user namespaces, lift that for all programs instead of for one
+    #[arg(long, env = "EDGEPREP_ALLOW_GLOBAL_USERNS", value_parser = clap::builder::FalseyValueParser::new())]
+    pub allow_global_userns: bool,
+    /// Write files only, and tell nothing that runs
+    #[arg(long, env = "EDGEPREP_NO_ACTIVATE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub no_activate: bool,
+    /// Where files of an image go: /etc or /usr/lib
+    #[arg(long, value_name = "LAYER", default_value = "admin", env = "EDGEPREP_LAYER")]
+    pub layer: Layer,
+    /// Leave no journal in an image, which then cannot be undone
+    #[arg(long, env = "EDGEPREP_NO_JOURNAL", value_parser = clap::builder::FalseyValueParser::new(), conflicts_with = "state")]
+    pub no_journal: bool,
+    /// When to use colour
+    #[arg(long, value_name = "WHEN", default_value = "auto", env = "EDGEPREP_COLOR")]
+    pub color: Color,
+}
+
+/// Arguments of `undo`.
+#[derive(Clone, Debug, Args)]
+pub struct UndoArgs {
+    /// The number of the fix, as history shows it [default: the last one]
+    pub id: Option<u32>,
+    /// Which host.
+    #[command(flatten)]
+    pub place: StateArgs,
+    /// How to print
+    #[arg(long, value_name = "FORMAT", default_value = "human", env = "EDGEPREP_FORMAT")]
+    pub format: Format,
+    /// Undo without asking; needed where standard input is no terminal
+    #[arg(long, env = "EDGEPREP_YES", value_parser = clap::builder::FalseyValueParser::new())]
+    pub yes: bool,
+}
+
+/// Arguments of `history`.
+#[derive(Clone, Debug, Args)]
+pub struct HistoryArgs {
+    /// Which host.
+    #[command(flatten)]
+    pub place: StateArgs,
+    /// How to print
+    #[arg(long, value_name = "FORMAT", default_value = "human", env = "EDGEPREP_FORMAT")]
+    pub format: Format,
 }
 
 /// Arguments of `capture`.

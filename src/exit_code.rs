@@ -13,6 +13,11 @@ pub const UNKNOWN: u8 = 3;
 /// Only putting the configuration into effect is missing: a re-login or reboot.
 pub const PENDING: u8 = 4;
 
+/// A fix or undo failed, and everything was put back.
+pub const PUT_BACK: u8 = 5;
+/// A fix or undo failed, and something could not be put back.
+pub const STUCK: u8 = 6;
+
 /// The exit code of `edgeprep check` for the worst verdict of all stacks.
 pub fn of_check(verdict: Option<Readiness>) -> u8 {
     match verdict {
@@ -38,6 +43,6 @@ mod tests {
         for (verdict, code) in table {
             assert_eq!(of_check(Some(verdict)), code);
         }
-        assert_eq!(USAGE, 2);
+        assert_eq!((USAGE, PUT_BACK, STUCK), (2, 5, 6));
     }
 }

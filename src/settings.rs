@@ -138,6 +138,22 @@ pub enum Setting {
     },
 }
 
+impl Setting {
+    /// Whether another file can win over the one that says so.
+    pub fn has_precedence(&self) -> bool {
+        matches!(
+            self,
+            Setting::Delegation(_)
+                | Setting::Sysctl { .. }
+                | Setting::Module(_)
+                | Setting::UserManagerLimit { .. }
+                | Setting::SliceTasks(_)
+                | Setting::KeepUserProcesses
+                | Setting::Engine { .. }
+        )
+    }
+}
+
 /// A word as a shell takes it, for commands that people copy: names come from hosts that may mean harm.
 pub fn quoted(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);

@@ -17,9 +17,9 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<u8> {
         profile: args.target.profile.clone(),
         stacks: args.whom.stacks.clone(),
         users: args.whom.users.clone(),
-        select: args.select.clone(),
-        ignore: args.ignore.clone(),
-        strict: args.strict,
+        select: args.selection.select.clone(),
+        ignore: args.selection.ignore.clone(),
+        strict: args.selection.strict,
         today: inspection::date(now),
     };
     let facts = open(&args.target.host)?;

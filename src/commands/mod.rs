@@ -3,10 +3,17 @@
 mod capture;
 mod check;
 mod detect;
+mod fix;
+mod history;
+mod place;
+mod undo;
+mod work;
 
+use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::CommandFactory;
 
 use crate::cli::{Cli, Color, Command, HostArgs, Listing};
@@ -16,6 +23,7 @@ use crate::inspection::{self, RequestError};
 use crate::render::human::Terminal;
 use crate::render::{self, explain};
 use crate::{checks, exit_code, profile, requirements};
+use work::writing;
 
 /// Runs a subcommand and returns the exit code.
 ///
@@ -24,6 +32,9 @@ use crate::{checks, exit_code, profile, requirements};
 pub fn run(cli: Cli) -> anyhow::Result<u8> {
     let text = match cli.command {
         Command::Check(args) => return check::run(&args),
+        Command::Fix(args) => return fix::run(&args),
+        Command::Undo(args) => return undo::run(&args),
+        Command::History(args) => return history::run(&args),
         Command::Detect(args) => return detect::run(&args),
         Command::Capture(args) => return capture::run(&args),
         Command::Explain { id: None } | Command::List { what: Listing::Checks } => explain::checks(),
@@ -78,4 +89,26 @@ fn terminal(color: Color, facts: &Facts) -> Terminal {
         Color::Never => false,
     };
     Terminal { color, utf8: facts.caller().locale_is_utf8() }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Asks whoever sits at the terminal. Without one, `--yes` has to say so.
+fn confirm(yes: bool, question: &str) -> anyhow::Result<bool> {
+    if yes {
+        return Ok(true);
+    }
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        bail!("standard input is no terminal, so nobody can be asked: add --yes, or --dry-run to look only");
+    }
+    let mut stderr = std::io::stderr();
+    write!(stderr, "\n{question} [y/N] ")?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    stdin.lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

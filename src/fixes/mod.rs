@@ -10,7 +10,7 @@ use crate::plan::{Activation, Hex, Writer};
 use crate::settings::Setting;
 
 /// Where files go that are not a user's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Layer {
     /// Below `/etc`.
     #[default]
@@ -28,6 +28,8 @@ pub struct Options {
     pub no_activate: bool,
     /// AppArmor's restriction may be turned off for all programs, instead of lifted for one.
     pub allow_global_userns: bool,
+    /// User managers may be restarted where nothing else helps.
+    pub allow_restart: bool,
 }
 
 /// A path as it shall be.

@@ -141,7 +141,7 @@ pub struct Caller {
 
 impl Caller {
     /// The variables that are read, and so the only ones that a capture can hold.
-    pub const VARIABLES: [&'static str; 17] = [
+    pub const VARIABLES: [&'static str; 19] = [
         "CONTAINER_ENGINE",
         "CONTAINER_HOST",
         "CONTAINERS_CONF",
@@ -154,11 +154,13 @@ impl Caller {
         "LC_ALL",
         "LC_CTYPE",
         "PATH",
+        "SOURCE_DATE_EPOCH",
         "SUDO_UID",
         "SUDO_USER",
         "SYSTEMD_OFFLINE",
         "USER",
         "XDG_RUNTIME_DIR",
+        "XDG_STATE_HOME",
     ];
 
     /// Whether the caller's locale is one of UTF-8 (`locale(7)`: the first that is set decides).

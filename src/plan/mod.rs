@@ -2,11 +2,48 @@
 //!
 //! A plan is computed before anything is touched. [`crate::apply`] carries it out.
 
+mod compare;
+mod make;
 mod state;
 
+pub use make::{PlanError, Planner, Scope};
 pub use state::{Content, Hex, State};
 
 use serde::{Deserialize, Serialize};
+
+use crate::fixes::Step;
+use crate::report::Report;
+
+/// What a fix will do.
+#[derive(Debug)]
+pub struct Plan {
+    /// What is written, in this order.
+    pub changes: Vec<Change>,
+    /// What follows the last write, in this order.
+    pub activations: Vec<Activation>,
+    /// What is left to a person.
+    pub manual: Vec<Step>,
+    /// What only root can write, where the caller is not root.
+    pub for_root: Vec<Change>,
+    /// What only root can activate, where the caller is not root.
+    pub root_activations: Vec<Activation>,
+    /// The host as it is.
+    pub before: Report,
+    /// The host with all changes written, and with what runs as it was.
+    pub predicted: Report,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.activations.is_empty()
+    }
+
+    /// Whether there is something that only root can do, and the caller is not root.
+    pub fn has_root_part(&self) -> bool {
+        !self.for_root.is_empty() || !self.root_activations.is_empty()
+    }
+}
 
 /// Who writes a path. Root never writes where a user could have put a link.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -110,4 +147,56 @@ pub enum Activation {
         /// The user.
         user: Credentials,
     },
+}
+
+impl Writer {
+    /// The user, where it is one.
+    pub fn user(&self) -> Option<&Credentials> {
+        match self {
+            Writer::System => None,
+            Writer::User(user) => Some(user),
+        }
+    }
+}
+
+impl Activation {
+    /// On whose behalf it is done, where it is on a user's bus.
+    pub fn user(&self) -> Option<&Credentials> {
+        match self {
+            Activation::UserReload { user } | Activation::UserStart { user, .. } => Some(user),
+            _ => None,
+        }
+    }
+
+    /// In a few words, for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Activation::Reload => "systemd reads its unit files again".to_owned(),
+            Activation::LoadModules { names } => format!("load {}", names.join(", ")),
+            Activation::Sysctl { key, value, before } => match before {
+                Some(before) => format!("set {key} to {value} (now {before})"),
+                None => format!("set {key} to {value}"),
+            },
+            Activation::DeviceMode { path, mode, before } => {
+                format!("set the mode of {path} to {mode:04o} (now {before:04o})")
+            }
+            Activation::ReloadAppArmor => "AppArmor loads its profiles again".to_owned(),
+            Activation::ReloadLogind => "logind reads its configuration again".to_owned(),
+            Activation::Linger { user, .. } => {
+                format!("{user} lingers: the user manager runs from boot on, and now")
+            }
+            Activation::Delegation { user, controllers } => format!(
+                "{} reach the running user manager of {}; nothing in it is restarted",
+                controllers.join(" "),
+                user.name
+            ),
+            Activation::UserReload { user } => {
+                format!("the user manager of {} reads its unit files again", user.name)
+            }
+            Activation::UserStart { user, unit } => format!("start {unit} for {}", user.name),
+            Activation::RestartUserManager { user } => {
+                format!("restart the user manager of {}, which ends all it runs", user.name)
+            }
+        }
+    }
 }

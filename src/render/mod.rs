@@ -1,8 +1,11 @@
 //! One file per output format. Nothing else prints.
 
+pub mod diff;
 pub mod explain;
+pub mod fix;
 pub mod human;
 pub mod json;
+pub mod undo;
 
 use std::io::{self, Write};
 

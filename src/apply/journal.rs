@@ -1,0 +1,225 @@
+//! The durable record of one fix: enough to undo it byte for byte, whenever and by whatever later version.
+
+use serde::{Deserialize, Serialize};
+
+use super::target::{Target, WriteError};
+use crate::host::{DATABASE_LIMIT_BYTES, Host, Kind, OrAbsent, Unread};
+use crate::plan::{Activation, Change, Content, State};
+use crate::requirements::Stack;
+
+/// Where the journals of a system are.
+pub const SYSTEM_DIR: &str = "/var/lib/edgeprep";
+const SCHEMA: &str = "edgeprep.journal/1";
+const DIR_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+
+/// How far a fix has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// It was begun: whoever finds this takes it back.
+    Open,
+    /// It is done.
+    Done,
+    /// It failed, and everything was put back.
+    RolledBack,
+    /// Its undoing was begun: whoever finds this finishes it.
+    Undoing,
+    /// It was undone.
+    Undone,
+}
+
+impl Status {
+    /// The word used in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Open => "interrupted",
+            Status::Done => "done",
+            Status::RolledBack => "rolled back",
+            Status::Undoing => "undoing was interrupted",
+            Status::Undone => "undone",
+        }
+    }
+}
+
+/// The record of one fix.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Journal {
+    /// The format, `edgeprep.journal/1`.
+    pub schema: String,
+    /// Its number, from 1.
+    pub id: u32,
+    /// The version of edgeprep that wrote it.
+    pub version: String,
+    /// When, in seconds since 1970; not in an image, which is the same from run to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<u64>,
+    /// How far it has come.
+    pub status: Status,
+    /// For which users it was made.
+    pub users: Vec<String>,
+    /// For which stacks it was made.
+    pub stacks: Vec<Stack>,
+    /// What it changes, in the order in which it does.
+    pub changes: Vec<Change>,
+    /// What it activates after that.
+    pub activations: Vec<Activation>,
+    /// What undoing it left, because others had changed it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
+}
+
+impl Journal {
+    /// The record of a fix that is about to begin.
+    pub fn new(id: u32, time: Option<u64>, users: Vec<String>, stacks: Vec<Stack>) -> Journal {
+        Journal {
+            schema: SCHEMA.to_owned(),
+            id,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            time,
+            status: Status::Open,
+            users,
+            stacks,
+            changes: Vec::new(),
+            activations: Vec::new(),
+            left: Vec::new(),
+        }
+    }
+
+    fn parse(path: &str, bytes: &[u8]) -> Result<Journal, JournalError> {
+        #[derive(Deserialize)]
+        struct Header {
+            schema: String,
+        }
+        let malformed = |error: &serde_json::Error| {
+            let line = u32::try_from(error.line()).ok();
+            JournalError::Unread(Unread::Malformed { path: path.to_owned(), line, expected: error.to_string() })
+        };
+        let header: Header = serde_json::from_slice(bytes).map_err(|error| malformed(&error))?;
+        if header.schema != SCHEMA {
+            return Err(JournalError::Newer { path: path.to_owned(), schema: header.schema });
+        }
+        serde_json::from_slice(bytes).map_err(|error| malformed(&error))
+    }
+}
+
+/// Why the journals cannot be used: nothing is changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// They cannot be read.
+    #[error(transparent)]
+    Unread(#[from] Unread),
+    /// They cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A later version wrote one.
+    #[error("{path} is of format {schema:?}, which this edgeprep does not know: use the one that wrote it")]
+    Newer {
+        /// The file.
+        path: String,
+        /// What it says.
+        schema: String,
+    },
+    /// Others could have written them.
+    #[error("{path} can be written by others, or belongs to someone else: journals are not taken from there")]
+    NotOurs {
+        /// The directory.
+        path: String,
+    },
+    /// There is none of this number.
+    #[error("there is no fix {id}: edgeprep history shows them")]
+    NoSuchFix {
+        /// The number.
+        id: u32,
+    },
+    /// It was undone or put back already.
+    #[error("fix {id} is {status}: there is nothing to undo")]
+    DoesNotStand {
+        /// The number.
+        id: u32,
+        /// How far it has come.
+        status: &'static str,
+    },
+    /// There is none that could be undone.
+    #[error("nothing to undo: no fix is recorded in {dir}")]
+    NothingToUndo {
+        /// Where they would be.
+        dir: String,
+    },
+}
+
+/// The journals in a directory, oldest first; none where there is no directory.
+///
+/// # Errors
+/// When they cannot be read, one is malformed, or others could have written them.
+pub fn journals(host: &Host, dir: &str) -> Result<Vec<Journal>, JournalError> {
+    let Some(stat) = host.lstat(dir).or_absent()? else { return Ok(Vec::new()) };
+    let ours = !host.owners_are_kept() || stat.uid == host.caller().uid || stat.uid == 0;
+    if stat.kind != Kind::Dir || stat.mode & 0o022 != 0 || !ours {
+        return Err(JournalError::NotOurs { path: dir.to_owned() });
+    }
+    let mut journals = Vec::new();
+    for entry in host.list(dir)? {
+        let is_journal = entry.name.strip_suffix(".json").is_some_and(|stem| stem.parse::<u32>().is_ok());
+        if is_journal {
+            let path = format!("{dir}/{}", entry.name);
+            let (_, bytes) = host.read(&path, DATABASE_LIMIT_BYTES)?;
+            journals.push(Journal::parse(&path, &bytes)?);
+        }
+    }
+    journals.sort_by_key(|journal| journal.id);
+    Ok(journals)
+}
+
+/// Where journals are written.
+pub struct Store<'a> {
+    target: &'a Target,
+    dir: String,
+    owner: (u32, u32),
+}
+
+impl<'a> Store<'a> {
+    /// The store in `dir`, which is made where it is not there, for files of `owner`.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn open(target: &'a Target, dir: &str, owner: (u32, u32)) -> Result<Store<'a>, WriteError> {
+        let mut at = 0;
+        while let Some(slash) = dir[at + 1..].find('/').map(|found| at + 1 + found).or(Some(dir.len())) {
+            let parent = &dir[..slash];
+            let mode = if slash == dir.len() { DIR_MODE } else { 0o755 };
+            if target.observe(parent)? == State::Absent {
+                let (uid, gid) = owner;
+                target.put(parent, &State::Absent, &State::Dir { mode, uid, gid })?;
+            }
+            if slash == dir.len() {
+                break;
+            }
+            at = slash;
+        }
+        Ok(Store { target, dir: dir.to_owned(), owner })
+    }
+
+    /// Writes a journal durably, in place of what was known of that fix.
+    ///
+    /// # Errors
+    /// Those of the system; the old one stands then.
+    pub fn write(&self, journal: &Journal) -> Result<(), WriteError> {
+        let path = format!("{}/{:04}.json", self.dir, journal.id);
+        let mut text = serde_json::to_vec_pretty(journal).unwrap_or_default();
+        text.push(b'\n');
+        let (uid, gid) = self.owner;
+        let content = Content::new(text);
+        let after = State::File { content, mode: FILE_MODE, uid, gid, capability: None };
+        let before = self.target.observe(&path)?;
+        self.target.put(&path, &before, &after)
+    }
+
+    /// Removes the directory again, where nothing was recorded in it.
+    pub fn discard_if_empty(self) {
+        if let Ok(before @ State::Dir { .. }) = self.target.observe(&self.dir) {
+            // It is not empty as soon as anything was ever recorded.
+            let _ = self.target.put(&self.dir, &before, &State::Absent);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Carries out a plan as a whole or not at all, and takes back what was carried out.
+//!
+//! The journal is durable before anything is touched, and each write compares what is there with what the
+//! plan saw. A process that is killed in between leaves an open journal, which the next one takes back.
+
+use super::activation::{ActivationError, Buses, Done, activate, revert};
+use super::journal::{Journal, Status, Store};
+use super::target::WriteError;
+use super::writers::Writers;
+use crate::plan::{Activation, Change, State};
+
+/// What carries a plan out, and who is told of progress.
+pub struct Transaction<'a> {
+    /// Writes files.
+    pub writers: &'a mut Writers,
+    /// Talks to what runs.
+    pub buses: &'a mut dyn Buses,
+    /// Keeps the journal, unless none is wanted.
+    pub store: Option<&'a Store<'a>>,
+    /// Is told what is waited for.
+    pub progress: &'a dyn Fn(&str),
+}
+
+/// What came of a plan.
+#[derive(Debug)]
+pub enum Applied {
+    /// It was carried out; these activations had no effect yet.
+    Done {
+        /// Why, for each.
+        notes: Vec<String>,
+    },
+    /// It failed, and everything is as it was.
+    PutBack {
+        /// Why.
+        error: String,
+    },
+    /// It failed, and these paths or activations could not be put back.
+    Stuck {
+        /// Why it failed.
+        error: String,
+        /// What is left, each with the reason.
+        left: Vec<String>,
+    },
+}
+
+/// What came of taking a fix back.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct TakenBack {
+    /// Paths that others have changed since, which stay as they are.
+    pub changed_by_others: Vec<String>,
+    /// What failed, each with the reason.
+    pub failed: Vec<String>,
+    /// What is no longer configured and still in effect.
+    pub notes: Vec<String>,
+}
+
+impl Transaction<'_> {
+    /// Carries out what `journal` says.
+    pub fn apply(&mut self, mut journal: Journal) -> Applied {
+        if let Err(error) = self.record(&journal) {
+            return Applied::PutBack { error: format!("the journal cannot be written: {error}") };
+        }
+        match self.carry_out(&journal) {
+            Ok(notes) => {
+                journal.status = Status::Done;
+                match self.record(&journal) {
+                    Ok(()) => Applied::Done { notes },
+                    Err(error) => self.fail(journal, format!("the journal cannot be closed: {error}")),
+                }
+            }
+            Err(error) => self.fail(journal, error),
+        }
+    }
+
+    fn fail(&mut self, mut journal: Journal, error: String) -> Applied {
+        let back = self.take_back(&journal);
+        let mut left = back.failed;
+        left.extend(back.changed_by_others.iter().map(|path| format!("{path}: changed by others meanwhile")));
+        if left.is_empty() {
+            journal.status = Status::RolledBack;
+            match self.record(&journal) {
+                Ok(()) => return Applied::PutBack { error },
+                // Taking it back once more changes nothing.
+                Err(why) => left.push(format!("the journal still says that the fix is under way: {why}")),
+            }
+        }
+        Applied::Stuck { error, left }
+    }
+
+    fn carry_out(&mut self, journal: &Journal) -> Result<Vec<String>, String> {
+        for change in &journal.changes {
+            self.put(change, &change.before, &change.after).map_err(|error| error.to_string())?;
+        }
+        let mut notes = Vec::new();
+        for activation in &journal.activations {
+            (self.progress)(&activation.describe());
+            match activate(activation, self.buses) {
+                Ok(Done::Yes) => {}
+                Ok(Done::Not { why }) => notes.push(format!("{}: {why}", activation.describe())),
+                Err(error) => return Err(failed(activation, &error)),
+            }
+        }
+        Ok(notes)
+    }
+
+    /// Takes back what `journal` says, as far as others have not changed it. What was not carried out, or is
+    /// taken back already, is left alone, so that this can be repeated.
+    pub fn take_back(&mut self, journal: &Journal) -> TakenBack {
+        let mut back = TakenBack::default();
+        // Before the files of a unit go, the unit stops.
+        let (first, last): (Vec<&Activation>, Vec<&Activation>) =
+            journal.activations.iter().partition(|a| matches!(a, Activation::UserStart { .. }));
+        self.revert(&first, &mut back);
+        for change in journal.changes.iter().rev() {
+            match self.put_back(change) {
+                Ok(true) => {}
+                Ok(false) => back.changed_by_others.push(change.path.clone()),
+                Err(error) => back.failed.push(error.to_string()),
+            }
+        }
+        self.revert(&last, &mut back);
+        back
+    }
+
+    fn revert(&mut self, activations: &[&Activation], back: &mut TakenBack) {
+        for activation in activations {
+            (self.progress)(&format!("taking back: {}", activation.describe()));
+            match revert(activation, self.buses) {
+                Ok(Done::Yes) => {}
+                Ok(Done::Not { why }) => back.notes.push(why),
+                Err(error) => back.failed.push(failed(activation, &error)),
+            }
+        }
+    }
+
+    /// Puts a path back; `false` where something else is there than was written.
+    fn put_back(&mut self, change: &Change) -> Result<bool, WriteError> {
+        self.writers.sweep(&change.by, &change.path)?;
+        match self.put(change, &change.after, &change.before) {
+            Ok(()) => Ok(true),
+            // Others have put something into a directory of ours, so that it is theirs now.
+            Err(WriteError::NotEmpty { .. }) => Ok(true),
+            Err(stale @ WriteError::Stale { .. }) => match self.writers.observe(&change.by, &change.path) {
+                Ok(now) if now.is(&change.before) => Ok(true),
+                Ok(State::Absent) if matches!(change.after, State::Dir { .. }) => Ok(true),
+                Ok(_) => Ok(false),
+                Err(_) => Err(stale),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    fn put(&mut self, change: &Change, from: &State, to: &State) -> Result<(), WriteError> {
+        self.writers.put(&change.by, &change.path, from, to)
+    }
+
+    /// Undoes a fix.
+    ///
+    /// # Errors
+    /// When the journal cannot be written; nothing was changed then.
+    pub fn undo(&mut self, mut journal: Journal) -> Result<TakenBack, WriteError> {
+        journal.status = Status::Undoing;
+        self.record(&journal)?;
+        let mut back = self.take_back(&journal);
+        if back.failed.is_empty() {
+            journal.status = Status::Undone;
+            journal.left.clone_from(&back.changed_by_others);
+            if let Err(error) = self.record(&journal) {
+                back.failed.push(format!("the journal cannot be closed: {error}"));
+            }
+        }
+        Ok(back)
+    }
+
+    /// Takes back, or finishes taking back, what a process that was killed has left; the numbers of those
+    /// fixes.
+    ///
+    /// # Errors
+    /// What could not be put back, each with the reason.
+    pub fn recover(&mut self, journals: &mut [Journal]) -> Result<Vec<u32>, Vec<String>> {
+        let mut recovered = Vec::new();
+        for journal in journals.iter_mut().rev() {
+            let then = match journal.status {
+                Status::Open => Status::RolledBack,
+                Status::Undoing => Status::Undone,
+                Status::Done | Status::RolledBack | Status::Undone => continue,
+            };
+            let back = self.take_back(journal);
+            if !back.failed.is_empty() {
+                return Err(back.failed);
+            }
+            journal.left = back.changed_by_others;
+            journal.status = then;
+            self.record(journal).map_err(|error| vec![error.to_string()])?;
+            recovered.push(journal.id);
+        }
+        Ok(recovered)
+    }
+
+    fn record(&self, journal: &Journal) -> Result<(), WriteError> {
+        self.store.map_or(Ok(()), |store| store.write(journal))
+    }
+}
+
+fn failed(activation: &Activation, error: &ActivationError) -> String {
+    format!("{}: {error}", activation.describe())
+}

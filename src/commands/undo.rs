@@ -1,0 +1,52 @@
+//! `edgeprep undo`.
+
+use super::place::Place;
+use super::{confirm, writing};
+use crate::apply::journal::{Journal, JournalError, Status};
+use crate::cli::{Format, UndoArgs};
+use crate::exit_code;
+use crate::render::print;
+use crate::render::undo::{self, UndoReport};
+
+pub(super) fn run(args: &UndoArgs) -> anyhow::Result<u8> {
+    let place = Place::of(&args.place)?;
+    writing(&place, false, |work| {
+        let journal = choose(&work.journals, args.id, &place)?;
+        if args.format == Format::Human {
+            print(&undo::plan(&journal))?;
+        }
+        if !confirm(args.yes, "Undo this?")? {
+            print("Nothing was changed.\n")?;
+            return Ok(exit_code::DONE);
+        }
+        let back = work.transaction().undo(journal.clone())?;
+        let report = UndoReport::of(&journal, &back, &work.notes);
+        match args.format {
+            Format::Json => print(&report.to_json()?)?,
+            Format::Human => print(&undo::outcome(&report))?,
+        }
+        Ok(if !back.failed.is_empty() {
+            exit_code::STUCK
+        } else if !back.changed_by_others.is_empty() {
+            exit_code::UNMET
+        } else {
+            exit_code::DONE
+        })
+    })
+}
+
+/// The fix that was named, or the last one that stands.
+fn choose(journals: &[Journal], id: Option<u32>, place: &Place) -> Result<Journal, JournalError> {
+    let stands = |journal: &&Journal| journal.status == Status::Done;
+    let found = match id {
+        Some(id) => journals.iter().find(|journal| journal.id == id).ok_or(JournalError::NoSuchFix { id })?,
+        None => {
+            let dir = place.state_dir.clone();
+            journals.iter().rev().find(stands).ok_or(JournalError::NothingToUndo { dir })?
+        }
+    };
+    if !stands(&found) {
+        return Err(JournalError::DoesNotStand { id: found.id, status: found.status.as_str() });
+    }
+    Ok(found.clone())
+}

@@ -1,0 +1,82 @@
+//! What surrounds every write: one edgeprep at a time, and what an earlier one left is put right first.
+
+use anyhow::{Context, bail};
+use console::Term;
+use indicatif::ProgressBar;
+
+use super::place::Place;
+use crate::apply::activation::LiveBuses;
+use crate::apply::journal::{Journal, Store};
+use crate::apply::transaction::Transaction;
+use crate::apply::writers::Writers;
+
+/// What a fix or an undo works with.
+pub(super) struct Work<'a> {
+    /// The fixes that are recorded, oldest first.
+    pub(super) journals: Vec<Journal>,
+    /// The number of the next.
+    pub(super) next_id: u32,
+    /// What was put right before it began.
+    pub(super) notes: Vec<String>,
+    writers: Writers,
+    buses: LiveBuses,
+    store: Option<Store<'a>>,
+    progress: Box<dyn Fn(&str)>,
+}
+
+impl Work<'_> {
+    pub(super) fn transaction(&mut self) -> Transaction<'_> {
+        Transaction {
+            writers: &mut self.writers,
+            buses: &mut self.buses,
+            store: self.store.as_ref(),
+            progress: &self.progress,
+        }
+    }
+}
+
+/// Runs `then` as the only one that writes to this host.
+pub(super) fn writing(
+    place: &Place,
+    no_journal: bool,
+    then: impl FnOnce(&mut Work) -> anyhow::Result<u8>,
+) -> anyhow::Result<u8> {
+    let state_target = place.state_target()?;
+    let store = if no_journal { None } else { Some(place.store(&state_target)?) };
+    let _lock = match &store {
+        Some(store) => store.lock(),
+        None => place.target()?.lock("/"),
+    }
+    .context("another edgeprep is at work on this host")?;
+    let journals = if no_journal { Vec::new() } else { place.journals()? };
+    let bar = ProgressBar::new_spinner();
+    let (waiting, shown) = (bar.clone(), Term::stderr().is_term());
+    let mut work = Work {
+        next_id: journals.last().map_or(1, |last| last.id + 1),
+        journals,
+        notes: Vec::new(),
+        writers: Writers::new(place.target()?, place.is_image()),
+        buses: LiveBuses::default(),
+        store,
+        progress: Box::new(move |what| {
+            if shown {
+                waiting.enable_steady_tick(std::time::Duration::from_millis(100));
+                waiting.set_message(what.to_owned());
+            }
+        }),
+    };
+    let mut journals = std::mem::take(&mut work.journals);
+    match work.transaction().recover(&mut journals) {
+        Ok(recovered) => work.notes.extend(
+            recovered.iter().rev().map(|id| format!("fix {id} had been interrupted, and was taken back first")),
+        ),
+        Err(left) => bail!("what an interrupted fix left cannot be put back: {}", left.join("; ")),
+    }
+    work.journals = journals;
+    let code = then(&mut work);
+    bar.finish_and_clear();
+    if let Some(store) = work.store.take() {
+        store.discard_if_empty();
+    }
+    code
+}

@@ -1,0 +1,190 @@
+//! Makes the plan: from what the checks find to changes and activations, and then once more over the
+//! host as it would be, because a file that is written need not be the one that wins.
+
+use super::compare::changes;
+use super::{Change, Credentials, Plan};
+use crate::facts::Facts;
+use crate::finding::Level;
+use crate::fixes::{self, Artifact, FixError, Step, fixes};
+use crate::host::Unread;
+use crate::inspection::{Request, RequestError, inspect};
+use crate::report::{Report, ReportedFinding, Row, Status};
+use crate::settings::Setting;
+
+/// Whose part is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scope {
+    /// Both.
+    #[default]
+    All,
+    /// What belongs to the system.
+    System,
+    /// What belongs to the users.
+    User,
+}
+
+/// Why there is no plan: exit code 2, nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// Nothing was judged.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// What was found cannot be planned.
+    #[error(transparent)]
+    Fix(#[from] FixError),
+    /// The host cannot be opened.
+    #[error(transparent)]
+    Unread(#[from] Unread),
+}
+
+/// What a plan is made from.
+pub struct Planner<'a> {
+    /// Opens the host as it is once these changes are made.
+    pub open: &'a dyn Fn(&[Change]) -> Result<Facts, Unread>,
+    /// What shall be ready, and for whom.
+    pub request: &'a Request,
+    /// How settings are reached.
+    pub options: &'a fixes::Options,
+    /// Whose part is done.
+    pub scope: Scope,
+}
+
+impl Planner<'_> {
+    /// Makes the plan. The same host gives the same plan.
+    ///
+    /// # Errors
+    /// [`PlanError`].
+    pub fn plan(&self) -> Result<Plan, PlanError> {
+        let facts = (self.open)(&[])?;
+        let before = inspect(&facts, self.request)?;
+        let mut beaten: Vec<Step> = Vec::new();
+        let mut given_up: Vec<Key> = Vec::new();
+        let fixes = loop {
+            let fixes = fixes(&facts, &settings(&before, &given_up), self.options)?;
+            let written = inspect(&(self.open)(&changes(&facts, &fixes.artifacts)?)?, self.request)?;
+            let lost = lost(&before, &written, &given_up);
+            if lost.is_empty() {
+                break fixes;
+            }
+            for (key, step) in lost {
+                given_up.push(key);
+                push_new(&mut beaten, step);
+            }
+        };
+        let (artifacts, of_root) = fixes.artifacts.into_iter().partition::<Vec<_>, _>(|artifact| {
+            self.in_scope(artifact.by.user().is_some()) && self.may(&facts, artifact.by.user())
+        });
+        let changes = |artifacts: &[Artifact]| changes(&facts, artifacts);
+        let predicted = inspect(&(self.open)(&changes(&artifacts)?)?, self.request)?;
+        let (activations, root_activations) = fixes
+            .activations
+            .into_iter()
+            .filter(|activation| self.in_scope(activation.user().is_some()))
+            .partition(|activation| self.may(&facts, activation.user()));
+        let of_root: Vec<Artifact> =
+            of_root.into_iter().filter(|a| self.in_scope(a.by.user().is_some())).collect();
+        let mut manual = fixes.manual;
+        beaten.into_iter().chain(by_hand(&before)).for_each(|step| push_new(&mut manual, step));
+        Ok(Plan {
+            changes: changes(&artifacts)?,
+            activations,
+            manual,
+            for_root: changes(&of_root)?,
+            root_activations,
+            before,
+            predicted,
+        })
+    }
+
+    /// Whether the caller may do what is this user's, or the system's.
+    fn may(&self, facts: &Facts, user: Option<&Credentials>) -> bool {
+        let caller = facts.caller().uid;
+        !facts.running() || caller == 0 || user.is_some_and(|user| user.uid == caller)
+    }
+
+    fn in_scope(&self, of_user: bool) -> bool {
+        match self.scope {
+            Scope::All => true,
+            Scope::System => !of_user,
+            Scope::User => of_user,
+        }
+    }
+}
+
+fn push_new(steps: &mut Vec<Step>, step: Step) {
+    if !steps.contains(&step) {
+        steps.push(step);
+    }
+}
+
+/// By what a finding is known again in another report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    check: &'static str,
+    user: Option<String>,
+    subject: String,
+    expected: String,
+}
+
+impl Key {
+    fn of(row: &Row, finding: &ReportedFinding) -> Key {
+        let (subject, expected) = (finding.subject.clone(), finding.expected.clone());
+        Key { check: row.id, user: row.user.clone(), subject, expected }
+    }
+}
+
+/// The findings that are not met, of checks that nobody asked to ignore.
+fn open_findings(report: &Report) -> impl Iterator<Item = (&Row, &ReportedFinding)> {
+    let failed = report.checks.iter().filter(|row| row.status == Status::Fail);
+    failed.flat_map(|row| row.findings.iter().filter(|f| f.verdict != "met").map(move |f| (row, f)))
+}
+
+fn settings(report: &Report, given_up: &[Key]) -> Vec<Setting> {
+    let mut settings: Vec<Setting> = Vec::new();
+    for (_, finding) in open_findings(report).filter(|(row, f)| !given_up.contains(&Key::of(row, f))) {
+        for setting in &finding.remedy.settings {
+            if !settings.contains(setting) {
+                settings.push(setting.clone());
+            }
+        }
+    }
+    settings
+}
+
+/// The findings whose settings would be written and not hold, because something else wins.
+fn lost(before: &Report, predicted: &Report, given_up: &[Key]) -> Vec<(Key, Step)> {
+    let mut lost = Vec::new();
+    for (row, finding) in open_findings(before) {
+        let key = Key::of(row, finding);
+        if given_up.contains(&key) || !finding.remedy.settings.iter().any(Setting::has_precedence) {
+            continue;
+        }
+        let still = open_findings(predicted).find(|(row, f)| Key::of(row, f) == key);
+        let Some((_, still)) = still.filter(|(_, f)| matches!(f.verdict, "unmet" | "volatile")) else {
+            continue;
+        };
+        let winner = still.evidence.first().map(|at| format!(", by {at}")).unwrap_or_default();
+        let summary = format!(
+            "{} stays {}{winner}, against which no file of ours counts: {}",
+            finding.subject, still.found, still.remedy.summary
+        );
+        lost.push((key, Step { summary, commands: still.remedy.manual.clone() }));
+    }
+    lost
+}
+
+/// What no setting repairs, what is required first.
+fn by_hand(report: &Report) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    for level in [Level::Required, Level::Advised] {
+        for (_, finding) in open_findings(report).filter(|(row, _)| row.level == level) {
+            let remedy = &finding.remedy;
+            if !remedy.settings.is_empty() || remedy.summary.is_empty() {
+                continue;
+            }
+            let step = Step { summary: remedy.summary.clone(), commands: remedy.manual.clone() };
+            push_new(&mut steps, step);
+        }
+    }
+    steps
+}
