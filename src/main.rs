@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use edgeprep::apply::as_user;
 use edgeprep::render::printable;
 
 /// musl's own allocator maps and unmaps memory several hundred times in one check.
@@ -9,6 +10,10 @@ use edgeprep::render::printable;
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(as_user::ARGUMENT) {
+        as_user::serve();
+        return ExitCode::SUCCESS;
+    }
     let cli = edgeprep::cli::Cli::from_command_line();
     match edgeprep::commands::run(cli) {
         Ok(code) => ExitCode::from(code),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::target::{Target, WriteError};
+use super::target::{Lock, Target, WriteError};
 use crate::host::{DATABASE_LIMIT_BYTES, Host, Kind, OrAbsent, Unread};
 use crate::plan::{Activation, Change, Content, State};
 use crate::requirements::Stack;
@@ -213,6 +213,14 @@ impl<'a> Store<'a> {
         let after = State::File { content, mode: FILE_MODE, uid, gid, capability: None };
         let before = self.target.observe(&path)?;
         self.target.put(&path, &before, &after)
+    }
+
+    /// Keeps every other fix and undo out, for as long as what this returns lives.
+    ///
+    /// # Errors
+    /// When another one is at work, for as long as we wait.
+    pub fn lock(&self) -> Result<Lock, WriteError> {
+        self.target.lock(&self.dir)
     }
 
     /// Removes the directory again, where nothing was recorded in it.

@@ -3,9 +3,10 @@
 //! The journal is durable before anything is touched, and each write compares what is there with what the
 //! plan saw. A process that is killed in between leaves an open journal, which the next one takes back.
 
-use super::activation::{ActivationError, Buses, Done, activate, revert};
+use super::activation::{Live, Outcome, activate, revert};
+use super::bus::{Bus, BusError};
 use super::journal::{Journal, Status, Store};
-use super::target::WriteError;
+use super::error::WriteError;
 use super::writers::Writers;
 use crate::plan::{Activation, Change, State};
 
@@ -13,8 +14,8 @@ use crate::plan::{Activation, Change, State};
 pub struct Transaction<'a> {
     /// Writes files.
     pub writers: &'a mut Writers,
-    /// Talks to what runs.
-    pub buses: &'a mut dyn Buses,
+    /// The system's bus.
+    pub bus: &'a Bus,
     /// Keeps the journal, unless none is wanted.
     pub store: Option<&'a Store<'a>>,
     /// Is told what is waited for.
@@ -94,9 +95,10 @@ impl Transaction<'_> {
         let mut notes = Vec::new();
         for activation in &journal.activations {
             (self.progress)(&activation.describe());
-            match activate(activation, self.buses) {
-                Ok(Done::Yes) => {}
-                Ok(Done::Not { why }) => notes.push(format!("{}: {why}", activation.describe())),
+            let mut running = Live { writers: &mut *self.writers, bus: self.bus.clone() };
+            match activate(activation, &mut running) {
+                Ok(Outcome::Done) => {}
+                Ok(Outcome::NotYet { why }) => notes.push(format!("{}: {why}", activation.describe())),
                 Err(error) => return Err(failed(activation, &error)),
             }
         }
@@ -125,9 +127,10 @@ impl Transaction<'_> {
     fn revert(&mut self, activations: &[&Activation], back: &mut TakenBack) {
         for activation in activations {
             (self.progress)(&format!("taking back: {}", activation.describe()));
-            match revert(activation, self.buses) {
-                Ok(Done::Yes) => {}
-                Ok(Done::Not { why }) => back.notes.push(why),
+            let mut running = Live { writers: &mut *self.writers, bus: self.bus.clone() };
+            match revert(activation, &mut running) {
+                Ok(Outcome::Done) => {}
+                Ok(Outcome::NotYet { why }) => back.notes.push(why),
                 Err(error) => back.failed.push(failed(activation, &error)),
             }
         }
@@ -202,6 +205,6 @@ impl Transaction<'_> {
     }
 }
 
-fn failed(activation: &Activation, error: &ActivationError) -> String {
+fn failed(activation: &Activation, error: &BusError) -> String {
     format!("{}: {error}", activation.describe())
 }

@@ -63,6 +63,7 @@ pub(super) fn run(args: &FixArgs) -> anyhow::Result<u8> {
         } else {
             work.transaction().apply(journal.clone())
         };
+        work.waited();
         let after = inspect(&place.facts(&[])?, &request).context("the check after the fix")?;
         let mut report = FixReport::of(&plan, &after);
         report.dry_run = false;

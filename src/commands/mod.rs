@@ -88,7 +88,7 @@ fn terminal(color: Color, facts: &Facts) -> Terminal {
         Color::Always => true,
         Color::Never => false,
     };
-    Terminal { color, utf8: facts.caller().locale_is_utf8() }
+    Terminal { color, utf8: facts.caller().locale_is_utf8(), root: facts.caller().uid == 0 }
 }
 
 /// Seconds since 1970.

@@ -20,6 +20,7 @@ pub(super) fn run(args: &UndoArgs) -> anyhow::Result<u8> {
             return Ok(exit_code::DONE);
         }
         let back = work.transaction().undo(journal.clone())?;
+        work.waited();
         let report = UndoReport::of(&journal, &back, &work.notes);
         match args.format {
             Format::Json => print(&report.to_json()?)?,

@@ -5,7 +5,7 @@ use console::Term;
 use indicatif::ProgressBar;
 
 use super::place::Place;
-use crate::apply::activation::LiveBuses;
+use crate::apply::bus::Bus;
 use crate::apply::journal::{Journal, Store};
 use crate::apply::transaction::Transaction;
 use crate::apply::writers::Writers;
@@ -19,16 +19,22 @@ pub(super) struct Work<'a> {
     /// What was put right before it began.
     pub(super) notes: Vec<String>,
     writers: Writers,
-    buses: LiveBuses,
+    bus: Bus,
     store: Option<Store<'a>>,
     progress: Box<dyn Fn(&str)>,
+    spinner: ProgressBar,
 }
 
 impl Work<'_> {
+    /// Nothing is waited for any more.
+    pub(super) fn waited(&self) {
+        self.spinner.finish_and_clear();
+    }
+
     pub(super) fn transaction(&mut self) -> Transaction<'_> {
         Transaction {
             writers: &mut self.writers,
-            buses: &mut self.buses,
+            bus: &self.bus,
             store: self.store.as_ref(),
             progress: &self.progress,
         }
@@ -49,14 +55,14 @@ pub(super) fn writing(
     }
     .context("another edgeprep is at work on this host")?;
     let journals = if no_journal { Vec::new() } else { place.journals()? };
-    let bar = ProgressBar::new_spinner();
-    let (waiting, shown) = (bar.clone(), Term::stderr().is_term());
+    let spinner = ProgressBar::new_spinner();
+    let (waiting, shown) = (spinner.clone(), Term::stderr().is_term());
     let mut work = Work {
         next_id: journals.last().map_or(1, |last| last.id + 1),
         journals,
         notes: Vec::new(),
         writers: Writers::new(place.target()?, place.is_image()),
-        buses: LiveBuses::default(),
+        bus: Bus::system(),
         store,
         progress: Box::new(move |what| {
             if shown {
@@ -64,6 +70,7 @@ pub(super) fn writing(
                 waiting.set_message(what.to_owned());
             }
         }),
+        spinner,
     };
     let mut journals = std::mem::take(&mut work.journals);
     match work.transaction().recover(&mut journals) {
@@ -72,9 +79,9 @@ pub(super) fn writing(
         ),
         Err(left) => bail!("what an interrupted fix left cannot be put back: {}", left.join("; ")),
     }
+    work.waited();
     work.journals = journals;
     let code = then(&mut work);
-    bar.finish_and_clear();
     if let Some(store) = work.store.take() {
         store.discard_if_empty();
     }

@@ -67,6 +67,7 @@ mod toml_keys;
 pub mod unit;
 pub mod unit_name;
 pub mod unit_syntax;
+mod user_manager_units;
 pub mod user_units;
 pub mod users;
 pub mod version;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::Facts;
 use crate::host::{Host, HostToml, PathRecord, SpaceRecord};
+use crate::plan::Change;
 
 /// A host in memory that tests can change before they look at it.
 #[derive(Clone)]
@@ -52,6 +53,11 @@ impl TestHost {
     /// The facts of this host.
     pub(crate) fn facts(self) -> Facts {
         Facts::new(Host::from_memory(self.toml, self.files))
+    }
+
+    /// The facts of this host once these changes are made.
+    pub(crate) fn planned(self, changes: &[Change]) -> Facts {
+        Facts::new(Host::from_memory(self.toml, self.files).planned(changes))
     }
 
     /// A system that is not running: an image root.

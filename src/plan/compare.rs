@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::{Change, Content, State, Writer};
 use crate::facts::Facts;
 use crate::fixes::{Artifact, FixError, Wanted};
-use crate::host::Mode;
 
 /// The permission bits of a new directory.
 const DIR_MODE: u32 = 0o755;
@@ -21,7 +20,7 @@ pub(super) fn changes(facts: &Facts, artifacts: &[Artifact]) -> Result<Vec<Chang
     let mut dirs: BTreeMap<String, Change> = BTreeMap::new();
     let mut files: BTreeMap<String, Change> = BTreeMap::new();
     for artifact in artifacts {
-        let owner = owner(facts, &artifact.by);
+        let owner = owner(&artifact.by);
         let before = facts.existing(&artifact.path)?;
         let after = after(artifact, &before, owner)?;
         if after.is(&before) {
@@ -39,11 +38,10 @@ pub(super) fn changes(facts: &Facts, artifacts: &[Artifact]) -> Result<Vec<Chang
     Ok(dirs.into_values().chain(files.into_values()).collect())
 }
 
-/// Who owns what is new. A builder without privileges stands for root in an image.
-fn owner(facts: &Facts, by: &Writer) -> (u32, u32) {
+/// Who owns what is new. In the image of a builder without privileges the builder stands for root.
+fn owner(by: &Writer) -> (u32, u32) {
     match by {
         Writer::User(user) => (user.uid, user.gid),
-        Writer::System if facts.mode() == Mode::Image => (facts.caller().uid, facts.caller().gid),
         Writer::System => (0, 0),
     }
 }

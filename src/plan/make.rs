@@ -2,13 +2,13 @@
 //! host as it would be, because a file that is written need not be the one that wins.
 
 use super::compare::changes;
-use super::{Change, Credentials, Plan};
+use super::{Activation, Change, Credentials, Plan};
 use crate::facts::Facts;
-use crate::finding::Level;
+use crate::finding::{Level, Needs};
 use crate::fixes::{self, Artifact, FixError, Step, fixes};
 use crate::host::Unread;
 use crate::inspection::{Request, RequestError, inspect};
-use crate::report::{Report, ReportedFinding, Row, Status};
+use crate::report::{Report, ReportedFinding, Row, StackVerdict, Status};
 use crate::settings::Setting;
 
 /// Whose part is done.
@@ -76,8 +76,11 @@ impl Planner<'_> {
         });
         let changes = |artifacts: &[Artifact]| changes(&facts, artifacts);
         let predicted = inspect(&(self.open)(&changes(&artifacts)?)?, self.request)?;
-        let (activations, root_activations) = fixes
-            .activations
+        let mut activations = fixes.activations;
+        if self.options.allow_restart && !self.options.no_activate {
+            activations.extend(restarts(&facts, &predicted)?);
+        }
+        let (activations, root_activations) = activations
             .into_iter()
             .filter(|activation| self.in_scope(activation.user().is_some()))
             .partition(|activation| self.may(&facts, activation.user()));
@@ -109,6 +112,21 @@ impl Planner<'_> {
             Scope::User => of_user,
         }
     }
+}
+
+/// The user managers that only a restart gives what is configured.
+fn restarts(facts: &Facts, predicted: &Report) -> Result<Vec<Activation>, PlanError> {
+    let mut restarts = Vec::new();
+    for user in &predicted.users {
+        let waits = |stack: &StackVerdict| stack.user == user.name && stack.needs == Needs::ReLogin;
+        if !predicted.stacks.iter().any(waits) {
+            continue;
+        }
+        let Some(account) = facts.user_by_name(&user.name)? else { continue };
+        let ends = facts.units_of_user_manager(user.uid)?;
+        restarts.push(Activation::RestartUserManager { user: Credentials::of(&account), ends });
+    }
+    Ok(restarts)
 }
 
 fn push_new(steps: &mut Vec<Step>, step: Step) {
@@ -187,4 +205,76 @@ fn by_hand(report: &Report) -> Vec<Step> {
         }
     }
     steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::testing::{TestHost, fixture};
+    use crate::requirements::Stack;
+
+    fn plan(host: &dyn Fn() -> TestHost, scope: Scope) -> Plan {
+        let request = Request {
+            profile: "generic".to_owned(),
+            stacks: vec![Stack::K3s],
+            users: vec!["edge".to_owned()],
+            today: "2026-01-01".to_owned(),
+            ..Request::default()
+        };
+        let open = |changes: &[Change]| Ok(host().planned(changes));
+        let options = fixes::Options::default();
+        Planner { open: &open, request: &request, options: &options, scope }.plan().unwrap()
+    }
+
+    fn paths(plan: &Plan) -> Vec<&str> {
+        plan.changes.iter().map(|change| change.path.as_str()).collect()
+    }
+
+    const DELEGATE: &str = "/etc/systemd/system/user@.service.d/90-rootless.conf";
+    const SYSCTL: &str = "/etc/sysctl.d/90-rootless.conf";
+
+    #[test]
+    fn a_fresh_host_gets_files_activations_and_what_is_left() {
+        let plan = plan(&|| fixture("debian-13"), Scope::All);
+        assert!(paths(&plan).contains(&DELEGATE) && paths(&plan).contains(&SYSCTL), "{:?}", paths(&plan));
+        assert_eq!(plan.activations.first(), Some(&Activation::Reload));
+        assert!(plan.manual.iter().any(|step| step.summary.contains("k3s")), "{:?}", plan.manual);
+        assert!(!plan.has_root_part());
+    }
+
+    #[test]
+    fn a_plan_is_the_same_each_time() {
+        let shown = || crate::render::fix::plan(&plan(&|| fixture("debian-13"), Scope::All));
+        assert_eq!(shown(), shown());
+    }
+
+    /// Delegation that a later drop-in takes away is said, not written.
+    #[test]
+    fn what_cannot_win_is_not_written() {
+        let later = "/usr/lib/sysctl.d/99-hardening.conf";
+        let host = || fixture("debian-13").file(later, "net.ipv4.ip_forward = 0\n");
+        let plan = plan(&host, Scope::All);
+        let sysctl = plan.changes.iter().find(|change| change.path == SYSCTL);
+        let text = sysctl.map(|change| format!("{:?}", change.after)).unwrap_or_default();
+        assert!(!text.contains("ip_forward"), "{text}");
+        assert!(plan.manual.iter().any(|step| step.summary.contains(later)), "{:?}", plan.manual);
+    }
+
+    #[test]
+    fn root_plans_for_both_and_a_user_for_itself() {
+        let host = || fixture("debian-13").caller(1000, &[("HOME", "/home/edge"), ("USER", "edge")]);
+        let plan = plan(&host, Scope::All);
+        assert!(plan.for_root.iter().any(|change| change.path == DELEGATE), "{:?}", plan.for_root);
+        assert!(plan.changes.iter().all(|change| change.by.user().is_some()), "{:?}", paths(&plan));
+        assert!(plan.root_activations.contains(&Activation::Reload));
+    }
+
+    #[test]
+    fn a_scope_leaves_the_other_part_alone() {
+        let system = plan(&|| fixture("debian-13"), Scope::System);
+        assert!(system.changes.iter().all(|change| change.by.user().is_none()));
+        let user = plan(&|| fixture("debian-13"), Scope::User);
+        assert!(user.changes.iter().all(|change| change.by.user().is_some()), "{:?}", paths(&user));
+        assert!(!user.has_root_part());
+    }
 }

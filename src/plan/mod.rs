@@ -11,6 +11,7 @@ pub use state::{Content, Hex, State};
 
 use serde::{Deserialize, Serialize};
 
+use crate::facts::users::User;
 use crate::fixes::Step;
 use crate::report::Report;
 
@@ -68,6 +69,19 @@ pub struct Credentials {
     pub groups: Vec<u32>,
     /// The home directory.
     pub home: String,
+}
+
+impl Credentials {
+    /// Those of a user of the host.
+    pub fn of(user: &User) -> Credentials {
+        Credentials {
+            name: user.name.clone(),
+            uid: user.uid,
+            gid: user.gid,
+            groups: user.groups.clone(),
+            home: user.home.clone(),
+        }
+    }
 }
 
 /// One path as it is and as it will be.
@@ -146,6 +160,8 @@ pub enum Activation {
     RestartUserManager {
         /// The user.
         user: Credentials,
+        /// The units that end.
+        ends: Vec<String>,
     },
 }
 
@@ -194,8 +210,11 @@ impl Activation {
                 format!("the user manager of {} reads its unit files again", user.name)
             }
             Activation::UserStart { user, unit } => format!("start {unit} for {}", user.name),
-            Activation::RestartUserManager { user } => {
-                format!("restart the user manager of {}, which ends all it runs", user.name)
+            Activation::RestartUserManager { user, ends } if ends.is_empty() => {
+                format!("restart the user manager of {}, which runs nothing now", user.name)
+            }
+            Activation::RestartUserManager { user, ends } => {
+                format!("restart the user manager of {}, which ends {}", user.name, ends.join(", "))
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::finding::{Level, Needs};
 use crate::render::{printable, wrap};
 use crate::report::{NOT_SELECTED, Readiness, Report, ReportedFinding, Row, StackVerdict, Status};
 use crate::requirements::Stack;
-use crate::settings::by_hand;
+use crate::settings::{by_hand, quoted};
 
 const WIDTH: usize = 80;
 const INDENT: usize = 4;
@@ -33,12 +33,14 @@ pub struct Terminal {
     pub color: bool,
     /// Whether it shows UTF-8; else what was read from the host is shown with `?` for the rest.
     pub utf8: bool,
+    /// Whether whoever looks is root, and so needs no sudo.
+    pub root: bool,
 }
 
 /// The report as text.
 pub fn report(report: &Report, detail: Detail, terminal: Terminal) -> String {
     let running = report.mode != "image";
-    let mut page = Page { text: String::new(), color: terminal.color, running };
+    let mut page = Page { text: String::new(), color: terminal.color, root: terminal.root, running };
     page.heading(report);
     for verdict in &report.stacks {
         page.verdict(verdict, report);
@@ -56,6 +58,7 @@ pub fn report(report: &Report, detail: Detail, terminal: Terminal) -> String {
 struct Page {
     text: String,
     color: bool,
+    root: bool,
     running: bool,
 }
 
@@ -252,6 +255,9 @@ impl Page {
         }
         let commands = commands(group, self.running);
         match &commands[..] {
+            _ if remedy.fixable => {
+                self.paragraph(INDENT, "repair: ", &format!("edgeprep fix ({})", remedy.summary));
+            }
             [one] if !verbose && one.chars().count() + "repair: ".len() + INDENT <= WIDTH => {
                 self.paragraph(INDENT, "repair: ", one);
             }
@@ -289,32 +295,64 @@ impl Page {
     fn next(&mut self, report: &Report, detail: Detail) {
         self.line("");
         let pending = report.stacks.iter().map(|s| s.needs).max().unwrap_or_default();
+        let open = |level: Level| {
+            let failed = move |row: &&Row| row.level == level && row.status == Status::Fail;
+            report.checks.iter().filter(failed).flat_map(|row| &row.findings).filter(|f| f.verdict != "met")
+        };
+        let fixable = open(Level::Required).any(|f| f.remedy.fixable);
+        let left = open(Level::Required).any(|f| !f.remedy.fixable);
         let text = match (report.summary.verdict, pending) {
             (None | Some(Readiness::Ready), _) if report.summary.ignored > 0 => {
-                "Next: nothing, of what was looked at all that is required is met."
+                "nothing, of what was looked at all that is required is met."
             }
-            (None | Some(Readiness::Ready), _) => "Next: nothing, all that is required is met.",
-            _ if detail == Detail::Quiet => "Next: edgeprep check without -q says what is missing.",
+            (None | Some(Readiness::Ready), _) if open(Level::Advised).any(|f| f.remedy.fixable) => {
+                "nothing has to be done; edgeprep fix does what is advised, too."
+            }
+            (None | Some(Readiness::Ready), _) => "nothing, all that is required is met.",
+            _ if detail == Detail::Quiet => "edgeprep check without -q says what is missing.",
+            (Some(Readiness::NotReady | Readiness::Pending), _) if fixable => {
+                let command = self.fix_command(report);
+                self.paragraph(0, "Next: ", &command);
+                let also = if left { " What it cannot do is left to you, see above." } else { "" };
+                self.paragraph(6, "", &format!("It shows every change before it makes any.{also}"));
+                return;
+            }
             (Some(Readiness::Pending), Needs::None) => {
-                "Next: put it into effect (-v shows the commands), then check again."
+                "put it into effect (-v shows the commands), then check again."
             }
             (Some(Readiness::Pending), Needs::ReLogin) => {
-                "Next: log out of all sessions and stop lingering once, or reboot; then check again."
+                "log out of all sessions and stop lingering once, or reboot; then check again."
             }
-            (Some(Readiness::Pending), Needs::Reboot) => "Next: reboot, then check again.",
+            (Some(Readiness::Pending), Needs::Reboot) => "reboot, then check again.",
             (Some(Readiness::Unknown), _) => match report.mode {
-                "live" => "Next: see to what could not be read (often root can), then check again.",
-                "capture" => "Next: capture the host anew, as root, then check again.",
-                _ => "Next: see to what could not be read, then check again.",
+                "live" => "see to what could not be read (often root can), then check again.",
+                "capture" => "capture the host anew, as root, then check again.",
+                _ => "see to what could not be read, then check again.",
             },
             (Some(Readiness::NotReady), _) if detail == Detail::Verbose => {
-                "Next: make the repairs above, then check again."
+                "make the repairs above, then check again."
             }
             (Some(Readiness::NotReady), _) => {
-                "Next: make the repairs above (-v shows every command), then check again."
+                "make the repairs above (-v shows every command), then check again."
             }
         };
-        self.paragraph(0, "", text);
+        self.paragraph(0, "Next: ", text);
+    }
+
+    /// What repairs what can be repaired.
+    fn fix_command(&self, report: &Report) -> String {
+        let mut words = Vec::new();
+        match report.mode {
+            "live" if self.root => words.push("edgeprep fix".to_owned()),
+            "live" => words.push("sudo edgeprep fix".to_owned()),
+            "capture" => words.push("on that host, sudo edgeprep fix".to_owned()),
+            _ => words.push("edgeprep fix --root DIR".to_owned()),
+        }
+        let mut stacks: Vec<Stack> = report.stacks.iter().map(|stack| stack.name).collect();
+        stacks.dedup();
+        words.extend(stacks.iter().map(|stack| format!("--stack {stack}")));
+        words.extend(report.users.iter().map(|user| format!("--user {}", quoted(&user.name))));
+        words.join(" ")
     }
 }
 

@@ -12,19 +12,27 @@ pub fn report(report: &Report) -> serde_json::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use crate::render::fix::FixReport;
+    use crate::render::undo::UndoReport;
     use crate::report::Report;
 
-    const SCHEMA_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/report.schema.json");
+    const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "the published schema is compared with the types")]
-    fn the_published_schema_is_that_of_the_types() {
-        let schema = schemars::schema_for!(Report);
-        let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
-        if std::env::var_os("EDGEPREP_UPDATE_DOCS").is_some() {
-            std::fs::write(SCHEMA_FILE, &text).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "the published schemas are compared with the types")]
+    fn the_published_schemas_are_those_of_the_types() {
+        for (name, schema) in [
+            ("report", schemars::schema_for!(Report)),
+            ("fix", schemars::schema_for!(FixReport)),
+            ("undo", schemars::schema_for!(UndoReport)),
+        ] {
+            let file = format!("{DOCS}/{name}.schema.json");
+            let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+            if std::env::var_os("EDGEPREP_UPDATE_DOCS").is_some() {
+                std::fs::write(&file, &text).unwrap();
+            }
+            let published = std::fs::read_to_string(&file).unwrap_or_default();
+            assert!(published == text, "{file}: run tests once with EDGEPREP_UPDATE_DOCS=1");
         }
-        let published = std::fs::read_to_string(SCHEMA_FILE).unwrap();
-        assert!(published == text, "docs/report.schema.json: run tests once with EDGEPREP_UPDATE_DOCS=1");
     }
 }

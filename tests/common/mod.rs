@@ -139,3 +139,47 @@ impl Image {
         fs::remove_file(self.path(relative)).unwrap();
     }
 }
+
+/// Every path below a folder with its kind, mode, owner and content; journals are left out.
+pub(crate) type Snapshot = std::collections::BTreeMap<String, (u32, u32, u32, Vec<u8>)>;
+
+/// See [`Snapshot`].
+pub(crate) fn snapshot(root: &Path) -> Snapshot {
+    use std::os::unix::fs::MetadataExt;
+    let mut all = Snapshot::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+            if name == "var/lib/edgeprep" {
+                continue;
+            }
+            let meta = fs::symlink_metadata(&path).unwrap();
+            let content = if meta.is_symlink() {
+                fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes()
+            } else if meta.is_file() {
+                fs::read(&path).unwrap()
+            } else {
+                Vec::new()
+            };
+            if meta.is_dir() {
+                open.push(path);
+            }
+            all.insert(name, (meta.mode(), meta.uid(), meta.gid(), content));
+        }
+    }
+    all
+}
+
+/// A copy of a folder, with modes and links as they are.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    let status = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp");
+    assert!(status.success());
+}
+
+/// What the paths say that differ between two snapshots.
+pub(crate) fn differences(one: &Snapshot, other: &Snapshot) -> Vec<String> {
+    let names: std::collections::BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+    names.into_iter().filter(|name| one.get(*name) != other.get(*name)).cloned().collect()
+}

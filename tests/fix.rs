@@ -1,0 +1,217 @@
+//! `fix`, `undo` and `history` as a user runs them, on image roots.
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+#![expect(clippy::disallowed_methods, reason = "tests make files and start the binary")]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+
+use common::{Image, copy, differences, edgeprep, report, snapshot, status, stderr, stdout};
+use serde_json::Value;
+
+const DELEGATE: &str = "etc/systemd/system/user@.service.d/90-rootless.conf";
+const SYSCTL: &str = "etc/sysctl.d/90-rootless.conf";
+
+/// `fix --yes --format json` on an image for k3s and the user edge, with more arguments.
+fn fix(root: &Path, more: &[&str]) -> (Value, i32) {
+    let fixed = ["fix", "--root", root.to_str().unwrap(), "--stack", "k3s", "--user", "edge"];
+    let output = edgeprep(&[&fixed[..], &["--yes", "--format", "json"], more].concat());
+    let text = stdout(&output);
+    let report = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}{}", stderr(&output)));
+    (report, output.status.code().unwrap())
+}
+
+fn undo(root: &Path, more: &[&str]) -> (Value, i32) {
+    let output = edgeprep(&[&["undo", "--root", root.to_str().unwrap(), "--yes", "--format", "json"], more].concat());
+    let text = stdout(&output);
+    let report = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}{}", stderr(&output)));
+    (report, output.status.code().unwrap())
+}
+
+fn paths(report: &Value) -> Vec<&str> {
+    report["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_fix_does_what_it_said_once_and_is_undone_byte_for_byte() {
+    let image = Image::debian();
+    image.put("var/lib/systemd/random-seed", "");
+    let root = image.path("");
+    let before = snapshot(&root);
+    let arguments = ["fix", "--root", image.root(), "--stack", "k3s", "--user", "edge", "--dry-run"];
+    let planned = edgeprep(&[&arguments[..], &["--format", "json"]].concat());
+    let planned: Value = serde_json::from_slice(&planned.stdout).unwrap();
+    assert_eq!(planned["changed"], true);
+    assert_eq!(differences(&before, &snapshot(&root)), [""; 0], "a dry run writes nothing");
+    assert!(!image.path("var/lib/edgeprep").exists(), "not even a journal");
+
+    let (done, code) = fix(&root, &[]);
+    assert_eq!(code, 1, "k3s itself is not installed");
+    assert_eq!((&done["schema"], &done["changed"]), (&"edgeprep.fix/1".into(), &true.into()));
+    assert_eq!(done["files"], planned["files"], "the plan is what is done");
+    assert!(paths(&done).contains(&format!("/{DELEGATE}").as_str()), "{done}");
+    assert_eq!(done["journal"], 1);
+    assert_eq!(status(&done["report"], "cgroup-delegation"), "pass");
+    assert_eq!(done["report"], report(&["--root", image.root(), "--stack", "k3s", "--user", "edge"]).0);
+    let text = fs::read_to_string(image.path(DELEGATE)).unwrap();
+    assert!(text.contains("\nDelegate=cpu cpuset io memory pids\n") || text.contains("\nDelegate=cpu cpuset"), "{text}");
+    let after = snapshot(&root);
+
+    let (again, code) = fix(&root, &[]);
+    assert_eq!((&again["changed"], &again["journal"], code), (&false.into(), &Value::Null, 1));
+    assert_eq!(differences(&after, &snapshot(&root)), [""; 0]);
+
+    let (undone, code) = undo(&root, &[]);
+    assert_eq!((code, undone["left"].as_array().unwrap().len()), (0, 0), "{undone}");
+    assert_eq!(differences(&before, &snapshot(&root)), [""; 0]);
+    let nothing = edgeprep(&["undo", "--root", image.root(), "--yes"]);
+    assert_eq!(nothing.status.code(), Some(2));
+    assert!(stderr(&nothing).contains("nothing to undo"), "{}", stderr(&nothing));
+    let history = stdout(&edgeprep(&["history", "--root", image.root()]));
+    assert!(history.contains("1  undone (k3s for edge)"), "{history}");
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes_and_times() {
+    let first = Image::debian();
+    let folder = tempfile::tempdir().unwrap();
+    let roots = ["one", "two"].map(|name| folder.path().join(name));
+    for root in &roots {
+        copy(&first.path(""), root);
+        let output = common::command(&["fix", "--root", root.to_str().unwrap(), "--stack", "k3s", "--user", "edge", "--yes"])
+            .env("SOURCE_DATE_EPOCH", "1700000000")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        for path in [DELEGATE, "etc/systemd/system/user@.service.d", "var/lib/edgeprep/0001.json"] {
+            assert_eq!(fs::symlink_metadata(root.join(path)).unwrap().mtime(), 1_700_000_000, "{path}");
+        }
+    }
+    let tree = |root: &Path| (snapshot(root), fs::read(root.join("var/lib/edgeprep/0001.json")).unwrap());
+    assert_eq!(tree(&roots[0]), tree(&roots[1]));
+}
+
+#[test]
+fn what_others_changed_since_is_left_and_said() {
+    let image = Image::debian();
+    let root = image.path("");
+    fix(&root, &[]);
+    let edited = format!("{}# mine\n", fs::read_to_string(image.path(SYSCTL)).unwrap());
+    image.put(SYSCTL, &edited);
+    let (undone, code) = undo(&root, &[]);
+    assert_eq!(code, 1);
+    assert_eq!(undone["left"], serde_json::json!([format!("/{SYSCTL}")]));
+    assert_eq!(fs::read_to_string(image.path(SYSCTL)).unwrap(), edited);
+    assert!(!image.path(DELEGATE).exists(), "the rest is undone");
+}
+
+#[test]
+fn a_file_of_ours_that_a_person_edited_is_edited_again_and_not_replaced() {
+    let image = Image::debian();
+    image.put(SYSCTL, "# by hand\r\nvm.swappiness = 10\nnet.ipv4.ip_forward = 0\n");
+    fix(&image.path(""), &[]);
+    let text = fs::read_to_string(image.path(SYSCTL)).unwrap();
+    assert!(text.starts_with("# by hand\r\nvm.swappiness = 10\nnet.ipv4.ip_forward = 1\n"), "{text}");
+}
+
+#[test]
+fn nobody_to_ask_means_no() {
+    let image = Image::debian();
+    let before = snapshot(&image.path(""));
+    let output = edgeprep(&["fix", "--root", image.root(), "--stack", "k3s", "--user", "edge"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--yes"), "{}", stderr(&output));
+    assert_eq!(differences(&before, &snapshot(&image.path(""))), [""; 0]);
+    assert!(!image.path("var/lib/edgeprep").exists());
+}
+
+#[test]
+fn an_image_can_be_left_without_a_trace() {
+    let image = Image::debian();
+    let (done, _) = fix(&image.path(""), &["--no-journal"]);
+    assert_eq!(done["journal"], Value::Null);
+    assert!(image.path(DELEGATE).exists() && !image.path("var/lib/edgeprep").exists());
+}
+
+#[test]
+fn the_vendor_layer_is_below_usr() {
+    let image = Image::debian();
+    let (done, _) = fix(&image.path(""), &["--layer", "vendor"]);
+    let below_etc: Vec<&str> = paths(&done).into_iter().filter(|path| path.starts_with("/etc")).collect();
+    assert_eq!(below_etc, [""; 0], "{:?}", paths(&done));
+    assert_eq!(status(&done["report"], "cgroup-delegation"), "pass");
+    assert_eq!(status(&done["report"], "user-linger"), "pass");
+}
+
+#[test]
+fn two_fixes_at_once_are_one_after_the_other() {
+    let image = Image::debian();
+    let root = image.path("");
+    let results: Vec<(Value, i32)> = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..4).map(|_| scope.spawn(|| fix(&root, &[]))).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    let changed: Vec<bool> = results.iter().map(|(report, _)| report["changed"] == true).collect();
+    assert_eq!(changed.iter().filter(|&&changed| changed).count(), 1, "{changed:?}");
+    assert!(results.iter().all(|(_, code)| *code == 1), "{results:?}");
+}
+
+#[test]
+fn a_link_out_of_the_image_leads_nowhere() {
+    let image = Image::debian();
+    let outside = tempfile::tempdir().unwrap();
+    fs::create_dir_all(image.path("etc")).unwrap();
+    symlink(outside.path(), image.path("etc/sysctl.d")).unwrap();
+    symlink("../../../../../../../../..", image.path("etc/modules-load.d")).unwrap();
+    fix(&image.path(""), &[]);
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    assert!(!Path::new("/rootless.conf").exists());
+}
+
+/// A journal of each format there ever was is undone.
+#[test]
+fn old_journals_are_undone() {
+    let image = Image::debian();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/journals");
+    let mut seen = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let journal = entry.unwrap().path();
+        image.put("etc/subuid", "edge:100000:65536\n");
+        image.put(DELEGATE, "[Service]\nDelegate=cpu cpuset io memory pids\n");
+        image.mode(DELEGATE, 0o644);
+        image.mode("usr/bin/newuidmap", 0o4755);
+        fs::create_dir_all(image.path("var/lib/edgeprep")).unwrap();
+        fs::copy(&journal, image.path("var/lib/edgeprep/0001.json")).unwrap();
+        let uid = fs::metadata(image.path("etc/subuid")).unwrap().uid();
+        assert_eq!(uid, 0, "the journals name root");
+        let (undone, code) = undo(&image.path(""), &[]);
+        assert_eq!(code, 0, "{}: {undone}", journal.display());
+        assert_eq!(fs::read_to_string(image.path("etc/subuid")).unwrap(), "");
+        assert!(!image.path(DELEGATE).exists());
+        assert_eq!(fs::metadata(image.path("usr/bin/newuidmap")).unwrap().mode() & 0o7777, 0o755);
+        seen += 1;
+    }
+    assert!(seen > 0);
+}
+
+#[test]
+fn a_journal_of_a_later_version_is_not_touched() {
+    let image = Image::debian();
+    image.put("var/lib/edgeprep/0001.json", "{\"schema\": \"edgeprep.journal/9\", \"new\": 1}\n");
+    image.mode("var/lib/edgeprep", 0o700);
+    let before = snapshot(&image.path(""));
+    for command in ["fix", "undo"] {
+        let output = edgeprep(&[command, "--root", image.root(), "--yes"]);
+        assert_eq!(output.status.code(), Some(2), "{command}");
+        assert!(stderr(&output).contains("edgeprep.journal/9"), "{}", stderr(&output));
+    }
+    assert_eq!(differences(&before, &snapshot(&image.path(""))), [""; 0]);
+}
