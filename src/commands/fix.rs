@@ -100,8 +100,7 @@ fn show(args: &FixArgs, plan: &Plan, place: &Place) -> anyhow::Result<()> {
         return Ok(());
     }
     let terminal = terminal(args.color, &place.facts(&[])?);
-    print(&human::report(&plan.before, Detail::Quiet, terminal))?;
-    Ok(print(&fix::plan(plan))?)
+    Ok(print(&format!("{}\n{}", human::verdicts(&plan.before, terminal), fix::plan(plan)))?)
 }
 
 fn journal(plan: &Plan, id: u32, place: &Place) -> Journal {

@@ -48,6 +48,14 @@ impl Facts {
         })
     }
 
+    /// The text of a unit's main file.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn unit_text(&self, fragment: &str) -> Fact<Rc<super::Source>> {
+        self.source(fragment)
+    }
+
     /// Whether a unit of a user manager is there and pulled in by another, globally or by the user.
     /// That other unit (`sockets.target`, `default.target`) is not looked at.
     ///

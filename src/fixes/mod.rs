@@ -4,10 +4,27 @@
 //! A file of ours that is there already is edited, not written anew: what another fix, for other stacks,
 //! or a person put into it stays.
 
+mod apparmor;
+mod containers_conf;
+mod device;
+mod drop_in;
+mod edit;
+mod environment;
+mod file_mode;
+mod k3s_service;
+mod linger;
+mod modules_load;
+mod subordinate_ids;
+mod sysctl;
+mod template;
+mod user_unit;
+mod work;
+
 use crate::facts::Facts;
 use crate::host::Unread;
 use crate::plan::{Activation, Hex, Writer};
 use crate::settings::Setting;
+use work::Work;
 
 /// Where files go that are not a user's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -107,6 +124,18 @@ pub enum FixError {
 /// # Errors
 /// [`FixError`].
 pub fn fixes(facts: &Facts, settings: &[Setting], options: &Options) -> Result<Fixes, FixError> {
-    let _ = (facts, settings, options);
-    Ok(Fixes::default())
+    let mut work = Work::new(facts, options);
+    drop_in::add(&mut work, settings)?;
+    modules_load::add(&mut work, settings)?;
+    sysctl::add(&mut work, settings)?;
+    subordinate_ids::add(&mut work, settings)?;
+    file_mode::add(&mut work, settings)?;
+    device::add(&mut work, settings)?;
+    apparmor::add(&mut work, settings)?;
+    linger::add(&mut work, settings)?;
+    environment::add(&mut work, settings)?;
+    containers_conf::add(&mut work, settings)?;
+    k3s_service::add(&mut work, settings)?;
+    user_unit::add(&mut work, settings)?;
+    Ok(work.finish())
 }

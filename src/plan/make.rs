@@ -181,11 +181,11 @@ fn lost(before: &Report, predicted: &Report, given_up: &[Key]) -> Vec<(Key, Step
         let Some((_, still)) = still.filter(|(_, f)| matches!(f.verdict, "unmet" | "volatile")) else {
             continue;
         };
-        let winner = still.evidence.first().map(|at| format!(", by {at}")).unwrap_or_default();
-        let summary = format!(
-            "{} stays {}{winner}, against which no file of ours counts: {}",
-            finding.subject, still.found, still.remedy.summary
-        );
+        let remedy = &still.remedy.summary;
+        let summary = match still.evidence.iter().find(|at| at.line.is_some()) {
+            Some(winner) => format!("{}: no file of ours wins over {winner}: {remedy}", finding.subject),
+            None => format!("{}: no file of ours repairs it: {remedy}", finding.subject),
+        };
         lost.push((key, Step { summary, commands: still.remedy.manual.clone() }));
     }
     lost

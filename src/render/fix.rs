@@ -184,6 +184,10 @@ pub fn files(text: &mut String, changes: &[Change]) {
     for change in changes {
         let diff = unified(change);
         text.push_str(&printable(&change.path));
+        if let (State::Absent, State::Dir { .. }) = (&change.before, &change.after) {
+            text.push_str("/ (new)\n");
+            continue;
+        }
         text.push('\n');
         paragraph(text, "    ", "    ", &headline(change));
         for line in diff.lines().skip(2) {

@@ -49,10 +49,18 @@ pub fn report(report: &Report, detail: Detail, terminal: Terminal) -> String {
         page.rows(report, detail);
     }
     page.next(report, detail);
-    if terminal.utf8 {
-        return page.text;
+    page.shown(terminal)
+}
+
+/// The host and the verdicts alone.
+pub fn verdicts(report: &Report, terminal: Terminal) -> String {
+    let running = report.mode != "image";
+    let mut page = Page { text: String::new(), color: terminal.color, root: terminal.root, running };
+    page.heading(report);
+    for verdict in &report.stacks {
+        page.verdict(verdict, report);
     }
-    page.text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
+    page.shown(terminal)
 }
 
 struct Page {
@@ -63,6 +71,13 @@ struct Page {
 }
 
 impl Page {
+    fn shown(self, terminal: Terminal) -> String {
+        if terminal.utf8 {
+            return self.text;
+        }
+        self.text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
+    }
+
     fn line(&mut self, text: &str) {
         self.text.push_str(text.trim_end());
         self.text.push('\n');
