@@ -176,6 +176,8 @@ pub struct Store<'a> {
     target: &'a Target,
     dir: String,
     owner: (u32, u32),
+    /// The directories that were made for it.
+    made: Vec<String>,
 }
 
 impl<'a> Store<'a> {
@@ -184,6 +186,7 @@ impl<'a> Store<'a> {
     /// # Errors
     /// When it cannot be made.
     pub fn open(target: &'a Target, dir: &str, owner: (u32, u32)) -> Result<Store<'a>, WriteError> {
+        let mut made = Vec::new();
         let mut at = 0;
         while let Some(slash) = dir[at + 1..].find('/').map(|found| at + 1 + found).or(Some(dir.len())) {
             let parent = &dir[..slash];
@@ -191,13 +194,14 @@ impl<'a> Store<'a> {
             if target.observe(parent)? == State::Absent {
                 let (uid, gid) = owner;
                 target.put(parent, &State::Absent, &State::Dir { mode, uid, gid })?;
+                made.push(parent.to_owned());
             }
             if slash == dir.len() {
                 break;
             }
             at = slash;
         }
-        Ok(Store { target, dir: dir.to_owned(), owner })
+        Ok(Store { target, dir: dir.to_owned(), owner, made })
     }
 
     /// Writes a journal durably, in place of what was known of that fix.
@@ -223,11 +227,14 @@ impl<'a> Store<'a> {
         self.target.lock(&self.dir)
     }
 
-    /// Removes the directory again, where nothing was recorded in it.
+    /// Removes the directories again that were made for it, where nothing was recorded.
     pub fn discard_if_empty(self) {
-        if let Ok(before @ State::Dir { .. }) = self.target.observe(&self.dir) {
-            // It is not empty as soon as anything was ever recorded.
-            let _ = self.target.put(&self.dir, &before, &State::Absent);
+        for dir in self.made.iter().rev() {
+            match self.target.observe(dir) {
+                // They are not empty once anything was recorded.
+                Ok(before @ State::Dir { .. }) if self.target.put(dir, &before, &State::Absent).is_ok() => {}
+                _ => return,
+            }
         }
     }
 }

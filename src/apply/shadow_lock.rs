@@ -50,7 +50,15 @@ impl ShadowLock {
 impl Drop for ShadowLock {
     fn drop(&mut self) {
         // A lock that stays is one of a dead process as soon as we end, which counts for nobody.
-        let _ = rustix::fs::unlinkat(&self.directory, &self.lock, AtFlags::empty());
+        let _ = unlink(&self.directory, &self.lock);
+    }
+}
+
+/// Removes a name that is ours, and tries again: what stays would keep others waiting.
+fn unlink(directory: &OwnedFd, name: &str) -> rustix::io::Result<()> {
+    match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(_) => rustix::fs::unlinkat(directory, name, AtFlags::empty()),
     }
 }
 
@@ -62,19 +70,16 @@ enum Attempt {
 fn attempt(directory: &OwnedFd, lock: &str, path: &str) -> Result<Attempt, WriteError> {
     let failed = |doing: &'static str| move |errno| WriteError::system(path, doing, errno);
     let own = format!(".{lock}.edgeprep~");
-    match rustix::fs::unlinkat(directory, &own, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(errno) => return Err(failed("lock")(errno)),
-    }
+    unlink(directory, &own).map_err(failed("lock"))?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let made = rustix::fs::openat(directory, &own, flags, Mode::from_raw_mode(0o600))
         .and_then(|fd| rustix::io::write(&fd, format!("{}\0", std::process::id()).as_bytes()))
         .and_then(|_| rustix::fs::linkat(directory, &own, directory, lock, AtFlags::empty()));
-    let removed = rustix::fs::unlinkat(directory, &own, AtFlags::empty());
+    let removed = unlink(directory, &own);
     match made {
         Ok(()) => {
             if let Err(errno) = removed {
-                let _ = rustix::fs::unlinkat(directory, lock, AtFlags::empty());
+                let _ = unlink(directory, lock);
                 return Err(failed("lock")(errno));
             }
             Ok(Attempt::Locked)
@@ -99,10 +104,7 @@ fn held(directory: &OwnedFd, lock: &str, path: &str) -> Result<Attempt, WriteErr
     };
     let gone = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) == Err(nix::errno::Errno::ESRCH);
     if gone {
-        match rustix::fs::unlinkat(directory, lock, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(WriteError::system(path, "lock", errno)),
-        }
+        unlink(directory, lock).map_err(|errno| WriteError::system(path, "lock", errno))?;
     }
     Ok(Attempt::Held(format!("process {pid}")))
 }

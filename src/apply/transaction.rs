@@ -14,8 +14,9 @@ use crate::plan::{Activation, Change, State};
 pub struct Transaction<'a> {
     /// Writes files.
     pub writers: &'a mut Writers,
-    /// The system's bus.
-    pub bus: &'a Bus,
+    /// The system's bus; none where nothing runs. In an image a journal is as little to be trusted as any
+    /// other file, and must not reach the machine that edgeprep runs on.
+    pub bus: Option<&'a Bus>,
     /// Keeps the journal, unless none is wanted.
     pub store: Option<&'a Store<'a>>,
     /// Is told what is waited for.
@@ -94,8 +95,9 @@ impl Transaction<'_> {
         }
         let mut notes = Vec::new();
         for activation in &journal.activations {
+            let Some(bus) = self.bus else { continue };
             (self.progress)(&activation.describe());
-            let mut running = Live { writers: &mut *self.writers, bus: self.bus.clone() };
+            let mut running = Live { writers: &mut *self.writers, bus: bus.clone() };
             match activate(activation, &mut running) {
                 Ok(Outcome::Done) => {}
                 Ok(Outcome::NotYet { why }) => notes.push(format!("{}: {why}", activation.describe())),
@@ -126,8 +128,9 @@ impl Transaction<'_> {
 
     fn revert(&mut self, activations: &[&Activation], back: &mut TakenBack) {
         for activation in activations {
+            let Some(bus) = self.bus else { continue };
             (self.progress)(&format!("taking back: {}", activation.describe()));
-            let mut running = Live { writers: &mut *self.writers, bus: self.bus.clone() };
+            let mut running = Live { writers: &mut *self.writers, bus: bus.clone() };
             match revert(activation, &mut running) {
                 Ok(Outcome::Done) => {}
                 Ok(Outcome::NotYet { why }) => back.notes.push(why),
@@ -139,16 +142,17 @@ impl Transaction<'_> {
     /// Puts a path back; `false` where something else is there than was written.
     fn put_back(&mut self, change: &Change) -> Result<bool, WriteError> {
         self.writers.sweep(&change.by, &change.path)?;
-        match self.put(change, &change.after, &change.before) {
-            Ok(()) => Ok(true),
+        let now = self.writers.observe(&change.by, &change.path)?;
+        if now.is(&change.before) {
+            return Ok(true);
+        }
+        if !now.is(&change.after) {
+            return Ok(false);
+        }
+        match self.put(change, &now, &change.before) {
             // Others have put something into a directory of ours, so that it is theirs now.
-            Err(WriteError::NotEmpty { .. }) => Ok(true),
-            Err(stale @ WriteError::Stale { .. }) => match self.writers.observe(&change.by, &change.path) {
-                Ok(now) if now.is(&change.before) => Ok(true),
-                Ok(State::Absent) if matches!(change.after, State::Dir { .. }) => Ok(true),
-                Ok(_) => Ok(false),
-                Err(_) => Err(stale),
-            },
+            Ok(()) | Err(WriteError::NotEmpty { .. }) => Ok(true),
+            Err(WriteError::Stale { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }

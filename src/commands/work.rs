@@ -19,7 +19,7 @@ pub(super) struct Work<'a> {
     /// What was put right before it began.
     pub(super) notes: Vec<String>,
     writers: Writers,
-    bus: Bus,
+    bus: Option<Bus>,
     store: Option<Store<'a>>,
     progress: Box<dyn Fn(&str)>,
     spinner: ProgressBar,
@@ -34,7 +34,7 @@ impl Work<'_> {
     pub(super) fn transaction(&mut self) -> Transaction<'_> {
         Transaction {
             writers: &mut self.writers,
-            bus: &self.bus,
+            bus: self.bus.as_ref(),
             store: self.store.as_ref(),
             progress: &self.progress,
         }
@@ -62,7 +62,7 @@ pub(super) fn writing(
         journals,
         notes: Vec::new(),
         writers: Writers::new(place.target()?, place.is_image()),
-        bus: Bus::system(),
+        bus: (!place.is_image()).then(Bus::system),
         store,
         progress: Box::new(move |what| {
             if shown {
