@@ -302,7 +302,7 @@ fn delegate(via: &mut dyn Buses, user: &Credentials, controllers: &[String]) -> 
                 break;
             }
             if left.is_zero() {
-                return Err(otherwise(format!("{} does not reach {unit}", lacking.join(", "))));
+                return Err(otherwise(format!("{unit} does not get {}", lacking.join(", "))));
             }
             via.pause(CONTROLLERS_POLL);
             left = left.saturating_sub(CONTROLLERS_POLL);

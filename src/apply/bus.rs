@@ -197,6 +197,10 @@ impl Bus {
         let call = "systemd's Reexecute";
         self.within(self.timeout, call, async |connection| {
             let failed = |error| failure(call, &error);
+            let ping = async || call_method(&connection, SYSTEMD, SYSTEMD_PATH, PEER, "Ping", &()).await;
+            // The user's bus starts with the first connection to it, and the manager comes to it after
+            // that: a call to its name is kept for it, a question for its owner is not.
+            ping().await.map_err(failed)?;
             let before = owner(&connection, SYSTEMD).await.map_err(failed)?;
             match manager(&connection, "Reexecute", &()).await {
                 Err(zbus::Error::FDO(error)) if matches!(*error, fdo::Error::NoReply(_)) => {}
@@ -209,9 +213,7 @@ impl Bus {
                     other => Some(other.map_err(failed)?),
                 };
                 // It takes messages from its queue when it has started; before, it would only not answer.
-                if now.is_some_and(|now| now != before)
-                    && call_method(&connection, SYSTEMD, SYSTEMD_PATH, PEER, "Ping", &()).await.is_ok()
-                {
+                if now.is_some_and(|now| now != before) && ping().await.is_ok() {
                     return Ok(());
                 }
                 runtime.sleep(REEXECUTE_POLL).await;
@@ -290,6 +292,7 @@ impl Bus {
     }
 
     /// Connects, does the work, closes, all in this time.
+    #[expect(clippy::disallowed_methods, reason = "the only connection to D-Bus")]
     fn within<T>(
         &self,
         timeout: Duration,
@@ -425,7 +428,7 @@ where
 fn unreachable_because(error: &zbus::Error) -> String {
     use std::io::ErrorKind;
     match error {
-        zbus::Error::InputOutput(error) => match error.kind() {
+        zbus::Error::InputOutput(error) | zbus::Error::Connection(error, _) => match error.kind() {
             ErrorKind::NotFound => {
                 "there is no such socket: D-Bus is not installed or not started".to_owned()
             }

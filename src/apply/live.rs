@@ -85,3 +85,43 @@ where
         )
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make files")]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn live() -> Live<impl FnMut(&Credentials, &UserCall) -> Result<(), BusError>> {
+        Live::new(|_, _| Ok(()))
+    }
+
+    #[test]
+    fn only_a_device_node_gets_a_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        fs::write(at("file"), "").unwrap();
+        fs::set_permissions(at("file"), Permissions::from_mode(0o600)).unwrap();
+        symlink("/dev/null", at("device")).unwrap();
+        symlink(at("file"), at("link")).unwrap();
+        for name in ["file", "device", "link", "."] {
+            let error = live().chmod_device(&at(name), 0o666).unwrap_err();
+            assert_eq!(error.to_string(), "is not a character device", "{name}");
+        }
+        assert_eq!(live().chmod_device(&at("absent"), 0o666).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(fs::metadata(at("file")).unwrap().permissions().mode() & 0o7777, 0o600);
+    }
+
+    #[test]
+    fn only_a_kernel_parameter_gets_a_value() {
+        for key in ["", ".", "kernel/../../self/comm", "net/.."] {
+            let error = live().write_sysctl(key, "x").unwrap_err();
+            assert_eq!(error.to_string(), "is not the name of a kernel parameter", "{key}");
+        }
+        // It is not made, and a folder is not written to.
+        for key in ["kernel.edgeprep_test", "kernel"] {
+            assert!(live().write_sysctl(key, "x").is_err(), "{key}");
+        }
+    }
+}

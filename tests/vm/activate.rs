@@ -9,7 +9,11 @@ use edgeprep::apply::user_call::UserCall;
 use edgeprep::plan::{Activation, Credentials};
 
 /// Has this program perform a call with the credentials of a user.
-#[expect(clippy::disallowed_methods, reason = "setpriv(1) does for a test what a child of edgeprep does")]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "setpriv(1) does for a test what a child of edgeprep does"
+)]
 fn as_user(who: &Credentials, call: &UserCall) -> Result<(), BusError> {
     let output = Command::new("setpriv")
         .arg(format!("--reuid={}", who.uid))
