@@ -34,7 +34,8 @@ delegated() {
 # Lingering, from nothing.
 [ ! -S /run/user/1000/bus ]
 does activate '"do":"linger","user":"edge","uid":1000' 'Yes'
-[ -S /run/user/1000/bus ] && [ -e /var/lib/systemd/linger/edge ]
+[ -S /run/user/1000/bus ]
+[ -e /var/lib/systemd/linger/edge ]
 as_user systemd-run --quiet --user --unit work sleep 1000
 # A login, as on a console.
 systemd-run --quiet --unit session -p PAMName=login -p User=edge sleep 1000
@@ -92,9 +93,11 @@ does activate '"do":"device-mode","path":"/tmp/link","mode":511,"before":384' 'N
 
 # Nothing that ran is gone, and nothing stays behind.
 running | diff /tmp/before -
-[ -z "$(ls /run/systemd/transient | grep edgeprep)" ] && [ ! -e /run/systemd/system.control ]
-[ -z "$(ls /run/user/1000/systemd/transient | grep edgeprep)" ] && [ ! -d $cgroup/edgeprep.slice ]
-[ ! -d $cgroup/../user-1000-edgeprep.slice ]
+for left in /run/systemd/transient/*edgeprep* /run/systemd/system.control /run/user/1000/systemd/transient/*edgeprep* \
+    $cgroup/edgeprep.slice $cgroup/../user-1000-edgeprep.slice; do
+    [ ! -e "$left" ] || fail "left behind: $left"
+done
+[ -z "$(systemctl list-units --all --no-legend '*edgeprep*')$(as_user systemctl --user list-units --all --no-legend '*edgeprep*')" ]
 
 # Without root.
 as_plain_user=(setpriv --reuid 1000 --regid 1000 --init-groups)
