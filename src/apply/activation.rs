@@ -1,227 +1,316 @@
-//! What each activation does, and how it is taken back.
+//! What each [`Activation`] does to the running system, and how it is taken back. Nothing here writes a
+//! file that lasts: that has happened before, and when a plan is rolled back the files have been restored
+//! before the activations are.
 
-use std::time::{Duration, Instant};
+use std::io;
+use std::thread;
+use std::time::Duration;
 
-use super::bus::{Bus, BusError, Job, UserCall};
-use super::kernel;
-use super::writers::Writers;
+use super::bus::{Bus, BusError, Job};
+use super::user_call::{CONTROLLERS_POLL, CONTROLLERS_WITHIN, UserCall, missing, user_bus};
 use crate::plan::{Activation, Credentials};
 
-/// What runs when a user's bus is there.
-const USER_MANAGER: Duration = Duration::from_secs(60);
-/// How soon the kernel has what systemd was told.
-const KERNEL: Duration = Duration::from_secs(2);
+/// How long the start of a user manager may take.
+const USER_MANAGER_WITHIN: Duration = Duration::from_secs(30);
 
-/// What runs, as far as activations tell it something.
-pub trait Running {
-    /// The system's bus.
-    fn system(&self) -> &Bus;
-    /// Calls a user's own bus, as that user.
+/// How long its bus may take after that. `dbus.socket` is there before the manager says that it is ready,
+/// so that it rarely takes any.
+const USER_BUS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Between two looks at a user manager that starts.
+const USER_MANAGER_POLL: Duration = Duration::from_millis(100);
+
+/// How long a user manager may take to stop and start again: the 120 s that it gives its units to stop
+/// (`user@.service`, `TimeoutStopSec=`), and the time to start.
+const RESTART_TIMEOUT: Duration = Duration::from_secs(150);
+
+/// What activations work on. Paths and users are as the plan has them.
+pub trait Buses {
+    /// The system bus.
     ///
     /// # Errors
-    /// [`BusError`].
-    fn user(&mut self, user: &Credentials, call: &UserCall) -> Result<String, BusError>;
-    /// See [`kernel::set_sysctl`].
+    /// Where there is none.
+    fn system(&mut self) -> Result<Bus, BusError>;
+
+    /// Has a call performed by the manager of a user, with that user's credentials.
     ///
     /// # Errors
-    /// What the system said.
-    fn set_sysctl(&mut self, key: &str, value: &str) -> Result<(), String> {
-        kernel::set_sysctl(key, value)
-    }
-    /// See [`kernel::set_device_mode`].
+    /// Those of [`UserCall::perform`].
+    fn user(&mut self, who: &Credentials, call: &UserCall) -> Result<(), BusError>;
+
+    /// What the kernel gives the user manager of this user (`cgroup.controllers`).
     ///
     /// # Errors
-    /// What the system said.
-    fn set_device_mode(&mut self, path: &str, mode: u32) -> Result<(), String> {
-        kernel::set_device_mode(path, mode)
-    }
-    /// See [`kernel::controllers`].
+    /// Those of the system: there is no such file where no user manager runs.
+    fn controllers(&mut self, uid: u32) -> io::Result<String>;
+
+    /// Whether the socket of the user's bus is there.
+    fn has_user_bus(&mut self, uid: u32) -> bool;
+
+    /// Gives a kernel parameter that exists a value.
     ///
     /// # Errors
-    /// What the system said.
-    fn controllers(&self, group: &str) -> Result<String, String> {
-        kernel::controllers(group)
-    }
-    /// See [`kernel::user_bus_is_there`].
-    fn user_bus_is_there(&self, uid: u32) -> bool {
-        kernel::user_bus_is_there(uid)
+    /// Those of the system.
+    fn write_sysctl(&mut self, key: &str, value: &str) -> io::Result<()>;
+
+    /// Gives a device node its permission bits: no link is followed, and nothing else is changed.
+    ///
+    /// # Errors
+    /// Those of the system, and where the path is not a character device.
+    fn chmod_device(&mut self, path: &str, mode: u32) -> io::Result<()>;
+
+    /// Waits.
+    fn pause(&mut self, time: Duration) {
+        thread::sleep(time);
     }
 }
 
-/// This machine.
-pub struct Live<'a> {
-    /// With what users' buses are called.
-    pub writers: &'a mut Writers,
-    /// The system's bus.
-    pub bus: Bus,
-}
-
-impl Running for Live<'_> {
-    fn system(&self) -> &Bus {
-        &self.bus
-    }
-
-    fn user(&mut self, user: &Credentials, call: &UserCall) -> Result<String, BusError> {
-        self.writers.call(user, call)
-    }
-}
-
-/// What came of an activation.
+/// What an activation came to where it is no failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is in effect, or the checks that follow will say what is.
-    Done,
-    /// It is not in effect, which is no failure: the files are right.
-    NotYet {
-        /// What is missing, and what it takes.
+pub enum Done {
+    /// It is done.
+    Yes,
+    /// It is not, or not wholly; the files hold all the same, and checks tell what is in effect.
+    Not {
+        /// What is left, and what would bring it about.
         why: String,
     },
 }
 
-/// Carries out an activation.
+/// An activation without which the files make no sense: they are to be taken back.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ActivationError {
+    /// The bus, or whoever was called on it, refused.
+    #[error("{what}: {source}")]
+    Bus {
+        /// What was to be done.
+        what: String,
+        /// Why it could not be done.
+        source: BusError,
+    },
+    /// The user manager does not come up.
+    #[error("{unit} is {state} after {after:?}: `systemctl status {unit}` says why")]
+    UserManager {
+        /// The unit.
+        unit: String,
+        /// Its `ActiveState`.
+        state: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+}
+
+/// Makes the running system take notice.
 ///
 /// # Errors
-/// [`BusError`], where something that has to work did not: the fix is taken back then.
-pub fn activate(activation: &Activation, running: &mut dyn Running) -> Result<Outcome, BusError> {
+/// Where what was written does not hold without it. A module, a kernel parameter, a device node or a
+/// delegation that does not take effect now is none: it does at the next boot at the latest, and something
+/// else may be to blame, such as another line in modules-load.d.
+pub fn activate(activation: &Activation, via: &mut dyn Buses) -> Result<Done, ActivationError> {
     match activation {
-        Activation::Reload => running.system().reload().map(done),
-        // The unit fails when any of its modules does, ours or another; the checks tell which are loaded.
-        Activation::LoadModules { .. } => {
-            Ok(or_not_yet(running.system().job(Job::Restart, "systemd-modules-load.service")))
-        }
-        Activation::Sysctl { key, value, .. } => Ok(or_not_yet(running.set_sysctl(key, value))),
-        Activation::DeviceMode { path, mode, .. } => Ok(or_not_yet(running.set_device_mode(path, *mode))),
+        Activation::Reload => system(via, "systemd reads its unit files again", Bus::reload),
         Activation::ReloadAppArmor => {
-            running.system().job(Job::ReloadOrRestart, "apparmor.service").map(done)
+            system(via, "AppArmor reads its profiles again", |bus| bus.job(Job::Reload, "apparmor.service"))
         }
-        Activation::ReloadLogind => {
-            running.system().job(Job::ReloadOrRestart, "systemd-logind.service").map(done)
+        // logind can be reloaded as of systemd 256 or so; before, it restarts, which sessions and lingering
+        // users outlive: what it knows of them is below /run/systemd.
+        Activation::ReloadLogind => system(via, "logind reads its configuration again", |bus| {
+            bus.job(Job::ReloadOrRestart, "systemd-logind.service")
+        }),
+        Activation::LoadModules { names } => {
+            let restart = |bus: Bus| bus.job(Job::Restart, "systemd-modules-load.service");
+            Ok(via.system().and_then(restart).map_or_else(
+                |error| Done::Not { why: format!("loading {}: {error}", names.join(", ")) },
+                |()| Done::Yes,
+            ))
         }
-        Activation::Linger { uid, .. } => linger(*uid, running),
-        Activation::Delegation { user, controllers } => delegate(user, controllers, running),
-        Activation::UserReload { user } => running.user(user, &UserCall::Reload).map(done),
+        Activation::Sysctl { key, value, .. } => Ok(write_sysctl(via, key, value)),
+        Activation::DeviceMode { path, mode, .. } => Ok(chmod_device(via, path, *mode)),
+        Activation::Linger { user, uid } => {
+            let what = format!("{user} lingers");
+            system(via, &what, |bus| bus.set_linger(*uid, true))?;
+            user_manager_runs(via, &what, *uid)
+        }
+        Activation::Delegation { user, controllers } => {
+            Ok(delegate(via, user, controllers).map_or_else(|why| Done::Not { why }, |()| Done::Yes))
+        }
+        Activation::UserReload { user } => {
+            let what = format!("the user manager of {} reads its unit files again", user.name);
+            of_user(via, &what, user, UserCall::Reload)
+        }
         Activation::UserStart { user, unit } => {
-            running.user(user, &UserCall::Job { job: Job::Start, unit: unit.clone() }).map(done)
+            let what = format!("the user manager of {} starts {unit}", user.name);
+            of_user(via, &what, user, UserCall::Job { kind: Job::Start, unit: unit.clone() })
         }
         Activation::RestartUserManager { user, .. } => {
-            running.system().job(Job::Restart, &format!("user@{}.service", user.uid)).map(done)
+            let what = format!("the user manager of {} starts anew", user.name);
+            let unit = user_manager(user.uid);
+            system(via, &what, |bus| bus.with_timeout(RESTART_TIMEOUT).job(Job::Restart, &unit))?;
+            user_manager_runs(via, &what, user.uid)
         }
     }
 }
 
-/// Takes an activation back, after the files are as they were.
+/// Takes an activation back, after the files are what they were.
 ///
 /// # Errors
-/// [`BusError`].
-pub fn revert(activation: &Activation, running: &mut dyn Running) -> Result<Outcome, BusError> {
+/// Where the running system does not take notice of that.
+pub fn revert(activation: &Activation, via: &mut dyn Buses) -> Result<Done, ActivationError> {
+    let stays = |what: &str, until: &str| Ok(Done::Not { why: format!("{what} until {until}") });
     match activation {
         Activation::Reload
         | Activation::ReloadAppArmor
         | Activation::ReloadLogind
-        | Activation::UserReload { .. } => activate(activation, running),
-        Activation::Sysctl { key, before: Some(before), .. } => Ok(or_not_yet(running.set_sysctl(key, before))),
-        Activation::DeviceMode { path, before, .. } => Ok(or_not_yet(running.set_device_mode(path, *before))),
-        Activation::Linger { uid, .. } => running.system().set_linger(*uid, false).map(done),
-        Activation::UserStart { user, unit } => {
-            match running.user(user, &UserCall::Job { job: Job::Stop, unit: unit.clone() }) {
-                Ok(_) | Err(BusError::NoSuchUnit { .. }) => Ok(Outcome::Done),
-                // Without a user manager nothing of it runs.
-                Err(BusError::NoBus { .. }) => Ok(Outcome::Done),
-                Err(error) => Err(error),
-            }
-        }
+        | Activation::UserReload { .. } => activate(activation, via),
         Activation::LoadModules { names } => {
-            Ok(Outcome::NotYet { why: format!("{} stay loaded until the next boot", names.join(", ")) })
+            stays(&format!("what is loaded of {} stays loaded", names.join(", ")), "the next boot")
         }
-        Activation::Delegation { user, .. } => Ok(Outcome::NotYet {
-            why: format!("the user manager of {} keeps its controllers until it is started anew", user.name),
-        }),
-        Activation::Sysctl { before: None, .. } | Activation::RestartUserManager { .. } => Ok(Outcome::Done),
-    }
-}
-
-fn done<T>(_: T) -> Outcome {
-    Outcome::Done
-}
-
-fn or_not_yet<E: std::fmt::Display>(result: Result<(), E>) -> Outcome {
-    match result {
-        Ok(()) => Outcome::Done,
-        Err(error) => Outcome::NotYet { why: error.to_string() },
-    }
-}
-
-/// logind writes the file and starts the user manager, which takes a moment.
-fn linger(uid: u32, running: &mut dyn Running) -> Result<Outcome, BusError> {
-    running.system().set_linger(uid, true)?;
-    let begun = Instant::now();
-    let unit = format!("user@{uid}.service");
-    loop {
-        let state = running.system().active_state(&unit)?;
-        // Whether there is a bus at all is a matter of packages, on which the checks have their say.
-        if state == "active" && (running.user_bus_is_there(uid) || begun.elapsed() > KERNEL) {
-            return Ok(Outcome::Done);
-        }
-        if state == "failed" || begun.elapsed() > USER_MANAGER {
-            let why = format!("{unit} is {state}: systemctl status {unit} says why");
-            return Ok(Outcome::NotYet { why });
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
-/// Puts delegation into effect in a user manager that keeps running.
-///
-/// Seen with systemd 252, 257 and 262, and documented nowhere: after the reload PID 1 hands down controllers
-/// when a unit near by is started (`src/core/cgroup.c`, `unit_add_family_to_cgroup_realize_queue`), and the
-/// user manager knows of what it has since it was last executed (`manager_setup_cgroup`).
-fn delegate(
-    user: &Credentials,
-    wanted: &[String],
-    running: &mut dyn Running,
-) -> Result<Outcome, BusError> {
-    let uid = user.uid;
-    let group = format!("/user.slice/user-{uid}.slice/user@{uid}.service");
-    let lacking = |running: &dyn Running| -> Result<Vec<String>, String> {
-        let there = running.controllers(&group)?;
-        Ok(missing(wanted, &there))
-    };
-    let again = |why: String| {
-        let what = "end all sessions and stop lingering once, or reboot";
-        Ok(Outcome::NotYet { why: format!("{why}: {what}") })
-    };
-    match lacking(running) {
-        Ok(controllers) if controllers.is_empty() => {}
-        Err(why) => return again(why),
-        Ok(_) => {
-            if let Err(error) = running.system().touch_slice(&format!("user-{uid}-edgeprep.slice")) {
-                return again(error.to_string());
-            }
-            let begun = Instant::now();
-            loop {
-                match lacking(running) {
-                    Ok(controllers) if controllers.is_empty() => break,
-                    Ok(controllers) if begun.elapsed() > KERNEL => {
-                        return again(format!("the kernel has {} not", controllers.join(" ")));
-                    }
-                    Err(why) => return again(why),
-                    Ok(_) => std::thread::sleep(Duration::from_millis(20)),
-                }
-            }
-        }
-    }
-    if let Err(error) = running.user(user, &UserCall::Reexecute) {
-        return again(error.to_string());
-    }
-    match running.user(user, &UserCall::DelegatedControllers) {
-        Ok(there) => match missing(wanted, &there) {
-            lacking if lacking.is_empty() => Ok(Outcome::Done),
-            lacking => again(format!("a unit of {} gets {} not", user.name, lacking.join(" "))),
+        Activation::Sysctl { key, before, .. } => match before {
+            Some(before) => Ok(write_sysctl(via, key, before)),
+            None => stays(&format!("{key}, which did not exist before, keeps its value"), "the next boot"),
         },
-        Err(error) => again(error.to_string()),
+        Activation::DeviceMode { path, before, .. } => Ok(chmod_device(via, path, *before)),
+        Activation::Linger { user, uid } => {
+            system(via, &format!("{user} does not linger"), |bus| bus.set_linger(*uid, false))
+        }
+        Activation::Delegation { user, .. } => stays(
+            &format!("the user manager of {} keeps the controllers that it has", user.name),
+            &format!("{} is restarted, which ends its units", user_manager(user.uid)),
+        ),
+        Activation::UserStart { user, unit } => {
+            let what = format!("the user manager of {} stops {unit}", user.name);
+            of_user(via, &what, user, UserCall::Job { kind: Job::Stop, unit: unit.clone() })
+        }
+        Activation::RestartUserManager { user, .. } => {
+            stays(&format!("units of {} that ended with the user manager stay stopped", user.name), "started")
+        }
     }
 }
 
-fn missing(wanted: &[String], there: &str) -> Vec<String> {
-    wanted.iter().filter(|one| !there.split_whitespace().any(|other| other == *one)).cloned().collect()
+fn user_manager(uid: u32) -> String {
+    format!("user@{uid}.service")
+}
+
+/// Does something on the system bus that must not fail.
+fn system(
+    via: &mut dyn Buses,
+    what: &str,
+    call: impl FnOnce(&Bus) -> Result<(), BusError>,
+) -> Result<Done, ActivationError> {
+    let done = via.system().and_then(|bus| call(&bus));
+    done.map(|()| Done::Yes).map_err(|source| ActivationError::Bus { what: what.to_owned(), source })
+}
+
+/// Has a user manager do something that must not fail.
+#[expect(clippy::needless_pass_by_value, reason = "the call is made for this")]
+fn of_user(
+    via: &mut dyn Buses,
+    what: &str,
+    user: &Credentials,
+    call: UserCall,
+) -> Result<Done, ActivationError> {
+    let done = via.user(user, &call);
+    done.map(|()| Done::Yes).map_err(|source| ActivationError::Bus { what: what.to_owned(), source })
+}
+
+fn write_sysctl(via: &mut dyn Buses, key: &str, value: &str) -> Done {
+    match via.write_sysctl(key, value) {
+        Ok(()) => Done::Yes,
+        Err(error) => Done::Not { why: format!("setting {key} to `{value}`: {error}") },
+    }
+}
+
+fn chmod_device(via: &mut dyn Buses, path: &str, mode: u32) -> Done {
+    match via.chmod_device(path, mode) {
+        Ok(()) => Done::Yes,
+        Err(error) => Done::Not { why: format!("giving {path} the mode {mode:04o}: {error}") },
+    }
+}
+
+/// Looks every `every` until `found`, for `within` at most.
+fn wait(
+    via: &mut dyn Buses,
+    within: Duration,
+    every: Duration,
+    mut found: impl FnMut(&mut dyn Buses) -> Result<bool, ActivationError>,
+) -> Result<bool, ActivationError> {
+    let mut left = within;
+    loop {
+        if found(via)? {
+            return Ok(true);
+        }
+        if left.is_zero() {
+            return Ok(false);
+        }
+        via.pause(every);
+        left = left.saturating_sub(every);
+    }
+}
+
+/// Waits until a user manager and its bus are there, which those who asked logind for it are not told.
+fn user_manager_runs(via: &mut dyn Buses, what: &str, uid: u32) -> Result<Done, ActivationError> {
+    let unit = user_manager(uid);
+    let bus = via.system().map_err(|source| ActivationError::Bus { what: what.to_owned(), source })?;
+    let mut state = String::new();
+    let active = wait(via, USER_MANAGER_WITHIN, USER_MANAGER_POLL, |_| {
+        state = bus
+            .unit_active_state(&unit)
+            .map_err(|source| ActivationError::Bus { what: what.to_owned(), source })?;
+        // One that has failed is not tried again.
+        Ok(matches!(state.as_str(), "active" | "failed"))
+    })?;
+    if !active || state == "failed" {
+        return Err(ActivationError::UserManager { unit, state, after: USER_MANAGER_WITHIN });
+    }
+    if wait(via, USER_BUS_WITHIN, USER_MANAGER_POLL, |via| Ok(via.has_user_bus(uid)))? {
+        return Ok(Done::Yes);
+    }
+    Ok(Done::Not {
+        why: format!(
+            "{unit} runs, but there is no {}: the distribution's package for a user bus is missing \
+             (dbus-user-session on Debian)",
+            user_bus(uid)
+        ),
+    })
+}
+
+/// Brings what is configured to be delegated into a running user manager, whose units keep running. None
+/// of it is documented; it was seen on systemd 252, 257 and 262. After PID 1 has read the drop-in, 252 and
+/// 262 give the controllers to the user manager's cgroup at once, 257 not before some unit beside it starts
+/// (systemd, `src/core/cgroup.c`, `unit_add_family_to_cgroup_realize_queue`): a slice does. The user manager
+/// looks at what it has when it is executed, and not again. Units that run keep what they have.
+fn delegate(via: &mut dyn Buses, user: &Credentials, controllers: &[String]) -> Result<(), String> {
+    let unit = user_manager(user.uid);
+    let otherwise = |why: String| {
+        format!("{why}; a reboot or `systemctl restart {unit}` helps, which ends what {} runs", user.name)
+    };
+    let lacking = |via: &mut dyn Buses| match via.controllers(user.uid) {
+        Ok(text) => Ok(missing(controllers, &text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(format!("{unit} is not running: it gets the controllers when it starts"))
+        }
+        Err(error) => Err(otherwise(format!("what {unit} has of controllers cannot be read: {error}"))),
+    };
+    if !lacking(via)?.is_empty() {
+        let slice = format!("user-{}-edgeprep.slice", user.uid);
+        let started = via.system().and_then(|bus| bus.with_transient_slice(&slice, &[], |_| Ok(())));
+        started.map_err(|error| otherwise(error.to_string()))?;
+        let mut left = CONTROLLERS_WITHIN;
+        loop {
+            let lacking = lacking(via)?;
+            if lacking.is_empty() {
+                break;
+            }
+            if left.is_zero() {
+                return Err(otherwise(format!("{unit} does not get {}", lacking.join(", "))));
+            }
+            via.pause(CONTROLLERS_POLL);
+            left = left.saturating_sub(CONTROLLERS_POLL);
+        }
+    }
+    let verify = UserCall::VerifyDelegation { controllers: controllers.to_vec() };
+    for call in [UserCall::Reexecute, verify] {
+        via.user(user, &call).map_err(|error| otherwise(error.to_string()))?;
+    }
+    Ok(())
 }

@@ -13,9 +13,10 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid};
 use serde::{Deserialize, Serialize};
 
-use super::bus::{BusError, UserCall};
+use super::bus::BusError;
 use super::error::WriteError;
 use super::target::Target;
+use super::user_call::UserCall;
 use crate::plan::{Credentials, State};
 
 /// The only argument of such a child.
@@ -45,7 +46,6 @@ enum Request {
 enum Response {
     Done,
     State(State),
-    Text(String),
     Write(WriteError),
     Bus(BusError),
     Refused(String),
@@ -161,14 +161,19 @@ impl AsUser {
     ///
     /// # Errors
     /// [`BusError`].
-    pub fn call(&mut self, call: &UserCall) -> Result<String, BusError> {
+    pub fn call(&mut self, call: &UserCall) -> Result<(), BusError> {
         match self.ask(&Request::Call { call: call.clone() }) {
-            Ok(Response::Text(text)) => Ok(text),
+            Ok(Response::Done) => Ok(()),
             Ok(Response::Bus(error)) => Err(error),
-            Ok(other) => Err(BusError::Failed { call: call.describe(), why: format!("{other:?}") }),
-            Err(error) => Err(BusError::Failed { call: call.describe(), why: error.to_string() }),
+            Ok(other) => Err(unanswered(call, format!("{other:?}"))),
+            Err(error) => Err(unanswered(call, error.to_string())),
         }
     }
+}
+
+/// A call that did not come as far as the bus.
+pub(super) fn unanswered(call: &UserCall, message: String) -> BusError {
+    BusError::Failed { call: format!("{call:?}"), message }
 }
 
 impl Drop for AsUser {
@@ -260,7 +265,7 @@ fn answer(user: &Credentials, request: &Request) -> Response {
         Request::Put { path, from, to } => done(inside(path).and_then(|()| target.put(path, from, to))),
         Request::Sweep { path } => done(inside(path).and_then(|()| target.sweep(path))),
         Request::Call { call } => match call.perform(user.uid) {
-            Ok(text) => Response::Text(text),
+            Ok(()) => Response::Done,
             Err(error) => Response::Bus(error),
         },
     }

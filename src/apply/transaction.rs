@@ -3,9 +3,9 @@
 //! The journal is durable before anything is touched, and each write compares what is there with what the
 //! plan saw. A process that is killed in between leaves an open journal, which the next one takes back.
 
-use super::activation::{Live, Outcome, activate, revert};
-use super::bus::{Bus, BusError};
+use super::activation::{Done, activate, revert};
 use super::journal::{Journal, Status, Store};
+use super::live::Live;
 use super::error::WriteError;
 use super::writers::Writers;
 use crate::plan::{Activation, Change, State};
@@ -14,9 +14,9 @@ use crate::plan::{Activation, Change, State};
 pub struct Transaction<'a> {
     /// Writes files.
     pub writers: &'a mut Writers,
-    /// The system's bus; none where nothing runs. In an image a journal is as little to be trusted as any
-    /// other file, and must not reach the machine that edgeprep runs on.
-    pub bus: Option<&'a Bus>,
+    /// Whether what runs is told. In an image a journal is as little to be trusted as any other file, and
+    /// must not reach the machine that edgeprep runs on.
+    pub live: bool,
     /// Keeps the journal, unless none is wanted.
     pub store: Option<&'a Store<'a>>,
     /// Is told what is waited for.
@@ -50,8 +50,10 @@ pub enum Applied {
 pub struct TakenBack {
     /// Paths that others have changed since, which stay as they are.
     pub changed_by_others: Vec<String>,
-    /// What failed, each with the reason.
+    /// Paths that could not be put back, each with the reason.
     pub failed: Vec<String>,
+    /// What could not be told to what runs, each with the reason.
+    pub still_active: Vec<String>,
     /// What is no longer configured and still in effect.
     pub notes: Vec<String>,
 }
@@ -65,18 +67,27 @@ impl Transaction<'_> {
         match self.carry_out(&journal) {
             Ok(notes) => {
                 journal.status = Status::Done;
+                let all = journal.activations.len();
                 match self.record(&journal) {
                     Ok(()) => Applied::Done { notes },
-                    Err(error) => self.fail(journal, format!("the journal cannot be closed: {error}")),
+                    Err(error) => self.fail(journal, all, format!("the journal cannot be closed: {error}")),
                 }
             }
-            Err(error) => self.fail(journal, error),
+            Err((activated, error)) => self.fail(journal, activated, error),
         }
     }
 
-    fn fail(&mut self, mut journal: Journal, error: String) -> Applied {
-        let back = self.take_back(&journal);
+    /// Puts everything back, after the first `activated` activations had been carried out.
+    fn fail(&mut self, mut journal: Journal, activated: usize, error: String) -> Applied {
+        // What failed may have had its effect all the same, and may fail again.
+        let uncertain = journal.activations.get(activated).cloned();
+        let done = Journal { activations: journal.activations[..activated].to_vec(), ..journal.clone() };
+        let back = self.take_back(&done);
+        if let Some(uncertain) = uncertain {
+            self.revert(&[&uncertain], &mut TakenBack::default());
+        }
         let mut left = back.failed;
+        left.extend(back.still_active);
         left.extend(back.changed_by_others.iter().map(|path| format!("{path}: changed by others meanwhile")));
         if left.is_empty() {
             journal.status = Status::RolledBack;
@@ -89,19 +100,22 @@ impl Transaction<'_> {
         Applied::Stuck { error, left }
     }
 
-    fn carry_out(&mut self, journal: &Journal) -> Result<Vec<String>, String> {
+    /// Carries out a journal; what failed comes with how many activations had been carried out before.
+    fn carry_out(&mut self, journal: &Journal) -> Result<Vec<String>, (usize, String)> {
         for change in &journal.changes {
-            self.put(change, &change.before, &change.after).map_err(|error| error.to_string())?;
+            self.put(change, &change.before, &change.after).map_err(|error| (0, error.to_string()))?;
         }
         let mut notes = Vec::new();
-        for activation in &journal.activations {
-            let Some(bus) = self.bus else { continue };
+        for (at, activation) in journal.activations.iter().enumerate() {
+            if !self.live {
+                continue;
+            }
             (self.progress)(&activation.describe());
-            let mut running = Live { writers: &mut *self.writers, bus: bus.clone() };
-            match activate(activation, &mut running) {
-                Ok(Outcome::Done) => {}
-                Ok(Outcome::NotYet { why }) => notes.push(format!("{}: {why}", activation.describe())),
-                Err(error) => return Err(failed(activation, &error)),
+            let mut live = Live::new(|user, call| self.writers.call(user, call));
+            match activate(activation, &mut live) {
+                Ok(Done::Yes) => {}
+                Ok(Done::Not { why }) => notes.push(why),
+                Err(error) => return Err((at, error.to_string())),
             }
         }
         Ok(notes)
@@ -128,13 +142,15 @@ impl Transaction<'_> {
 
     fn revert(&mut self, activations: &[&Activation], back: &mut TakenBack) {
         for activation in activations {
-            let Some(bus) = self.bus else { continue };
+            if !self.live {
+                continue;
+            }
             (self.progress)(&format!("taking back: {}", activation.describe()));
-            let mut running = Live { writers: &mut *self.writers, bus: bus.clone() };
-            match revert(activation, &mut running) {
-                Ok(Outcome::Done) => {}
-                Ok(Outcome::NotYet { why }) => back.notes.push(why),
-                Err(error) => back.failed.push(failed(activation, &error)),
+            let mut live = Live::new(|user, call| self.writers.call(user, call));
+            match revert(activation, &mut live) {
+                Ok(Done::Yes) => {}
+                Ok(Done::Not { why }) => back.notes.push(why),
+                Err(error) => back.still_active.push(error.to_string()),
             }
         }
     }
@@ -207,8 +223,4 @@ impl Transaction<'_> {
     fn record(&self, journal: &Journal) -> Result<(), WriteError> {
         self.store.map_or(Ok(()), |store| store.write(journal))
     }
-}
-
-fn failed(activation: &Activation, error: &BusError) -> String {
-    format!("{}: {error}", activation.describe())
 }

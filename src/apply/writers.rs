@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::as_user::AsUser;
-use super::bus::{BusError, UserCall};
+use super::as_user::{AsUser, unanswered};
+use super::bus::BusError;
 use super::error::WriteError;
 use super::shadow_lock::ShadowLock;
 use super::target::Target;
+use super::user_call::UserCall;
 use crate::plan::{Credentials, State, Writer};
 
 /// Writes for the system and for users.
@@ -77,10 +78,10 @@ impl Writers {
     ///
     /// # Errors
     /// [`BusError`].
-    pub fn call(&mut self, user: &Credentials, call: &UserCall) -> Result<String, BusError> {
+    pub fn call(&mut self, user: &Credentials, call: &UserCall) -> Result<(), BusError> {
         match self.user(user) {
             Ok(child) => child.call(call),
-            Err(error) => Err(BusError::Failed { call: call.describe(), why: error.to_string() }),
+            Err(error) => Err(unanswered(call, error.to_string())),
         }
     }
 }

@@ -58,17 +58,18 @@ pub(super) fn run(args: &FixArgs) -> anyhow::Result<u8> {
             return Ok(exit_code::of_check(plan.before.summary.verdict));
         }
         let journal = journal(&plan, work.next_id, &place);
+        let recorded = plan.can_be_undone();
         let applied = if plan.is_empty() {
             Applied::Done { notes: Vec::new() }
         } else {
-            work.transaction().apply(journal.clone())
+            work.transaction(recorded).apply(journal.clone())
         };
         work.waited();
         let after = inspect(&place.facts(&[])?, &request).context("the check after the fix")?;
         let mut report = FixReport::of(&plan, &after);
         report.dry_run = false;
         report.notes = std::mem::take(&mut work.notes);
-        report.journal = (!plan.is_empty() && !args.no_journal).then_some(journal.id);
+        report.journal = (recorded && !args.no_journal).then_some(journal.id);
         let code = match applied {
             Applied::Done { notes } => {
                 report.notes.extend(notes);

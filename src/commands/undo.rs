@@ -11,6 +11,11 @@ use crate::render::undo::{self, UndoReport};
 pub(super) fn run(args: &UndoArgs) -> anyhow::Result<u8> {
     let place = Place::of(&args.place)?;
     writing(&place, false, |work| {
+        if args.id.is_none() && !work.notes.is_empty() && !work.journals.iter().any(|j| j.status == Status::Done) {
+            // What was interrupted is put right, and there is nothing else.
+            print(&undo::recovered(&work.notes, args.format)?)?;
+            return Ok(exit_code::DONE);
+        }
         let journal = choose(&work.journals, args.id, &place)?;
         if args.format == Format::Human {
             print(&undo::plan(&journal))?;
@@ -19,14 +24,14 @@ pub(super) fn run(args: &UndoArgs) -> anyhow::Result<u8> {
             print("Nothing was changed.\n")?;
             return Ok(exit_code::DONE);
         }
-        let back = work.transaction().undo(journal.clone())?;
+        let back = work.transaction(true).undo(journal.clone())?;
         work.waited();
         let report = UndoReport::of(&journal, &back, &work.notes);
         match args.format {
             Format::Json => print(&report.to_json()?)?,
             Format::Human => print(&undo::outcome(&report))?,
         }
-        Ok(if !back.failed.is_empty() {
+        Ok(if !report.failed.is_empty() {
             exit_code::STUCK
         } else if !back.changed_by_others.is_empty() {
             exit_code::UNMET

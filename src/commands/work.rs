@@ -5,7 +5,6 @@ use console::Term;
 use indicatif::ProgressBar;
 
 use super::place::Place;
-use crate::apply::bus::Bus;
 use crate::apply::journal::{Journal, Store};
 use crate::apply::transaction::Transaction;
 use crate::apply::writers::Writers;
@@ -19,7 +18,7 @@ pub(super) struct Work<'a> {
     /// What was put right before it began.
     pub(super) notes: Vec<String>,
     writers: Writers,
-    bus: Option<Bus>,
+    live: bool,
     store: Option<Store<'a>>,
     progress: Box<dyn Fn(&str)>,
     spinner: ProgressBar,
@@ -31,11 +30,12 @@ impl Work<'_> {
         self.spinner.finish_and_clear();
     }
 
-    pub(super) fn transaction(&mut self) -> Transaction<'_> {
+    /// What carries out a plan, with a record of it or without.
+    pub(super) fn transaction(&mut self, recorded: bool) -> Transaction<'_> {
         Transaction {
             writers: &mut self.writers,
-            bus: self.bus.as_ref(),
-            store: self.store.as_ref(),
+            live: self.live,
+            store: self.store.as_ref().filter(|_| recorded),
             progress: &self.progress,
         }
     }
@@ -62,7 +62,7 @@ pub(super) fn writing(
         journals,
         notes: Vec::new(),
         writers: Writers::new(place.target()?, place.is_image()),
-        bus: (!place.is_image()).then(Bus::system),
+        live: !place.is_image(),
         store,
         progress: Box::new(move |what| {
             if shown {
@@ -73,7 +73,7 @@ pub(super) fn writing(
         spinner,
     };
     let mut journals = std::mem::take(&mut work.journals);
-    match work.transaction().recover(&mut journals) {
+    match work.transaction(true).recover(&mut journals) {
         Ok(recovered) => work.notes.extend(
             recovered.iter().rev().map(|id| format!("fix {id} had been interrupted, and was taken back first")),
         ),

@@ -40,6 +40,20 @@ impl Plan {
         self.changes.is_empty() && self.activations.is_empty()
     }
 
+    /// Whether there is anything to take back: what was read again, or reached a user manager, is not.
+    pub fn can_be_undone(&self) -> bool {
+        let lasts = |activation: &Activation| {
+            matches!(
+                activation,
+                Activation::Linger { .. }
+                    | Activation::Sysctl { .. }
+                    | Activation::DeviceMode { .. }
+                    | Activation::UserStart { .. }
+            )
+        };
+        !self.changes.is_empty() || self.activations.iter().any(lasts)
+    }
+
     /// Whether there is something that only root can do, and the caller is not root.
     pub fn has_root_part(&self) -> bool {
         !self.for_root.is_empty() || !self.root_activations.is_empty()

@@ -170,6 +170,7 @@ pub fn outcome(report: &FixReport) -> String {
         (Some(error), _) => format!("Failed: {error}"),
         (None, _) if !report.changed => "Nothing to do.".to_owned(),
         (None, Some(id)) => format!("Done. edgeprep undo {id} takes it back."),
+        (None, None) if report.files.is_empty() => "Done.".to_owned(),
         (None, None) => "Done, without a journal: it cannot be undone.".to_owned(),
     };
     paragraph(&mut text, "", "", &line);

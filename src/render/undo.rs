@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::fix::{files, list};
 use crate::apply::journal::Journal;
 use crate::apply::transaction::TakenBack;
+use crate::cli::Format;
 use crate::inspection::date;
 use crate::plan::{Activation, Change};
 use crate::requirements::Stack;
@@ -22,8 +23,8 @@ pub struct UndoReport {
     pub schema: &'static str,
     /// The version of edgeprep.
     pub version: &'static str,
-    /// The number of the fix.
-    pub journal: u32,
+    /// The number of the fix; none where only what was interrupted was put right.
+    pub journal: Option<u32>,
     /// Whether anything was changed.
     pub changed: bool,
     /// The paths that are as they were before the fix.
@@ -44,11 +45,11 @@ impl UndoReport {
         UndoReport {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
-            journal: journal.id,
+            journal: Some(journal.id),
             changed: !restored.is_empty() || !journal.activations.is_empty(),
             restored,
             left: back.changed_by_others.clone(),
-            failed: back.failed.clone(),
+            failed: back.failed.iter().chain(&back.still_active).cloned().collect(),
             notes: notes.iter().chain(&back.notes).cloned().collect(),
         }
     }
@@ -106,11 +107,34 @@ fn taken_back(activation: &Activation) -> Option<String> {
 pub fn outcome(report: &UndoReport) -> String {
     let mut text = String::from("\n");
     let word = if report.failed.is_empty() { "undone" } else { "not undone as a whole" };
-    text.push_str(&format!("Fix {} is {word}.\n", report.journal));
+    text.push_str(&format!("Fix {} is {word}.\n", report.journal.unwrap_or_default()));
     list(&mut text, "Left as they are, because others changed them since:", &report.left);
     list(&mut text, "Failed (run edgeprep undo again once the cause is gone):", &report.failed);
     list(&mut text, "Note:", &report.notes);
     text
+}
+
+/// What was put right of a fix or an undo that had been interrupted, where nothing else is to be undone.
+///
+/// # Errors
+/// None in practice.
+pub fn recovered(notes: &[String], format: Format) -> serde_json::Result<String> {
+    match format {
+        Format::Human => Ok(notes.iter().map(|note| format!("{note}\n")).collect()),
+        Format::Json => {
+            let report = UndoReport {
+                schema: SCHEMA,
+                version: env!("CARGO_PKG_VERSION"),
+                journal: None,
+                changed: true,
+                restored: Vec::new(),
+                left: Vec::new(),
+                failed: Vec::new(),
+                notes: notes.to_vec(),
+            };
+            report.to_json()
+        }
+    }
 }
 
 fn made(journal: &Journal) -> String {
