@@ -9,7 +9,7 @@ use crate::finding::{Finding, Level, Outcome, Remedy, Verdict};
 use crate::host::{Fact, OrAbsent};
 use crate::requirements::{Demand, Requirements};
 
-use super::subid_range::{FILES, files, free_start, other_source};
+use super::subid_range::{FILES, files, other_source};
 
 check! {
     /// User's subordinate IDs are nobody else's
@@ -158,7 +158,7 @@ impl Look<'_> {
         let kind = if self.path == FILES[0] { "subuids" } else { "subgids" };
         let (sudo, root) = if self.facts.running() { ("sudo ", "") } else { ("", "--root $ROOT ") };
         let mut remedy = Remedy::manual("move the range; what containers have stored keeps the old IDs");
-        if let Ok(Some(free)) = free_start(self.facts, count) {
+        if let Ok(Some(free)) = self.facts.free_subids(count, &[]) {
             let last = u64::from(free) + u64::from(count) - 1;
             remedy = remedy.command(format!(
                 "{sudo}usermod {root}--del-{kind} {start}-{end} --add-{kind} {free}-{last} {}",

@@ -4,10 +4,10 @@ use crate::checks::check;
 use std::rc::Rc;
 
 use crate::facts::login_defs::Limit;
-use crate::facts::subid::{SubidFault, SubidFile, SubidRange};
-use crate::facts::subid_overlap::{RESERVED, total_ids};
+use crate::facts::subid::{SubidFault, SubidFile};
+use crate::facts::subid_overlap::total_ids;
 use crate::facts::users::User;
-use crate::facts::{Evidence, Facts, Source, Sourced};
+use crate::facts::{Evidence, Facts, Sourced};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::{Fact, OrAbsent};
 use crate::requirements::Requirements;
@@ -155,7 +155,7 @@ fn correct(facts: &Facts, path: &str, fault: &Sourced<SubidFault>) -> Remedy {
 fn add(facts: &Facts, user: &User, least: u64) -> Remedy {
     let usual = facts.login_defs().map_or(0, |defs| defs.number(Limit::SubUidCount));
     let count = u32::try_from(least).unwrap_or(u32::MAX).max(usual);
-    match free_start(facts, count) {
+    match facts.free_subids(count, &[]) {
         Ok(Some(start)) => Remedy::setting(
             format!("give {} {count} IDs from {start} on, which are nobody's, in both files", user.name),
             Setting::SubordinateIds { user: user.name.clone(), start, count },
@@ -163,32 +163,6 @@ fn add(facts: &Facts, user: &User, least: u64) -> Remedy {
         Ok(None) => Remedy::manual(format!("make room for {count} IDs below SUB_UID_MAX of login.defs(5)")),
         Err(why) => Remedy::manual(format!("find a range of {count} IDs that nobody has ({why})")),
     }
-}
-
-/// Where `count` IDs begin that are in no range of either file, nor those of a user, a group or the
-/// system, within the limits of `login.defs(5)`.
-pub(super) fn free_start(facts: &Facts, count: u32) -> Fact<Option<u32>> {
-    let defs = facts.login_defs()?;
-    let min = defs.number(Limit::SubUidMin).max(defs.number(Limit::SubGidMin));
-    let max = defs.number(Limit::SubUidMax).min(defs.number(Limit::SubGidMax));
-    let mut ranges: Vec<Sourced<SubidRange>> = Vec::new();
-    for reserved in &RESERVED {
-        let count = reserved.last - reserved.first + 1;
-        let value = SubidRange { owner: reserved.name.into(), start: reserved.first, count };
-        ranges.push(Sourced { value, at: Evidence::path("", "") });
-    }
-    for (path, file) in FILES.into_iter().zip(files(facts)) {
-        let Some(file) = file.or_absent()? else { continue };
-        ranges.extend(file.ranges.iter().cloned());
-        // A line that does not count today is somebody's again once it is corrected.
-        for fault in file.faults.iter().filter(|fault| fault.value.is_ignored_line()) {
-            ranges.extend(SubidFile::parse(&Source::new(path, format!("{}\n", fault.at.text))).ranges);
-        }
-    }
-    let mut taken: Vec<u32> = facts.passwd()?.users.iter().map(|user| user.uid).collect();
-    taken.extend(facts.groups()?.groups.iter().map(|group| group.gid));
-    let all = SubidFile { ranges, faults: Vec::new(), link: Ok(None) };
-    Ok(all.first_free(min, max, count, &taken))
 }
 
 #[cfg(test)]

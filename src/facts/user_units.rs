@@ -92,7 +92,7 @@ impl Facts {
     }
 
     /// The search path of a user manager, highest first, without `XDG_*` variables set.
-    fn user_unit_dirs(&self, home: &str, uid: u32) -> Vec<String> {
+    pub fn user_unit_dirs(&self, home: &str, uid: u32) -> Vec<String> {
         let home = home.trim_end_matches('/');
         let runtime = format!("/run/user/{uid}/systemd");
         let mut dirs = vec![
