@@ -4,10 +4,32 @@
 //! A file of ours that is there already is edited, not written anew: what another fix, for other stacks,
 //! or a person put into it stays.
 
+mod apparmor;
+mod containers_conf;
+mod delegation;
+mod device;
+mod draft;
+mod drop_in;
+mod environment;
+mod file_mode;
+mod k3s_environment;
+mod k3s_service;
+mod lines;
+mod linger;
+mod modules_load;
+mod sections;
+mod subordinate_ids;
+mod sysctl;
+mod template;
+#[cfg(test)]
+mod testing;
+mod user_unit;
+
 use crate::facts::Facts;
 use crate::host::Unread;
 use crate::plan::{Activation, Hex, Writer};
 use crate::settings::Setting;
+use draft::Draft;
 
 /// Where files go that are not a user's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,13 +120,39 @@ pub enum FixError {
     /// A value from policy that must not be written.
     #[error("{0}")]
     Refused(String),
+    /// A template of ours is broken, which is our own fault.
+    #[error("a template of edgeprep's own: {0}")]
+    Template(String),
 }
+
+/// Adds to a fix what reaches the settings of one kind, and passes over the others.
+type Add = fn(&mut Draft<'_>, &[Setting]) -> Result<(), FixError>;
+
+/// All kinds. What an earlier one writes, a later one sees: delegation looks at what the drop-ins grant.
+const KINDS: [Add; 13] = [
+    drop_in::add,
+    modules_load::add,
+    sysctl::add,
+    subordinate_ids::add,
+    linger::add,
+    file_mode::add,
+    apparmor::add,
+    device::add,
+    delegation::add,
+    containers_conf::add,
+    environment::add,
+    k3s_service::add,
+    user_unit::add,
+];
 
 /// What reaches `settings` on the host of `facts`.
 ///
 /// # Errors
 /// [`FixError`].
 pub fn fixes(facts: &Facts, settings: &[Setting], options: &Options) -> Result<Fixes, FixError> {
-    let _ = (facts, settings, options);
-    Ok(Fixes::default())
+    let mut draft = Draft::new(facts, options);
+    for add in KINDS {
+        add(&mut draft, settings)?;
+    }
+    Ok(draft.finish())
 }
