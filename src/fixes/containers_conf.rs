@@ -121,13 +121,13 @@ fn span_of(text: &str, table: &str, key: &str) -> Option<std::ops::Range<usize>>
 /// `text` with a line after the header of its table, or with the table at the end.
 fn inserted(text: &str, table: &str, line: &str) -> String {
     let all = split(text);
-    let is_header = |part: &&str| {
+    let is_header = |part: &&str| -> bool {
         let header = content(part).split('#').next().unwrap_or_default().trim();
         let name = header.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
         name.is_some_and(|name| name.trim() == table)
     };
     let eol = line_end(text);
-    match all.iter().position(|part| is_header(&part)) {
+    match all.iter().position(is_header) {
         Some(at) => replaced(text, at + 1, at + 1, line),
         None => replaced(text, all.len(), all.len(), &format!("{eol}[{table}]{eol}{line}")),
     }

@@ -111,7 +111,10 @@ impl<'a> Draft<'a> {
             }
         }
         let text = match self.facts.existing(&path)? {
-            State::File { content, .. } => Some(text_of(&path, &content)?),
+            State::File { content, .. } => {
+                self.allowed(&path, &place.by)?;
+                Some(text_of(&path, &content)?)
+            }
             State::Absent => self.lower(place)?,
             State::Link { target, .. } => {
                 self.step(format!("remove {path}, which is a link to {target}, and run this again"));
@@ -129,12 +132,22 @@ impl<'a> Draft<'a> {
         Ok(true)
     }
 
+    /// What a user could not read is not read for them: what it holds would end up in a file of theirs.
+    fn allowed(&self, path: &str, by: &Writer) -> Result<(), FixError> {
+        let Writer::User(user) = by else { return Ok(()) };
+        if self.facts.stat(path)?.allows(user.uid, &user.groups, 4) {
+            return Ok(());
+        }
+        Err(Unread::Denied { path: path.to_owned() }.into())
+    }
+
     /// The text of the file that ours would keep from being read: ours begins with it, so that what it
     /// says stays in effect.
     fn lower(&self, place: &Place) -> Result<Option<String>, FixError> {
         for dir in &place.lower {
             let path = format!("{dir}/{}", place.name);
             match self.facts.existing(&path)? {
+                State::File { .. } if self.allowed(&path, &place.by).is_err() => {}
                 State::File { content, .. } => return text_of(&path, &content).map(Some),
                 State::Link { .. } => return Ok(None),
                 State::Absent | State::Dir { .. } => {}

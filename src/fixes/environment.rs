@@ -96,6 +96,7 @@ mod tests {
     use super::super::Options;
     use super::super::testing::{fix, host, managed, ours, settled, vendor, written};
     use super::*;
+    use crate::host::Unread;
 
     const PATH: &str = "/home/edge/.config/environment.d/90-rootless.conf";
 
@@ -136,6 +137,19 @@ mod tests {
         let host = host().file(PATH, "# mine\nA=0\nB=1");
         let (_, after) = settled(&host, &[variable("edge", "A", "it's")], &Options::default());
         assert_eq!(after.text(PATH), "# mine\nA=\"it's\"\nB=1");
+    }
+
+    #[test]
+    fn what_a_user_cannot_read_is_not_copied_for_them() {
+        let secret = host().file(PATH, "X=secret\n").mode(PATH, "0600");
+        let denied = fix(&secret, &[variable("edge", "A", "1")]);
+        assert_eq!(denied, Err(FixError::Unread(Unread::Denied { path: PATH.to_owned() })));
+        let below = "/etc/environment.d/90-rootless.conf";
+        let taken_over = host().file(below, "X=1\n");
+        let fixes = fix(&taken_over, &[variable("edge", "A", "1")]).unwrap();
+        assert_eq!(written(&fixes), [(PATH, "X=1\nA=1\n".to_owned())]);
+        let fixes = fix(&taken_over.mode(below, "0600"), &[variable("edge", "A", "1")]).unwrap();
+        assert_eq!(written(&fixes), [(PATH, ours("A=1\n"))]);
     }
 
     #[test]

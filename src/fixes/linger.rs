@@ -91,7 +91,7 @@ mod tests {
             wanted: Wanted::File { bytes: Vec::new(), mode: 0o644 },
         };
         let quiet = Options { no_activate: true, ..Options::default() };
-        assert_eq!(settled(&host(), &[linger("edge")], &quiet).0.artifacts, [file.clone()]);
+        assert_eq!(settled(&host(), &[linger("edge")], &quiet).0.artifacts, std::slice::from_ref(&file));
         assert_eq!(settled(&host().image(), &[linger("edge")], &Options::default()).0.artifacts, [file]);
     }
 

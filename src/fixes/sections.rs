@@ -5,10 +5,13 @@ use super::{FixError, template};
 use crate::facts::Source;
 use crate::facts::unit_syntax::assignments;
 
+/// Which assignments are meant, by key and value.
+type Replaces<'a> = Box<dyn Fn(&str, &str) -> bool + 'a>;
+
 /// A line that a section shall have.
 pub(super) struct Entry<'a> {
     /// Which assignment of the section it takes the place of, by key and value: the last such one.
-    pub(super) replaces: Box<dyn Fn(&str, &str) -> bool + 'a>,
+    pub(super) replaces: Replaces<'a>,
     /// The line, `Key=value`.
     pub(super) line: String,
 }

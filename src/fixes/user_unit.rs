@@ -146,7 +146,7 @@ fn preset(draft: &mut Draft<'_>, unit: &str) -> Result<(), FixError> {
         match all.iter().filter(rule).find(|part| about(part)) {
             Some(part) if content(part).split_whitespace().next() == Some("enable") => Ok(text.to_owned()),
             _ => {
-                let first = all.iter().position(|part| rule(&&part)).unwrap_or(all.len());
+                let first = all.iter().position(|part| rule(&part)).unwrap_or(all.len());
                 Ok(replaced(text, first, first, &line))
             }
         }
