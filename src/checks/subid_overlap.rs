@@ -158,7 +158,7 @@ impl Look<'_> {
         let kind = if self.path == FILES[0] { "subuids" } else { "subgids" };
         let (sudo, root) = if self.facts.running() { ("sudo ", "") } else { ("", "--root $ROOT ") };
         let mut remedy = Remedy::manual("move the range; what containers have stored keeps the old IDs");
-        if let Ok(Some(free)) = self.facts.free_subordinate_ids(count, &[]) {
+        if let Ok(Some(free)) = self.facts.free_subids(count, &[]) {
             let last = u64::from(free) + u64::from(count) - 1;
             remedy = remedy.command(format!(
                 "{sudo}usermod {root}--del-{kind} {start}-{end} --add-{kind} {free}-{last} {}",

@@ -155,7 +155,7 @@ fn correct(facts: &Facts, path: &str, fault: &Sourced<SubidFault>) -> Remedy {
 fn add(facts: &Facts, user: &User, least: u64) -> Remedy {
     let usual = facts.login_defs().map_or(0, |defs| defs.number(Limit::SubUidCount));
     let count = u32::try_from(least).unwrap_or(u32::MAX).max(usual);
-    match facts.free_subordinate_ids(count, &[]) {
+    match facts.free_subids(count, &[]) {
         Ok(Some(start)) => Remedy::setting(
             format!("give {} {count} IDs from {start} on, which are nobody's, in both files", user.name),
             Setting::SubordinateIds { user: user.name.clone(), start, count },

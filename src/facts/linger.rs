@@ -67,6 +67,11 @@ fn escape(user: &str) -> String {
     escaped
 }
 
+/// Whether logind passes over the file of this user when it lists the directory at boot.
+pub fn is_passed_over(user: &str) -> bool {
+    is_hidden_or_backup(&escape(user))
+}
+
 /// Whether logind, which lists the directory at boot, passes over a file of this name.
 fn is_hidden_or_backup(name: &str) -> bool {
     name.starts_with('.')

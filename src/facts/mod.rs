@@ -56,7 +56,7 @@ mod source;
 pub mod storage_conf;
 pub mod storage_place;
 pub mod subid;
-mod subid_allocation;
+mod subid_free;
 pub mod subid_overlap;
 pub mod swaps;
 pub mod sysctl;

@@ -95,7 +95,7 @@ impl Facts {
     /// The search path of the system manager, highest first (`systemd.unit(5)`, "System Unit Search
     /// Path"). `/lib` comes before `/usr/lib`, as `systemd-analyze unit-paths` shows on a systemd
     /// that was built for a split `/usr`.
-    fn system_unit_dirs(&self) -> Vec<String> {
+    pub fn system_unit_dirs(&self) -> Vec<String> {
         let split = if self.split_usr() { Some("/lib/systemd/system") } else { None };
         [
             "/etc/systemd/system.control",

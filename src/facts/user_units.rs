@@ -48,14 +48,6 @@ impl Facts {
         })
     }
 
-    /// The text of a unit's main file.
-    ///
-    /// # Errors
-    /// Where it cannot be read.
-    pub fn unit_text(&self, fragment: &str) -> Fact<Rc<super::Source>> {
-        self.source(fragment)
-    }
-
     /// Whether a unit of a user manager is there and pulled in by another, globally or by the user.
     /// That other unit (`sockets.target`, `default.target`) is not looked at.
     ///
@@ -100,7 +92,7 @@ impl Facts {
     }
 
     /// The search path of a user manager, highest first, without `XDG_*` variables set.
-    fn user_unit_dirs(&self, home: &str, uid: u32) -> Vec<String> {
+    pub fn user_unit_dirs(&self, home: &str, uid: u32) -> Vec<String> {
         let home = home.trim_end_matches('/');
         let runtime = format!("/run/user/{uid}/systemd");
         let mut dirs = vec![

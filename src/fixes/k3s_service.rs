@@ -1,93 +1,275 @@
-//! The unit that runs K3s without root (k3s: `k3s-rootless.service`), and the drop-in with what the profile
-//! says of its network.
+//! The unit that runs K3s without root, and the drop-in with its variables. It is neither enabled nor
+//! started here.
 
-use super::edit::set_line;
-use super::template::Template;
-use super::work::{READABLE, Section, Work, sections};
-use super::{FixError, Setting, Wanted};
+use super::draft::{Agreed, Draft, PUBLIC, Place, credentials, one_line};
+use super::k3s_environment::{check, line};
+use super::sections::{Entry, with_entries};
+use super::{FixError, Wanted, template};
+use crate::facts::Source;
+use crate::facts::unit_syntax::{assignments, words};
 use crate::facts::users::User;
-use crate::plan::{Activation, Content, Credentials, State, Writer};
+use crate::plan::{Activation, State, Writer};
+use crate::settings::Setting;
 
 const UNIT: &str = "k3s-rootless.service";
+const NAME: &str = "90-rootless.conf";
+/// Variables can hold tokens: only the user reads them.
+const PRIVATE: u32 = 0o600;
 
-pub(super) fn add(work: &mut Work, settings: &[Setting]) -> Result<(), FixError> {
+/// One unit: a user's own or, in an image, that of some users.
+#[derive(Default)]
+struct Service {
+    users: Vec<User>,
+    program: Agreed,
+    environment: Agreed,
+}
+
+pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), FixError> {
+    let mut services: Vec<Service> = Vec::new();
     for setting in settings {
         let Setting::K3sService { user, program, environment } = setting else { continue };
-        let user = work.user(user)?;
-        unit(work, &user, program)?;
-        drop_in(work, &user, environment)?;
-        if work.facts.running() && work.facts.user_manager_runs(user.uid)? {
-            work.activate(Activation::UserReload { user: Credentials::of(&user) });
+        let user = draft.user(user)?;
+        let running = draft.facts.running();
+        let known = services.iter().any(|service| !running || service.users.contains(&user));
+        if !known {
+            services.push(Service { users: vec![user.clone()], ..Service::default() });
         }
+        let mut ours = services.iter_mut().filter(|service| !running || service.users.contains(&user));
+        let Some(service) = ours.next() else { continue };
+        if !service.users.contains(&user) {
+            service.users.push(user);
+        }
+        one_line("the path of k3s", program)?;
+        if !program.starts_with('/') || program.contains('$') {
+            return Err(FixError::Refused(format!("{program:?}: expected an absolute path of k3s")));
+        }
+        service.program.add("the path of k3s", program)?;
+        for (name, value) in environment {
+            check(name, value)?;
+            service.environment.add(name, value)?;
+        }
+    }
+    for service in &services {
+        write(draft, service)?;
     }
     Ok(())
 }
 
-fn place(work: &Work, user: &User, below: &str) -> (String, Writer) {
-    work.in_home(user, &format!("systemd/user/{below}")).unwrap_or_else(|| {
-        (format!("{}/{below}", work.dir("/etc/systemd/user", "/usr/lib/systemd/user")), Writer::System)
-    })
-}
-
-/// The unit, unless somebody has one already.
-fn unit(work: &mut Work, user: &User, program: &str) -> Result<(), FixError> {
-    let known = work.facts.user_unit(&user.home, user.uid, &user.groups, UNIT)?;
-    let (path, by) = place(work, user, UNIT);
-    let mut context = tera::Context::new();
-    context.insert("program", &unit_word(program)?);
-    // A unit in /etc is one of all users.
-    let only_for = (by == Writer::System).then(|| user.name.clone());
-    context.insert("condition_user", &only_for.unwrap_or_default());
-    let text = Template::K3sService.render(&context)?;
-    match known.fragment.as_deref() {
-        None => {}
-        Some(fragment) if fragment != path => return Ok(()),
-        Some(_) => {
-            let ours = Content::new(text.clone().into_bytes());
-            let same = matches!(work.existing(&path, &by)?, State::File { content, .. } if content.is(&ours));
-            if !same {
-                work.manual(format!("{path} is somebody's own, and is left as it is"), Vec::new());
-            }
-            return Ok(());
-        }
-    }
-    work.push(path, by, Wanted::File { bytes: text.into_bytes(), mode: READABLE });
-    Ok(())
-}
-
-fn drop_in(work: &mut Work, user: &User, environment: &[(String, String)]) -> Result<(), FixError> {
-    if environment.is_empty() {
+fn write(draft: &mut Draft<'_>, service: &Service) -> Result<(), FixError> {
+    let (Some(first), Some((_, program))) = (service.users.first(), service.program.0.first()) else {
+        return Ok(());
+    };
+    let running = draft.facts.running();
+    // Where the directory is looked for, and where it is once the user's links are followed.
+    let (searched, dir, by) = if running {
+        let Some(dir) = draft.home_dir(first, ".config/systemd/user")? else { return Ok(()) };
+        let searched = format!("{}/.config/systemd/user", first.home.trim_end_matches('/'));
+        (searched, dir, Writer::User(credentials(first)))
+    } else {
+        let dir = format!("{}/systemd/user", draft.root("/etc", "/usr/lib"));
+        (dir.clone(), dir, Writer::System)
+    };
+    let unit = draft.facts.user_unit(&first.home, first.uid, &first.groups, UNIT)?;
+    if let Some(mask) = &unit.masked {
+        draft.step(format!("unmask {UNIT} of {}: remove {}", first.name, mask.path));
         return Ok(());
     }
-    let mut texts = Vec::new();
-    for (name, value) in environment {
-        let allowed = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-        if !name.starts_with("K3S_") || !name.chars().all(allowed) {
-            let why = format!("{name}: expected a variable of K3s, K3S_...; those with _K3S_ are its own");
-            return Err(FixError::Refused(why));
+    let path = format!("{dir}/{UNIT}");
+    let text = template::k3s_service(&word(program), &conditions(service, running))?;
+    let elsewhere = unit.fragment.as_ref().filter(|fragment| **fragment != format!("{searched}/{UNIT}"));
+    match draft.facts.existing(&path)? {
+        State::Absent if elsewhere.is_some() => {}
+        State::Absent => {
+            draft.put(&path, by.clone(), Wanted::File { bytes: text.into_bytes(), mode: PUBLIC });
         }
-        texts.push((name, format!("Environment={}", unit_word(&format!("{name}={value}"))?)));
+        State::File { content, .. } if content.bytes() == Some(text.as_bytes()) => {}
+        State::File { .. } | State::Link { .. } | State::Dir { .. } => draft.step(format!(
+            "compare {path}, which is not ours and stays, with the {UNIT} of your version of K3s: it needs \
+             Delegate=yes and ExecStart={} server --rootless",
+            word(program)
+        )),
     }
-    let (path, by) = place(work, user, &format!("{UNIT}.d/90-rootless.conf"));
-    let all = texts.iter().map(|(_, text)| text.clone()).collect();
-    let context = sections(&[Section { name: "Service".to_owned(), lines: all }]);
-    work.file(path, by, (Template::DropIn, &context), |text| {
-        texts.iter().fold(text.to_owned(), |text, (name, new)| {
-            let sets = |line: &str| {
-                let value = line.trim().strip_prefix("Environment=").unwrap_or_default();
-                value.trim_start_matches('"').starts_with(&format!("{name}="))
-            };
-            set_line(&text, sets, new)
-        })
+    let mut written = true;
+    if !service.environment.0.is_empty() {
+        let mode = if running { PRIVATE } else { PUBLIC };
+        let drop_in = |dir: &str| format!("{dir}/{UNIT}.d");
+        let dirs = draft.facts.user_unit_dirs(&first.home, first.uid);
+        let dirs: Vec<String> = dirs.iter().map(|dir| drop_in(dir)).collect();
+        let mut place = draft.place_among(&dirs, &drop_in(&searched), NAME);
+        if !running {
+            // A user's own file comes first for that user alone.
+            place.higher.retain(|dir| dir.starts_with("/etc/") || dir.starts_with("/usr/"));
+        }
+        let place = Place { dir: drop_in(&dir), by, mode, ..place };
+        written = edit_environment(draft, &place, &service.environment)?;
+    }
+    if running && written && draft.manager_runs(first)? {
+        draft.activate(Activation::UserReload { user: credentials(first) });
+    }
+    Ok(())
+}
+
+fn edit_environment(draft: &mut Draft<'_>, place: &Place, wanted: &Agreed) -> Result<bool, FixError> {
+    let path = place.path();
+    draft.edit(place, |text| {
+        let entries: Vec<Entry<'_>> = wanted
+            .0
+            .iter()
+            .map(|(name, value)| Entry {
+                replaces: Box::new(move |key, value| key == "Environment" && sets_only(value, name)),
+                line: line(name, value),
+            })
+            .collect();
+        let edited = with_entries(&path, text, "Service", &entries)?;
+        for (name, value) in &wanted.0 {
+            let line = line(name, value);
+            let wanted = words(line.trim_start_matches("Environment=")).unwrap_or_default();
+            if last(&path, &edited, name).as_ref() != wanted.first() {
+                return Err(FixError::Refused(format!("{path}: another Environment= there undoes {name}")));
+            }
+        }
+        Ok(edited)
     })
 }
 
-/// A word in a unit file (`systemd.syntax(7)`, "Quoting"; `systemd.unit(5)`, "Specifiers").
-fn unit_word(word: &str) -> Result<String, FixError> {
-    if word.contains(['\n', '\r', '\0']) {
-        return Err(FixError::Refused(format!("{word:?} cannot be written to a unit file")));
+fn sets_only(value: &str, name: &str) -> bool {
+    matches!(&words(value).unwrap_or_default()[..], [word] if word.split('=').next() == Some(name))
+}
+
+/// `NAME=value` as the text leaves it.
+fn last(path: &str, text: &str, name: &str) -> Option<String> {
+    let mut last = None;
+    for assignment in assignments(&Source::new(path, text)) {
+        if assignment.section == "Service" && assignment.key == "Environment" {
+            let value = assignment.value.value;
+            if value.is_empty() {
+                last = None;
+            }
+            let set = words(&value).unwrap_or_default();
+            last = set.into_iter().rfind(|word| word.split('=').next() == Some(name)).or(last);
+        }
     }
-    let escaped = word.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
-    let plain = |c: char| !c.is_whitespace() && !"\"'\\;$".contains(c);
-    Ok(if word.chars().all(plain) { escaped } else { format!("\"{escaped}\"") })
+    last
+}
+
+/// In an image the unit is there for all users, and is to run for these only (`systemd.unit(5)`,
+/// "ConditionUser=": with several, one has to hold).
+fn conditions(service: &Service, running: bool) -> Vec<String> {
+    if running {
+        return Vec::new();
+    }
+    let mark = if service.users.len() > 1 { "|" } else { "" };
+    service.users.iter().map(|user| format!("{mark}{}", user.name.replace('%', "%%"))).collect()
+}
+
+/// A word of a command line (`systemd.service(5)`, "Command lines").
+fn word(program: &str) -> String {
+    let escaped = program.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
+    let plain = |c: char| !c.is_whitespace() && !"\"'\\;".contains(c);
+    if program.chars().all(plain) { escaped } else { format!("\"{escaped}\"") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{fix, host, managed, ours, settled, vendor, written};
+    use super::super::{Fixes, Options};
+    use super::*;
+
+    const PATH: &str = "/home/edge/.config/systemd/user/k3s-rootless.service";
+    const DROP_IN: &str = "/home/edge/.config/systemd/user/k3s-rootless.service.d/90-rootless.conf";
+
+    fn k3s(user: &str, environment: &[(&str, &str)]) -> Setting {
+        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Setting::K3sService {
+            user: user.to_owned(),
+            program: "/usr/local/bin/k3s".to_owned(),
+            environment: environment.iter().map(pair).collect(),
+        }
+    }
+
+    fn paths(fixes: &Fixes) -> Vec<&str> {
+        fixes.artifacts.iter().map(|artifact| artifact.path.as_str()).collect()
+    }
+
+    #[test]
+    fn a_user_has_a_unit_and_its_variables() {
+        let environment = [("K3S_ROOTLESS_MTU", "1500"), ("K3S_NODE_NAME", "a b%")];
+        let (fixes, after) = settled(&managed(), &[k3s("edge", &environment)], &Options::default());
+        assert_eq!(paths(&fixes), [PATH, DROP_IN]);
+        let text = "[Service]\nEnvironment=\"K3S_ROOTLESS_MTU=1500\"\nEnvironment=\"K3S_NODE_NAME=a b%%\"\n";
+        assert_eq!(after.text(DROP_IN), ours(text));
+        assert!(matches!(fixes.artifacts[1].wanted, Wanted::File { mode: 0o600, .. }));
+        assert!(fixes.artifacts.iter().all(|artifact| matches!(artifact.by, Writer::User(_))));
+        assert!(matches!(&fixes.activations[..], [Activation::UserReload { user }] if user.name == "edge"));
+        let unit = after.facts().user_unit("/home/edge", 1000, &[1000], UNIT).unwrap();
+        let value = |section, key| unit.values(section, key).next().map(|value| value.value.clone());
+        let command = "/usr/local/bin/k3s server --rootless --snapshotter=fuse-overlayfs";
+        assert_eq!(value("Service", "ExecStart").as_deref(), Some(command));
+        assert_eq!(value("Service", "Delegate").as_deref(), Some("yes"));
+        assert_eq!(value("Install", "WantedBy").as_deref(), Some("default.target"));
+        assert_eq!(unit.drop_ins, [DROP_IN]);
+    }
+
+    #[test]
+    fn an_image_has_one_unit_for_its_users() {
+        let image = host().image();
+        let (one, after) = settled(&image, &[k3s("edge", &[])], &Options::default());
+        assert_eq!(paths(&one), ["/etc/systemd/user/k3s-rootless.service"]);
+        assert!(after.text("/etc/systemd/user/k3s-rootless.service").contains("\nConditionUser=edge\n"));
+        let both = [k3s("edge", &[("K3S_A", "1")]), k3s("other", &[])];
+        let (two, _) = settled(&image, &both, &vendor());
+        assert!(written(&two)[0].1.contains("\nConditionUser=|edge\nConditionUser=|other\n"));
+        assert_eq!(two.artifacts[1].path, "/usr/lib/systemd/user/k3s-rootless.service.d/90-rootless.conf");
+        let two = fix(&host(), &both).unwrap();
+        assert_eq!(two.artifacts.len(), 3, "each user has their own");
+    }
+
+    #[test]
+    fn a_unit_of_others_stays() {
+        let own = host().file(PATH, "[Service]\nExecStart=/opt/k3s server --rootless\n");
+        let fixes = fix(&own, &[k3s("edge", &[("K3S_A", "1")])]).unwrap();
+        assert_eq!((paths(&fixes), fixes.manual.len()), (vec![DROP_IN], 1));
+        let vendors = host().file("/usr/lib/systemd/user/k3s-rootless.service", "[Service]\nExecStart=/x\n");
+        let fixes = fix(&vendors, &[k3s("edge", &[("K3S_A", "1")])]).unwrap();
+        assert_eq!((paths(&fixes), fixes.manual.len()), (vec![DROP_IN], 0));
+        let masked = host().file(PATH, "").path(PATH, |record| record.link = Some("/dev/null".to_owned()));
+        let fixes = fix(&masked, &[k3s("edge", &[("K3S_A", "1")])]).unwrap();
+        assert_eq!((paths(&fixes), fixes.manual.len()), (vec![], 1));
+    }
+
+    #[test]
+    fn other_variables_stay() {
+        for (text, edited) in [
+            ("[Service]\nEnvironment=X=1\n", "[Service]\nEnvironment=X=1\nEnvironment=\"K3S_A=1\"\n"),
+            ("[Service]\nEnvironment=K3S_A=0\nX=1\n", "[Service]\nEnvironment=\"K3S_A=1\"\nX=1\n"),
+            (
+                "[Service]\nEnvironment=K3S_A=0 X=1\n",
+                "[Service]\nEnvironment=K3S_A=0 X=1\nEnvironment=\"K3S_A=1\"\n",
+            ),
+        ] {
+            let (_, after) =
+                settled(&host().file(DROP_IN, text), &[k3s("edge", &[("K3S_A", "1")])], &Options::default());
+            assert_eq!(after.text(DROP_IN), edited, "{text:?}");
+        }
+        let undone = host().file(DROP_IN, "[Service]\nEnvironment=K3S_A=0\nEnvironment=X=1 K3S_A=2\n");
+        assert!(matches!(fix(&undone, &[k3s("edge", &[("K3S_A", "1")])]), Err(FixError::Refused(_))));
+    }
+
+    #[test]
+    fn values_from_policy_are_checked() {
+        let refused = |setting| matches!(fix(&host(), &[setting]), Err(FixError::Refused(_)));
+        assert!(refused(k3s("edge", &[("K3S_ROOTLESS_CIDR", "10.41.0.1/16")])));
+        assert!(refused(k3s("edge", &[("_K3S_ROOTLESS_FD", "3")])));
+        for program in ["k3s", "/a$b", "/a\nb"] {
+            let environment = Vec::new();
+            assert!(refused(Setting::K3sService {
+                user: "edge".to_owned(),
+                program: program.to_owned(),
+                environment
+            }));
+        }
+        let two = [k3s("edge", &[("K3S_A", "1")]), k3s("edge", &[("K3S_A", "2")])];
+        assert!(matches!(fix(&host(), &two), Err(FixError::Conflict { .. })));
+        assert_eq!((word("/a b%").as_str(), word("/opt/k3s").as_str()), ("\"/a b%%\"", "/opt/k3s"));
+    }
 }

@@ -6,25 +6,30 @@
 
 mod apparmor;
 mod containers_conf;
+mod delegation;
 mod device;
+mod draft;
 mod drop_in;
-mod edit;
 mod environment;
 mod file_mode;
+mod k3s_environment;
 mod k3s_service;
+mod lines;
 mod linger;
 mod modules_load;
+mod sections;
 mod subordinate_ids;
 mod sysctl;
 mod template;
+#[cfg(test)]
+mod testing;
 mod user_unit;
-mod work;
 
 use crate::facts::Facts;
 use crate::host::Unread;
 use crate::plan::{Activation, Hex, Writer};
 use crate::settings::Setting;
-use work::Work;
+use draft::Draft;
 
 /// Where files go that are not a user's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -117,25 +122,167 @@ pub enum FixError {
     /// A value from policy that must not be written.
     #[error("{0}")]
     Refused(String),
+    /// A template of ours is broken, which is our own fault.
+    #[error("a template of edgeprep's own: {0}")]
+    Template(String),
 }
+
+/// Adds to a fix what reaches the settings of one kind, and passes over the others.
+type Add = fn(&mut Draft<'_>, &[Setting]) -> Result<(), FixError>;
+
+/// All kinds. What an earlier one writes, a later one sees: delegation looks at what the drop-ins grant.
+const KINDS: [Add; 13] = [
+    drop_in::add,
+    modules_load::add,
+    sysctl::add,
+    subordinate_ids::add,
+    linger::add,
+    file_mode::add,
+    apparmor::add,
+    device::add,
+    delegation::add,
+    containers_conf::add,
+    environment::add,
+    k3s_service::add,
+    user_unit::add,
+];
 
 /// What reaches `settings` on the host of `facts`.
 ///
 /// # Errors
 /// [`FixError`].
 pub fn fixes(facts: &Facts, settings: &[Setting], options: &Options) -> Result<Fixes, FixError> {
-    let mut work = Work::new(facts, options);
-    drop_in::add(&mut work, settings)?;
-    modules_load::add(&mut work, settings)?;
-    sysctl::add(&mut work, settings)?;
-    subordinate_ids::add(&mut work, settings)?;
-    file_mode::add(&mut work, settings)?;
-    device::add(&mut work, settings)?;
-    apparmor::add(&mut work, settings)?;
-    linger::add(&mut work, settings)?;
-    environment::add(&mut work, settings)?;
-    containers_conf::add(&mut work, settings)?;
-    k3s_service::add(&mut work, settings)?;
-    user_unit::add(&mut work, settings)?;
-    Ok(work.finish())
+    let mut draft = Draft::new(facts, options);
+    for add in KINDS {
+        add(&mut draft, settings)?;
+    }
+    Ok(draft.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{host, managed, settled, vendor};
+    use super::*;
+    use crate::facts::cgroup::Controller;
+    use crate::facts::testing::{TestHost, fixture};
+    use crate::host::Unread;
+
+    /// One setting of each kind.
+    fn all() -> Vec<Setting> {
+        let (user, unit) = (|| "edge".to_owned(), || "podman.socket".to_owned());
+        let text = str::to_owned;
+        vec![
+            Setting::UserUnit { user: user(), unit: unit() },
+            Setting::UserUnitInEffect { user: user(), unit: unit() },
+            Setting::Linger(user()),
+            Setting::UsernsProfile { program: text("/usr/bin/podman") },
+            Setting::Sysctl { key: text("net.bridge.x"), value: text("1") },
+            Setting::SysctlInEffect { key: text("net.y"), value: text("2") },
+            Setting::Module(text("br_netfilter")),
+            Setting::ModuleInEffect(text("br_netfilter")),
+            Setting::DelegationInEffect { user: user(), uid: 1000 },
+            Setting::KeepUserProcesses,
+            Setting::Delegation(vec![Controller::Cpuset]),
+            Setting::UserManagerLimit { directive: "LimitNOFILE", value: text("1024") },
+            Setting::SliceTasks(text("infinity")),
+            Setting::SubordinateIds { user: user(), start: 100_000, count: 65_536 },
+            Setting::FileMode { path: text("/usr/bin/newuidmap"), mode: 0o4755 },
+            Setting::FileCapability { path: text("/usr/bin/newgidmap"), capability: "cap_setgid" },
+            Setting::Engine { user: user(), table: "engine", key: text("runtime"), value: text("\"crun\"") },
+            Setting::Environment { user: user(), name: text("A"), value: text("1") },
+            Setting::DeviceMode { path: text("/dev/fuse"), mode: 0o666 },
+            Setting::K3sService {
+                user: user(),
+                program: text("/usr/local/bin/k3s"),
+                environment: Vec::new(),
+            },
+        ]
+    }
+
+    fn with_everything(host: TestHost) -> TestHost {
+        host.file("/usr/lib/systemd/user/podman.socket", "[Install]\nWantedBy=sockets.target\n")
+            .file("/proc/sys/kernel/osrelease", "6.1.0\n")
+            .file("/proc/cmdline", "")
+            .file("/proc/modules", "")
+            .file("/usr/lib/modules/6.1.0/modules.dep", "a/br_netfilter.ko:\n")
+            .file("/usr/lib/modules/6.1.0/modules.builtin", "")
+            .file("/usr/lib/modules/6.1.0/a/br_netfilter.ko", "")
+            .file("/usr/bin/newuidmap", "")
+            .file("/usr/bin/newgidmap", "")
+            .path("/dev/fuse", |record| record.kind = Some("char 10:229".to_owned()))
+    }
+
+    #[test]
+    fn everything_at_once_in_the_order_in_which_it_depends() {
+        let (fixes, _) = settled(&with_everything(managed()), &all(), &Options::default());
+        let kinds: Vec<String> = fixes
+            .activations
+            .iter()
+            .map(|a| format!("{a:?}").split([' ', '(']).next().unwrap_or_default().to_owned())
+            .collect();
+        assert_eq!(
+            kinds,
+            [
+                "Reload",
+                "ReloadLogind",
+                "LoadModules",
+                "Sysctl",
+                "Sysctl",
+                "DeviceMode",
+                "ReloadAppArmor",
+                "Linger",
+                "Delegation",
+                "UserReload",
+                "UserStart"
+            ]
+        );
+        assert_eq!(fixes.manual, []);
+        let mut paths: Vec<&str> = fixes.artifacts.iter().map(|artifact| artifact.path.as_str()).collect();
+        assert_eq!(paths.len(), 15);
+        paths.sort_unstable();
+        paths.dedup();
+        assert_eq!(paths.len(), 15, "each path once");
+        for artifact in &fixes.artifacts {
+            let of_user = matches!(artifact.by, Writer::User(_));
+            assert_eq!(of_user, artifact.path.starts_with("/home/edge/"), "{}", artifact.path);
+        }
+    }
+
+    #[test]
+    fn nothing_is_activated_where_nothing_runs_or_shall_be_told() {
+        let quiet = Options { no_activate: true, ..Options::default() };
+        let (fixes, _) = settled(&with_everything(managed()), &all(), &quiet);
+        assert_eq!((fixes.activations.len(), fixes.artifacts.len()), (0, 16), "lingering is a file then");
+        for options in [Options::default(), vendor()] {
+            let (fixes, _) = settled(&with_everything(host()).image(), &all(), &options);
+            assert_eq!(fixes.activations, []);
+            assert!(fixes.artifacts.iter().all(|artifact| artifact.by == Writer::System));
+            assert!(fixes.artifacts.iter().all(|artifact| !artifact.path.starts_with("/home/")));
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_stops_everything() {
+        let denied = with_everything(managed()).error("/etc/sysctl.d/90-rootless.conf", "fifo");
+        let error = fixes(&denied.facts(), &all(), &Options::default()).unwrap_err();
+        assert!(matches!(error, FixError::Unread(Unread::Special { .. })), "{error}");
+        assert_eq!(fixes(&host().facts(), &[], &Options::default()), Ok(Fixes::default()));
+    }
+
+    #[test]
+    fn a_captured_machine() {
+        let settings = [
+            Setting::Delegation(vec![Controller::Cpuset, Controller::Io]),
+            Setting::DelegationInEffect { user: "edge".to_owned(), uid: 1000 },
+            Setting::Module("br_netfilter".to_owned()),
+            Setting::Sysctl { key: "net.ipv4.ip_unprivileged_port_start".to_owned(), value: "80".to_owned() },
+        ];
+        let (fixes, _) = settled(&fixture("debian-13"), &settings, &Options::default());
+        assert_eq!(fixes.manual, []);
+        let delegated = fixes.activations.iter().find_map(|activation| match activation {
+            Activation::Delegation { controllers, .. } => Some(controllers.join(" ")),
+            _ => None,
+        });
+        assert_eq!(delegated.as_deref(), Some("cpu cpuset io memory pids"));
+    }
 }
