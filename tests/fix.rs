@@ -119,7 +119,7 @@ fn a_file_of_ours_that_a_person_edited_is_edited_again_and_not_replaced() {
     image.put(SYSCTL, "# by hand\r\nvm.swappiness = 10\nnet.ipv4.ip_forward = 0\n");
     fix(&image.path(""), &[]);
     let text = fs::read_to_string(image.path(SYSCTL)).unwrap();
-    assert!(text.starts_with("# by hand\r\nvm.swappiness = 10\nnet.ipv4.ip_forward = 1\n"), "{text}");
+    assert!(text.starts_with("# by hand\r\nvm.swappiness = 10\nnet.ipv4.ip_forward = 1"), "{text:?}");
 }
 
 #[test]

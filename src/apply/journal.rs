@@ -193,8 +193,12 @@ impl<'a> Store<'a> {
             let mode = if slash == dir.len() { DIR_MODE } else { 0o755 };
             if target.observe(parent)? == State::Absent {
                 let (uid, gid) = owner;
-                target.put(parent, &State::Absent, &State::Dir { mode, uid, gid })?;
-                made.push(parent.to_owned());
+                match target.put(parent, &State::Absent, &State::Dir { mode, uid, gid }) {
+                    Ok(()) => made.push(parent.to_owned()),
+                    // Another one was quicker; the lock will sort that out.
+                    Err(WriteError::Stale { .. }) => {}
+                    Err(error) => return Err(error),
+                }
             }
             if slash == dir.len() {
                 break;
@@ -224,7 +228,15 @@ impl<'a> Store<'a> {
     /// # Errors
     /// When another one is at work, for as long as we wait.
     pub fn lock(&self) -> Result<Lock, WriteError> {
-        self.target.lock(&self.dir)
+        loop {
+            let lock = self.target.lock(&self.dir)?;
+            if !lock.is_void() {
+                return Ok(lock);
+            }
+            // Who had it removed the directory, because nothing was recorded in it.
+            drop(lock);
+            Store::open(self.target, &self.dir, self.owner)?;
+        }
     }
 
     /// Removes the directories again that were made for it, where nothing was recorded.
