@@ -31,8 +31,8 @@ check! {
     /// ## Repair
     ///
     /// Install the package that has them. Where they lack privilege, `chmod 4755`, or `setcap` on
-    /// distributions that ship them with a capability: Fedora, RHEL and their like, and Arch. Debian,
-    /// SUSE and Alpine ship them set-user-ID.
+    /// distributions that ship them with a capability: Fedora, RHEL, SUSE (since 2023) and Arch. Debian
+    /// and Ubuntu ship them set-user-ID.
     ///
     /// ## Sources
     ///
@@ -40,7 +40,7 @@ check! {
     /// - Linux: security/commoncap.c, `handle_privileged_root`
     /// - podman: troubleshooting.md, "newuidmap: write to uid_map failed"
     /// - shadow: src/Makefile.am, `FCAPS`; Fedora: shadow-utils.spec (`%caps(cap_setuid=ep)`, 0755);
-    ///   openSUSE: shadow.spec (4755); Arch: lxc-ci issue 955
+    ///   openSUSE/permissions: pull request 172; Arch: lxc-ci issue 955
     IDMAP_HELPERS, "idmap-helpers", Required, User(run)
 }
 
@@ -125,11 +125,12 @@ fn nosuid(facts: &Facts, path: &str) -> Fact<Option<Evidence>> {
 }
 
 fn install(facts: &Facts) -> Remedy {
+    let suse = || facts.os_release().is_ok_and(|os| os.is_like("suse") || os.is_like("opensuse"));
     let package = match facts.package_manager() {
         Ok(Some(PackageManager::Dpkg)) => "uidmap",
         Ok(Some(PackageManager::Apk)) => "shadow-uidmap",
         Ok(Some(PackageManager::Pacman)) => "shadow",
-        Ok(Some(PackageManager::Rpm)) if is_suse(facts) => "shadow",
+        Ok(Some(PackageManager::Rpm)) if suse() => "shadow",
         _ => "shadow-utils",
     };
     let remedy = Remedy::manual(format!("install {package}"));
@@ -174,15 +175,7 @@ fn give_privilege(facts: &Facts, user: &User, program: &Program, capability: Cap
 
 /// Whether the distribution ships the helpers with file capabilities.
 fn ships_capabilities(facts: &Facts) -> bool {
-    match facts.package_manager() {
-        Ok(Some(PackageManager::Rpm)) => !is_suse(facts),
-        Ok(Some(PackageManager::Pacman)) => true,
-        _ => false,
-    }
-}
-
-fn is_suse(facts: &Facts) -> bool {
-    facts.os_release().is_ok_and(|os| os.is_like("suse") || os.is_like("opensuse"))
+    matches!(facts.package_manager(), Ok(Some(PackageManager::Rpm | PackageManager::Pacman)))
 }
 
 #[cfg(test)]
@@ -298,7 +291,8 @@ mod tests {
             (caps("4750", ""), setuid.clone()),
             (caps("0750", SETUID_EP), execute),
             (rpm("fedora"), setcap()),
-            (rpm("suse"), setuid),
+            (rpm("suse"), setcap()),
+            (caps("0755", "").without("/var/lib/dpkg/status"), setuid),
             (arch, setcap()),
         ] {
             let outcome = look_at(host);

@@ -51,6 +51,11 @@ fn configuration_and_effect_are_judged_together() {
         findings(&look_at(host("0")))[0].remedy.settings,
         [Setting::Sysctl { key: KEY.to_owned(), value: "1".to_owned() }]
     );
+    assert_eq!(
+        findings(&look_at(file(host("0"), "1")))[0].remedy.settings,
+        [Setting::SysctlInEffect { key: KEY.to_owned(), value: "1".to_owned() }],
+        "no second file"
+    );
 }
 
 #[test]

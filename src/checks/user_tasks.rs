@@ -34,7 +34,8 @@ check! {
     /// ## Sources
     ///
     /// - systemd.resource-control(5), "TasksMax="; systemd: units/user-.slice.d/10-defaults.conf
-    /// - systemd: src/basic/limits-util.c, `system_tasks_max`
+    /// - systemd: src/basic/limits-util.c, `system_tasks_max`; src/core/unit-serialize.c,
+    ///   `unit_invalidate_cgroup` after a reload
     /// - Linux: Documentation/admin-guide/cgroup-v2.rst, "PID"
     USER_TASKS, "user-tasks", Advised, User(run)
 }

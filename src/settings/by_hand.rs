@@ -178,11 +178,12 @@ impl Script {
         self.write.push(format!("{make}{} | {sudo}tee -a {root}{path}", print(lines)));
     }
 
-    /// What the user types, with `~` for the home directory.
+    /// What the user types, with `~` for the home directory. Not `sudo -i`, which hands words to one more
+    /// shell and leaves their `$` to it (sudo(8), "-i").
     fn as_user(&mut self, user: &str, script: &str) {
         let user = quoted(user);
         self.write.push(if self.running {
-            format!("sudo -iu {user} sh -c {}", quoted(script))
+            format!("sudo -Hu {user} sh -c {}", quoted(script))
         } else {
             let home = format!("$ROOT$(awk -F: -v u={user} '$1 == u {{ print $6 }}' $ROOT/etc/passwd)");
             format!("(HOME={home}; {script})")
@@ -379,7 +380,7 @@ mod tests {
             r#"mkdir -p {dir} && printf '%s\n' '[containers]' 'log_driver = "k8s-file"' > {dir}/90-rootless-log_driver.conf"#
         );
         let running = by_hand(std::slice::from_ref(&engine), true);
-        assert_eq!(running, [format!("sudo -iu edge sh -c {}", quoted(&inner))]);
+        assert_eq!(running, [format!("sudo -Hu edge sh -c {}", quoted(&inner))]);
         let home = "$ROOT$(awk -F: -v u=edge '$1 == u { print $6 }' $ROOT/etc/passwd)";
         assert_eq!(by_hand(&[engine], false), [format!("(HOME={home}; {inner})")]);
         let environment = Setting::Environment {
