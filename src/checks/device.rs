@@ -8,6 +8,9 @@ use crate::host::{Fact, Kind, OrAbsent};
 use crate::requirements::Demand;
 use crate::settings::Setting;
 
+/// Whoever opens them gets no more than the kernel gives any user (systemd: rules.d/50-udev-default.rules.in).
+const USUAL_MODE: u32 = 0o666;
+
 /// A device that users of containers open.
 pub(super) struct Device {
     pub(super) path: &'static str,
@@ -62,8 +65,10 @@ impl Device {
             false => format!("char {found_major}:{found_minor}, mode {:04o}", stat.mode),
         };
         let remedy = match right {
-            true => Remedy::manual("give it its usual mode, and take out the udev rule that sets another")
-                .command(format!("sudo chmod 0666 {}", self.path)),
+            true => Remedy::setting(
+                "give it its usual mode, now and with a udev rule that comes after the one that takes it away",
+                Setting::DeviceMode { path: self.path.to_owned(), mode: USUAL_MODE },
+            ),
             false => Remedy::manual("make the device anew")
                 .command(format!("sudo rm {}", self.path))
                 .command(format!("sudo mknod -m 0666 {} c {major} {minor}", self.path)),
@@ -92,8 +97,10 @@ impl Device {
             }
             ModuleState::Loadable(_) => match facts.modules_load().find(self.module)? {
                 Some(line) => {
-                    let remedy = Remedy::manual("load the module, which makes the device")
-                        .command(format!("sudo modprobe {}", self.module));
+                    let remedy = Remedy::setting(
+                        "load the module, which makes the device",
+                        Setting::ModuleInEffect(self.module.to_owned()),
+                    );
                     let pending = finding("absent".to_owned(), Verdict::Pending(Needs::None));
                     pending.at([gone, line.at.clone()]).repair(remedy)
                 }

@@ -7,6 +7,7 @@ use crate::facts::{Evidence, Facts, Sourced};
 use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::{Need, Requirements};
+use crate::settings::Setting;
 
 check! {
     /// DOCKER_HOST and DOCKER_SOCK point at the user's Podman
@@ -27,7 +28,9 @@ check! {
     ///
     /// ## Repair
     ///
-    /// Both are exported in the shell that k3d is run in, or in its start-up files.
+    /// A file in `~/.config/environment.d` sets both for the services of the user manager and for
+    /// graphical sessions that it starts. Shells of a login over SSH or on a console do not read it:
+    /// there both are exported where k3d is run, or in the start-up files of the shell.
     ///
     /// ## Sources
     ///
@@ -57,8 +60,13 @@ fn look(facts: &Facts, user: &User, name: &str, wanted: &str) -> Fact<Option<Fin
     let login = facts.login_variable(name, user)?;
     let is_caller = facts.running() && facts.caller().uid == user.uid;
     let remedy = || {
-        let export = format!("export {name}={wanted}");
-        Remedy::manual(format!("as {}, export {name} where k3d is run", user.name)).command(export)
+        let summary = format!(
+            "set {name} for the services and graphical sessions of {}; a shell of a login over SSH has to export it",
+            user.name
+        );
+        let setting =
+            Setting::Environment { user: user.name.clone(), name: name.to_owned(), value: wanted.to_owned() };
+        Remedy::setting(summary, setting).command(format!("export {name}={wanted}"))
     };
     let finding = |found: &str, verdict| Finding::new(name, wanted, found, verdict).repair(remedy());
     if is_caller {
@@ -125,6 +133,11 @@ mod tests {
         assert_eq!(verdicts(&outcome), both(Verdict::Unmet));
         assert_eq!(findings(&outcome)[0].found, "unix:///run/podman/podman.sock");
         assert_eq!(findings(&outcome)[1].remedy.commands, [format!("export DOCKER_SOCK={SOCK}")]);
+        let (user, name) = ("edge".to_owned(), "DOCKER_SOCK".to_owned());
+        assert_eq!(
+            findings(&outcome)[1].remedy.settings,
+            [Setting::Environment { user, name, value: SOCK.to_owned() }]
+        );
     }
 
     #[test]

@@ -51,6 +51,7 @@ mod tests {
     use crate::facts::testing::{TestHost, fixture};
     use crate::finding::Verdict;
     use crate::requirements::Stack;
+    use crate::settings::Setting;
 
     fn look_at(host: TestHost) -> Outcome {
         run(&host.facts(), &requirements(&[Stack::K3s]), &edge())
@@ -66,7 +67,8 @@ mod tests {
         );
         let closed = look_at(fixture("debian-13").mode("/dev/fuse", "600"));
         assert_eq!(verdicts(&closed), [("/dev/fuse", Verdict::Unmet)]);
-        assert_eq!(findings(&closed)[0].remedy.commands, ["sudo chmod 0666 /dev/fuse"]);
+        let setting = Setting::DeviceMode { path: "/dev/fuse".to_owned(), mode: 0o666 };
+        assert_eq!(findings(&closed)[0].remedy.settings, [setting]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::{Fact, OrAbsent};
 use crate::requirements::{Need, Requirements};
-use crate::settings::Setting;
+use crate::settings::{Setting, quoted};
 
 check! {
     /// newuidmap and newgidmap can write ID maps
@@ -30,14 +30,17 @@ check! {
     ///
     /// ## Repair
     ///
-    /// Install the package that has them. Where they lack privilege, `chmod 4755`, or `setcap` and
-    /// `rpm --restore shadow-utils` on distributions that use capabilities.
+    /// Install the package that has them. Where they lack privilege, `chmod 4755`, or `setcap` on
+    /// distributions that ship them with a capability: Fedora, RHEL, SUSE (since 2023) and Arch. Debian
+    /// and Ubuntu ship them set-user-ID.
     ///
     /// ## Sources
     ///
     /// - newuidmap(1), capabilities(7), "Safety checking for capability-dumb binaries"
     /// - Linux: security/commoncap.c, `handle_privileged_root`
     /// - podman: troubleshooting.md, "newuidmap: write to uid_map failed"
+    /// - shadow: src/Makefile.am, `FCAPS`; Fedora: shadow-utils.spec (`%caps(cap_setuid=ep)`, 0755);
+    ///   openSUSE/permissions: pull request 172; Arch: lxc-ci issue 955
     IDMAP_HELPERS, "idmap-helpers", Required, User(run)
 }
 
@@ -75,7 +78,7 @@ fn look(facts: &Facts, user: &User, name: &str, capability: Capability) -> Fact<
             format!("{found}, on a file system mounted nosuid"),
             Remedy::manual(format!("take nosuid out of {at}, and mount it again")),
         ),
-        None => (found, give_privilege(facts, &program, capability)),
+        None => (found, give_privilege(facts, user, &program, capability)),
     };
     let at = mount.into_iter().chain([program.evidence()]);
     Ok(Finding::new(&program.path, expected, found, verdict).at(at).repair(remedy))
@@ -137,23 +140,42 @@ fn install(facts: &Facts) -> Remedy {
     }
 }
 
-fn give_privilege(facts: &Facts, program: &Program, capability: Capability) -> Remedy {
+/// A set-user-ID bit or a capability, as the distribution has it, and never both.
+fn give_privilege(facts: &Facts, user: &User, program: &Program, capability: Capability) -> Remedy {
     let path = &program.path;
     let (sudo, root) = if facts.running() { ("sudo ", "") } else { ("", "$ROOT") };
-    if facts.file_capability(path).is_ok_and(|caps| caps.is_some()) && program.is_setuid_root() {
-        return Remedy::manual("take the file capability away")
-            .command(format!("{sudo}setcap -r {root}{path}"));
-    }
-    if matches!(facts.package_manager(), Ok(Some(PackageManager::Rpm))) {
-        return Remedy::manual(format!("give {path} its file capability back"))
-            .command(format!("{sudo}setcap {capability}=ep {root}{path}"));
-    }
     if program.stat.uid != 0 {
-        let settle = format!("{sudo}chown root:root {root}{path} && {sudo}chmod 4755 {root}{path}");
+        let word = quoted(path);
+        let settle = format!("{sudo}chown root:root {root}{word} && {sudo}chmod 4755 {root}{word}");
         return Remedy::manual(format!("give {path} back to root, set-user-ID")).command(settle);
     }
-    let setting = Setting::FileMode { path: path.clone(), mode: 0o4755 };
-    Remedy::setting(format!("make {path} set-user-ID root"), setting)
+    let mode = |mode: u32| Setting::FileMode { path: path.clone(), mode };
+    let caps = facts.file_capability(path).ok().flatten();
+    if !program.is_executable_by(user) {
+        return match caps {
+            Some(_) => Remedy::setting(format!("let everyone execute {path}"), mode(0o755)),
+            None => Remedy::setting(format!("make {path} set-user-ID root, for everyone"), mode(0o4755)),
+        };
+    }
+    // Where there is a capability, a set-user-ID bit beside it would spoil it.
+    if caps.is_none() && !ships_capabilities(facts) {
+        return Remedy::setting(format!("make {path} set-user-ID root"), mode(0o4755));
+    }
+    let summary = if program.is_setuid_root() {
+        format!("leave {path} its file capability alone, without the set-user-ID bit")
+    } else {
+        format!("give {path} its file capability back")
+    };
+    let capability = match capability {
+        Capability::Setgid => "cap_setgid",
+        _ => "cap_setuid",
+    };
+    Remedy::setting(summary, Setting::FileCapability { path: path.clone(), capability })
+}
+
+/// Whether the distribution ships the helpers with file capabilities.
+fn ships_capabilities(facts: &Facts) -> bool {
+    matches!(facts.package_manager(), Ok(Some(PackageManager::Rpm | PackageManager::Pacman)))
 }
 
 #[cfg(test)]
@@ -242,7 +264,40 @@ mod tests {
         assert!(found.ends_with("capabilities are lost where an image is packed"), "{found}");
         let fedora = caps("0755", "").without("/var/lib/dpkg/status").dir("/usr/lib/sysimage/rpm", "0755", 0);
         let outcome = look_at(fedora.image());
-        assert_eq!(findings(&outcome)[0].remedy.commands, ["setcap cap_setuid=ep $ROOT/usr/bin/newuidmap"]);
+        assert_eq!(findings(&outcome)[0].remedy.settings, [setcap()]);
+    }
+
+    fn setcap() -> Setting {
+        Setting::FileCapability { path: UID.to_owned(), capability: "cap_setuid" }
+    }
+
+    #[test]
+    fn a_repair_ends_with_one_of_the_two() {
+        let setuid = Setting::FileMode { path: UID.to_owned(), mode: 0o4755 };
+        let execute = Setting::FileMode { path: UID.to_owned(), mode: 0o755 };
+        let rpm = |id: &str| {
+            caps("0755", "")
+                .without("/var/lib/dpkg/status")
+                .dir("/usr/lib/sysimage/rpm", "0755", 0)
+                .file("/etc/os-release", format!("ID={id}\n"))
+        };
+        let arch = caps("0755", "")
+            .without("/var/lib/dpkg/status")
+            .file("/var/lib/pacman/local/ALPM_DB_VERSION", "9\n");
+        for (host, setting) in [
+            (caps("0755", ""), setuid.clone()),
+            (caps("0755", SETUID_P), setcap()),
+            (caps("4755", SETUID_EP), setcap()),
+            (caps("4750", ""), setuid.clone()),
+            (caps("0750", SETUID_EP), execute),
+            (rpm("fedora"), setcap()),
+            (rpm("suse"), setcap()),
+            (caps("0755", "").without("/var/lib/dpkg/status"), setuid),
+            (arch, setcap()),
+        ] {
+            let outcome = look_at(host);
+            assert_eq!(findings(&outcome)[0].remedy.settings, [setting]);
+        }
     }
 
     #[test]

@@ -110,7 +110,7 @@ fn look(facts: &Facts, kernel: &Kernel, names: &[&str], name: &str) -> Fact<Resu
     let (found, configured_at, remedy) = match boot {
         AtBoot::Loaded(at) => {
             let remedy = match needs {
-                Needs::None => Remedy::manual("load it").command(format!("sudo modprobe {name}")),
+                Needs::None => Remedy::setting("load it", Setting::ModuleInEffect(name.to_owned())),
                 _ => Remedy::manual("reboot").command("sudo reboot"),
             };
             let found = match in_effect {

@@ -69,7 +69,7 @@ fn findings_say_where_and_what_to_do() {
     assert_eq!(look(host().image()).remedy.summary, "load it at boot");
     let pending = look(host().file(LOAD, "# x\nbr_netfilter\n"));
     assert_eq!(pending.evidence, [Evidence::line(LOAD, 2, "br_netfilter")]);
-    assert_eq!(pending.remedy.commands, ["sudo modprobe br_netfilter"]);
+    assert_eq!(pending.remedy.settings, [Setting::ModuleInEffect("br_netfilter".to_owned())]);
 }
 
 /// Seen on Debian 13: systemd-modules-load loads a blacklisted ip_tables along with iptable_nat.

@@ -105,8 +105,10 @@ fn remedy(facts: &Facts, user: &User, enablement: &UserUnitEnablement, verdict: 
         return install(facts, &["podman"]);
     }
     match verdict {
-        Verdict::Pending(Needs::None) => Remedy::manual(format!("start {UNIT} of {name}"))
-            .command(format!("sudo systemctl --user -M {name}@ start {UNIT}")),
+        Verdict::Pending(Needs::None) => Remedy::setting(
+            format!("start {UNIT} of {name}"),
+            Setting::UserUnitInEffect { user: name.clone(), unit: UNIT.to_owned() },
+        ),
         Verdict::Pending(_) => Remedy::manual(format!("start the user manager of {name}, with a login say")),
         Verdict::Met | Verdict::Volatile | Verdict::Unmet => Remedy::setting(
             format!("enable {UNIT} for {name} and start it"),
@@ -189,8 +191,8 @@ mod tests {
         let outcome = look_at(enabled(host()));
         assert_eq!(findings(&outcome)[0].evidence[0], Evidence::path(LINK, FRAGMENT));
         assert_eq!(
-            findings(&outcome)[0].remedy.commands,
-            ["sudo systemctl --user -M edge@ start podman.socket"]
+            findings(&outcome)[0].remedy.settings,
+            [Setting::UserUnitInEffect { user: "edge".to_owned(), unit: UNIT.to_owned() }]
         );
     }
 

@@ -9,6 +9,7 @@ use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::{Need, Requirements};
+use crate::settings::Setting;
 
 const PASTA: &str = "pasta";
 const SLIRP: &str = "slirp4netns";
@@ -64,7 +65,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
             Ok(finding) => outcome.add_all(any, &finding),
             Err(why) => outcome.unknown_all(any, KEY, &why),
         }
-        match only_slirp(facts, podman, user, &chosen) {
+        match only_slirp(podman, user, &chosen) {
             Ok(finding) => outcome.add_all(slirp, &finding),
             Err(why) => outcome.unknown_all(slirp, KEY, &why),
         }
@@ -160,7 +161,7 @@ fn refused(chosen: &Chosen, name: &str) -> Finding {
 }
 
 /// Whether networks are made with slirp4netns; that it is there is for its demand as a program.
-fn only_slirp(facts: &Facts, podman: &Podman, user: &User, chosen: &Chosen) -> Fact<Finding> {
+fn only_slirp(podman: &Podman, user: &User, chosen: &Chosen) -> Fact<Finding> {
     let name = chosen.program.as_deref().ok_or_else(|| podman.unknown())?;
     if name == SLIRP {
         match podman.is_at_least(6) {
@@ -174,15 +175,14 @@ fn only_slirp(facts: &Facts, podman: &Podman, user: &User, chosen: &Chosen) -> F
         let remedy = Remedy::manual("Podman 6 has no slirp4netns: take Podman 5, or another stack");
         return Ok(finding("not known to this Podman").repair(remedy));
     }
-    let home = user.home.trim_end_matches('/');
-    let dir = if facts.running() {
-        format!("{home}/.config/containers/containers.conf.d")
-    } else {
-        "$ROOT/etc/containers/containers.conf.d".to_owned()
+    let setting = Setting::Engine {
+        user: user.name.clone(),
+        table: "network",
+        key: KEY.to_owned(),
+        value: format!("\"{SLIRP}\""),
     };
-    let remedy = Remedy::manual(format!("as {}, let Podman make networks with slirp4netns", user.name))
-        .command(format!("mkdir -p {dir}"))
-        .command(format!("printf '[network]\\n{KEY} = \"{SLIRP}\"\\n' | tee {dir}/slirp4netns.conf"));
+    let remedy =
+        Remedy::setting(format!("let Podman make networks of {} with slirp4netns", user.name), setting);
     Ok(finding(name).repair(remedy))
 }
 
@@ -291,7 +291,10 @@ mod tests {
         let look_at = |host: TestHost| run(&host.facts(), &requirements(&[Stack::Usernetes]), &edge());
         let outcome = look_at(fixture("debian-13"));
         assert_eq!(verdicts(&outcome), [("pasta", Verdict::Met), (KEY, Verdict::Unmet)]);
-        assert!(findings(&outcome)[1].remedy.commands[1].ends_with("containers.conf.d/slirp4netns.conf"));
+        let Setting::Engine { table, key, value, .. } = &findings(&outcome)[1].remedy.settings[0] else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!((*table, key.as_str(), value.as_str()), ("network", KEY, "\"slirp4netns\""));
         assert_eq!(verdicts(&look_at(set(fixture("debian-13"), "slirp4netns")))[1], (KEY, Verdict::Met));
         assert_eq!(verdicts(&look_at(version("4.3.1+ds1-8")))[1], (KEY, Verdict::Met));
         assert_eq!(verdicts(&look_at(version("6.0.0-1")))[1], (KEY, Verdict::Unmet));

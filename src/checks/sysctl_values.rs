@@ -273,7 +273,10 @@ impl<'a> Wanted<'a> {
         let load = facts.modules_load().find(module)?.cloned();
         let at_boot = load.is_some() && self.right_at_boot(configured.as_ref());
         let verdict = Verdict::of(at_boot, Some(false), Needs::None);
-        let remedy = self.repair_module(facts, module, configured.as_ref());
+        let mut remedy = self.repair_module(facts, module, configured.as_ref());
+        if load.is_some() {
+            remedy.settings[0] = Setting::ModuleInEffect(module.to_owned());
+        }
         let at = self.evidence(facts, load.map(|load| load.at), configured.as_ref(), false);
         Ok(finding(&format!("{module} is not loaded"), verdict).at(at).repair(remedy))
     }
@@ -336,12 +339,14 @@ impl<'a> Wanted<'a> {
         if let Some(c) = configured.filter(|_| at_boot) {
             let summary = match procps.filter(|other| !(self.allows)(&other.value)) {
                 Some(other) => format!(
-                    "restart systemd-sysctl.service; sysctl --system would apply {}, which says otherwise, last",
+                    "apply what is configured, not with sysctl --system, which would apply {} last",
                     other.at
                 ),
-                None => "apply what is configured, with sysctl --system".to_owned(),
+                None => "apply what is configured".to_owned(),
             };
-            return Remedy::setting(summary, self.setting(&c.value));
+            // Another file that says the same would only be one more to change.
+            let setting = Setting::SysctlInEffect { key: self.key.to_owned(), value: c.value.clone() };
+            return Remedy::setting(summary, setting);
         }
         if let Some(c) = configured.filter(|c| sorts_after_ours(&c.at.path)) {
             return self.repair_in_place(facts, c);

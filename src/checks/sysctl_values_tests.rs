@@ -51,6 +51,11 @@ fn configuration_and_effect_are_judged_together() {
         findings(&look_at(host("0")))[0].remedy.settings,
         [Setting::Sysctl { key: KEY.to_owned(), value: "1".to_owned() }]
     );
+    assert_eq!(
+        findings(&look_at(file(host("0"), "1")))[0].remedy.settings,
+        [Setting::SysctlInEffect { key: KEY.to_owned(), value: "1".to_owned() }],
+        "no second file"
+    );
 }
 
 #[test]
@@ -99,7 +104,10 @@ fn sysctl_conf_is_not_systemds() {
         .file("/etc/sysctl.conf", format!("{KEY}=0\n"));
     let (verdict, _, _, summary) = shown(against);
     assert_eq!(verdict, Verdict::Pending(Needs::None));
-    assert!(summary.starts_with("restart systemd-sysctl.service"), "{summary}");
+    assert!(
+        summary.ends_with("not with sysctl --system, which would apply /etc/sysctl.conf:1 last"),
+        "{summary}"
+    );
 }
 
 #[test]

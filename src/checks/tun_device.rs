@@ -102,8 +102,8 @@ mod tests {
         assert_eq!((verdict, wanted.settings), (Verdict::Unmet, vec![Setting::Module("tun".to_owned())]));
         let (verdict, wanted) = remedy(gone().file("/etc/modules-load.d/x.conf", "tun\n"));
         assert_eq!(
-            (verdict, wanted.commands.concat()),
-            (Verdict::Pending(Needs::None), "sudo modprobe tun".to_owned())
+            (verdict, wanted.settings),
+            (Verdict::Pending(Needs::None), vec![Setting::ModuleInEffect("tun".to_owned())])
         );
         let (_, wanted) = remedy(gone().append("/proc/modules", "tun 1 0 - Live 0x0\n"));
         assert_eq!(wanted.commands, ["sudo mknod -m 0666 /dev/net/tun c 10 200"]);

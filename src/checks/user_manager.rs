@@ -130,9 +130,10 @@ fn bus(facts: &Facts, user: &User) -> Fact<Finding> {
         (Some((false, _)), _) | (None, false) => "no socket",
     };
     let remedy = match verdict {
-        Verdict::Pending(_) => Remedy::manual("start the socket of the user bus")
-            .command(format!("sudo systemctl --user -M {}@ daemon-reload", user.name))
-            .command(format!("sudo systemctl --user -M {}@ start dbus.socket", user.name)),
+        Verdict::Pending(_) => Remedy::setting(
+            "start the socket of the user bus",
+            Setting::UserUnitInEffect { user: user.name.clone(), unit: "dbus.socket".to_owned() },
+        ),
         _ => package(facts, user, in_effect.is_some(), &at),
     };
     let finding = Finding::new(&path, "a socket", found, verdict);

@@ -220,7 +220,8 @@ fn false_unless_loaded(facts: &Facts, name: &str, path: &str) -> Result<bool, St
 fn repair(attached: Option<&Attached>, granted: bool, restriction: &Restriction, path: &str) -> Remedy {
     match attached {
         _ if !restriction.at_boot => {
-            Remedy::manual("apply what is configured").command("sudo sysctl --system")
+            let setting = Setting::SysctlInEffect { key: KEY.to_owned(), value: "0".to_owned() };
+            Remedy::setting("apply what is configured", setting)
         }
         None => Remedy::setting(
             format!("give {path} a profile that allows user namespaces"),

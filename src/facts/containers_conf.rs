@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::toml_keys::TomlKeys;
+use super::toml_keys::{Scalar, TomlKeys};
 use super::users::User;
 use super::{Facts, Source, Sourced};
 use crate::host::{Fact, OrAbsent, Unread};
@@ -48,6 +48,9 @@ pub struct ContainersConf {
     pub log_driver: Option<Sourced<String>>,
     /// `[containers] pids_limit`; the default is 2048, 0 or below is none.
     pub pids_limit: Option<Sourced<i64>>,
+    /// Every key that is neither a table nor an array, by table and name: for what policy wants of a key
+    /// that has no field of its own.
+    pub scalars: BTreeMap<(String, String), Sourced<Scalar>>,
     /// The files that were read, in their order.
     pub files: Vec<String>,
 }
@@ -89,6 +92,13 @@ impl ContainersConf {
             let mut dirs = if value.append { self.helper_binaries_dirs() } else { Vec::new() };
             dirs.extend(value.values);
             self.helper_binaries_dir = Some(Sourced { value: dirs, at });
+        }
+        for table in keys.names(&[]) {
+            for name in keys.names(&[&table]) {
+                if let Some(value) = keys.scalar(&[&table, &name])? {
+                    self.scalars.insert((table.clone(), name), value);
+                }
+            }
         }
         self.files.push(source.path().to_owned());
         Ok(())

@@ -1,8 +1,10 @@
 //! Resource limits: those of a process (`/proc/PID/limits`) and those that `pam_limits` sets at log-in.
-//! The defaults of systemd (`DefaultLimitNOFILE=`, `LimitNOFILE=`) are in units and system.conf.
+//! Those that systemd sets (`LimitNOFILE=`, `DefaultLimitNOFILE=`) are read from units and system.conf,
+//! and what they come to is worked out here.
 
 use std::rc::Rc;
 
+use super::cgroup::user_manager_levels;
 use super::{Evidence, Facts, Source, Sourced};
 use crate::host::{Fact, OrAbsent, Unread};
 
@@ -61,6 +63,19 @@ fn limit(text: &str) -> Option<Limit> {
         "unlimited" => Some(None),
         number => number.parse().ok().map(Some),
     }
+}
+
+/// The hard limit that the values of a directive such as `LimitNOFILE=` come to: the last that is one,
+/// as a number, as `SOFT:HARD`, or `infinity` (systemd.exec(5), "Process Properties"; systemd,
+/// `src/basic/rlimit-util.c`, `rlimit_parse`).
+pub fn hard_limit<'a>(
+    values: impl DoubleEndedIterator<Item = &'a Sourced<String>>,
+) -> Option<Sourced<Limit>> {
+    values.rev().find_map(|Sourced { value, at }| {
+        let hard = value.split_once(':').map_or(value.as_str(), |(_, hard)| hard).trim();
+        let value = if hard == "infinity" { None } else { Some(hard.parse().ok()?) };
+        Some(Sourced { value, at: at.clone() })
+    })
 }
 
 /// Which of the two limits a line of limits.conf sets.
@@ -147,10 +162,23 @@ impl LoginLimits {
 }
 
 impl Facts {
+    /// The resource limits of the user manager of `uid`: of a process in its own cgroup, where there are
+    /// only it and the process that keeps its PAM session.
+    ///
+    /// # Errors
+    /// Without a v2 hierarchy, where no user manager runs, and as [`Facts::process_limits`].
+    pub fn user_manager_limits(&self, uid: u32) -> Fact<Rc<ProcessLimits>> {
+        let [.., cgroup] = user_manager_levels(uid);
+        let path = format!("{cgroup}/init.scope/cgroup.procs");
+        let source = self.source(&path)?;
+        let pid = source.lines().find_map(|(_, line)| line.trim().parse().ok());
+        self.process_limits(pid.ok_or(Unread::Absent { path })?)
+    }
+
     /// The resource limits of a process.
     ///
     /// # Errors
-    /// When they cannot be read (only its owner and root may), or nothing runs.
+    /// When they cannot be read (anyone may, unless `/proc` is mounted with `hidepid=`), or nothing runs.
     pub fn process_limits(&self, pid: u32) -> Fact<Rc<ProcessLimits>> {
         self.limits_of(&pid.to_string())
     }
@@ -219,6 +247,36 @@ Max nice priority         0                    0
         assert_eq!(limits.get("Max cpu time").map(|l| (l.soft, l.hard)), Some((None, None)));
         assert_eq!(limits.get("Max nice priority").map(|l| l.soft), Some(Some(0)));
         assert!(facts.process_limits(7).unwrap_err().is_absent());
+    }
+
+    #[test]
+    fn limits_of_a_user_manager() {
+        let scope = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/init.scope/cgroup.procs";
+        let host = || empty_host().file("/proc/812/limits", PROCESS);
+        let facts = host().file(scope, "812\n813\n").facts();
+        let limits = facts.user_manager_limits(1000).unwrap();
+        assert_eq!(limits.get("Max open files").map(|files| files.hard), Some(Some(524_288)));
+        assert!(host().facts().user_manager_limits(1000).unwrap_err().is_absent());
+        assert!(host().file(scope, "").facts().user_manager_limits(1000).unwrap_err().is_absent());
+    }
+
+    #[test]
+    fn limits_in_units() {
+        for (values, hard) in [
+            (&["4096"][..], Some(Some(4096))),
+            (&["1024:65536"], Some(Some(65536))),
+            (&["infinity"], Some(None)),
+            (&["1024:infinity"], Some(None)),
+            (&["4096", "8192"], Some(Some(8192))),
+            (&["4096", "many", ""], Some(Some(4096))),
+            (&[""], None),
+            (&[], None),
+        ] {
+            let source = Source::new("/x", "");
+            let values: Vec<Sourced<String>> =
+                values.iter().map(|value| source.whole((*value).to_owned())).collect();
+            assert_eq!(hard_limit(values.iter()).map(|limit| limit.value), hard, "{values:?}");
+        }
     }
 
     #[test]

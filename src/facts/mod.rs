@@ -61,10 +61,12 @@ pub mod subid_overlap;
 pub mod swaps;
 pub mod sysctl;
 pub mod sysctl_rules;
+pub mod system_conf;
 pub mod systemd_version;
+pub mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;
-mod toml_keys;
+pub mod toml_keys;
 pub mod unit;
 pub mod unit_name;
 pub mod unit_syntax;

@@ -1,6 +1,9 @@
 //! Single keys out of a TOML file with their lines, for the configuration of the containers projects.
 //! A key of the wrong type spoils the file, as it does for Podman, which then refuses to start.
 
+use std::fmt;
+
+use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -22,6 +25,51 @@ pub(super) struct Strings {
     pub(super) values: Vec<String>,
     /// Whether they are added to those set before, instead of replacing them.
     pub(super) append: bool,
+}
+
+/// A value that is neither a table nor an array.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scalar {
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A whole number.
+    Integer(i64),
+    /// A string.
+    Text(String),
+}
+
+impl Scalar {
+    /// As TOML writes it.
+    pub fn toml(&self) -> String {
+        match self {
+            Scalar::Text(text) => toml::Value::String(text.clone()).to_string(),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// Without the quotes of a string, for people.
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scalar::Boolean(value) => write!(f, "{value}"),
+            Scalar::Integer(value) => write!(f, "{value}"),
+            Scalar::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Scalar, D::Error> {
+        match toml::Value::deserialize(deserializer)? {
+            toml::Value::String(text) => Ok(Scalar::Text(text)),
+            toml::Value::Integer(value) => Ok(Scalar::Integer(value)),
+            toml::Value::Boolean(value) => Ok(Scalar::Boolean(value)),
+            other => {
+                Err(serde::de::Error::custom(format!("{other}: expected a string, a number or a boolean")))
+            }
+        }
+    }
 }
 
 impl<'a> TomlKeys<'a> {
@@ -64,6 +112,21 @@ impl<'a> TomlKeys<'a> {
             }
             Some(strings)
         })
+    }
+
+    /// A value that is neither a table nor an array; `None` for those, too.
+    pub(super) fn scalar(&self, path: &[&str]) -> Fact<Option<Sourced<Scalar>>> {
+        let found = self.get(path, "a value", |value| {
+            Some(match value {
+                DeValue::String(text) => Some(Scalar::Text(text.to_string())),
+                DeValue::Boolean(value) => Some(Scalar::Boolean(*value)),
+                DeValue::Integer(value) => {
+                    i64::from_str_radix(value.as_str(), value.radix()).ok().map(Scalar::Integer)
+                }
+                _ => None,
+            })
+        })?;
+        Ok(found.and_then(|Sourced { value, at }| value.map(|value| Sourced { value, at })))
     }
 
     /// The keys of a table; none where there is no such table.

@@ -7,9 +7,10 @@ use serde::Deserialize;
 use crate::facts::cgroup::Controller;
 use crate::facts::cidr::Cidr;
 use crate::facts::sysctl::one_spaced;
+use crate::facts::toml_keys::Scalar;
 use crate::facts::version::Version;
 use crate::finding::Level;
-use crate::requirements::{Component, Demand, Origin, ProgramWant, Protocol, Stack, SysctlRule};
+use crate::requirements::{Component, Demand, EngineRule, Origin, ProgramWant, Protocol, Stack, SysctlRule};
 
 /// An entry of a layer and where it is written.
 #[derive(Clone, Debug)]
@@ -118,6 +119,19 @@ entries! {
     Amount {
         at_least: u64,
     }
+    /// A key of `containers.conf(5)` as it is written: exactly one of the two conditions.
+    RawEngine {
+        table: String,
+        key: String,
+        #[serde(default)]
+        equals: Option<Scalar>,
+        #[serde(default)]
+        at_least: Option<i64>,
+        #[serde(default)]
+        default: Option<Scalar>,
+        #[serde(default)]
+        zero_is_unlimited: bool,
+    }
     /// A sysctl as it is written: exactly one of the four conditions.
     RawSysctl {
         key: String,
@@ -187,5 +201,49 @@ impl SysctlEntry {
             _ => return Err("expected exactly one of equals, one-of, at-least and at-most".to_owned()),
         };
         Ok(SysctlEntry { raw, rule })
+    }
+}
+
+/// The tables of `containers.conf(5)` whose keys policy can name.
+const ENGINE_TABLES: [&str; 3] = ["containers", "engine", "network"];
+
+/// A key of `containers.conf(5)` with its condition.
+#[derive(Clone, Debug)]
+pub(crate) struct EngineEntry {
+    raw: RawEngine,
+    pub(crate) table: &'static str,
+    pub(crate) rule: EngineRule,
+}
+
+impl EngineEntry {
+    pub(crate) fn key(&self) -> &str {
+        &self.raw.key
+    }
+
+    pub(crate) fn default_value(&self) -> Option<&Scalar> {
+        self.raw.default.as_ref()
+    }
+
+    pub(super) fn new(raw: RawEngine) -> Result<EngineEntry, String> {
+        let Some(table) = ENGINE_TABLES.into_iter().find(|table| *table == raw.table) else {
+            return Err(format!("table = {:?}: expected one of {}", raw.table, ENGINE_TABLES.join(", ")));
+        };
+        let is_key = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
+        if raw.key.is_empty() || !raw.key.bytes().all(is_key) {
+            return Err(format!("key = {:?}: expected a key of containers.conf such as log_driver", raw.key));
+        }
+        let rule = match (&raw.equals, raw.at_least) {
+            (Some(value), None) if !raw.zero_is_unlimited => EngineRule::Equals(value.clone()),
+            (None, Some(least)) => EngineRule::AtLeast { least, zero_is_unlimited: raw.zero_is_unlimited },
+            (Some(_), None) => return Err("zero-is-unlimited goes with at-least".to_owned()),
+            _ => return Err("expected exactly one of equals and at-least".to_owned()),
+        };
+        Ok(EngineEntry { raw, table, rule })
+    }
+}
+
+impl Wanted for EngineEntry {
+    fn wanted(&self) -> (Level, &str) {
+        self.raw.wanted()
     }
 }

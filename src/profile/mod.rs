@@ -5,6 +5,7 @@
 //! the same shape: tables of requirements, each with a level and a reason.
 
 mod entries;
+mod k3s;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -17,9 +18,11 @@ use crate::facts::line_of;
 use crate::requirements::{Need, Origin, Stack};
 
 use entries::{
-    Amount, Entry, ModuleNames, Names, OptionNames, PortEntry, ProgramEntry, RawSysctl, SubnetEntry,
-    SysctlEntry, VersionEntry,
+    Amount, EngineEntry, Entry, ModuleNames, Names, OptionNames, PortEntry, ProgramEntry, RawEngine,
+    RawSysctl, SubnetEntry, SysctlEntry, VersionEntry,
 };
+
+pub(crate) use k3s::CIDR_VARIABLE;
 
 /// How deep `extends` may go.
 const EXTENDS_LIMIT: usize = 2;
@@ -117,6 +120,11 @@ pub struct Layer {
     pub(crate) cpus: Vec<Entry<Amount>>,
     pub(crate) disk: Vec<Entry<Amount>>,
     pub(crate) subordinate_ids: Vec<Entry<Amount>>,
+    pub(crate) open_files: Vec<Entry<Amount>>,
+    pub(crate) tasks: Vec<Entry<Amount>>,
+    pub(crate) engine: Vec<Entry<EngineEntry>>,
+    /// What K3s starts with: variables with their values.
+    pub(crate) k3s: BTreeMap<String, (String, Origin)>,
 }
 
 /// How hardware is recognised; empty for a profile that is only chosen by name.
@@ -200,6 +208,14 @@ struct RawLayer {
     disk: Vec<Spanned<Amount>>,
     #[serde(default)]
     subordinate_ids: Vec<Spanned<Amount>>,
+    #[serde(default)]
+    open_files: Vec<Spanned<Amount>>,
+    #[serde(default)]
+    tasks: Vec<Spanned<Amount>>,
+    #[serde(default)]
+    engine: Vec<Spanned<RawEngine>>,
+    #[serde(default)]
+    k3s: k3s::RawK3s,
 }
 
 impl Layer {
@@ -221,6 +237,16 @@ impl Layer {
                 SysctlEntry::new(entry.into_inner()).map_err(|expected| malformed(origin.line, expected))?;
             sysctl.push(Entry { entry, origin });
         }
+        let mut engine = Vec::new();
+        for entry in raw.engine {
+            let origin = origin(entry.span().start);
+            let entry =
+                EngineEntry::new(entry.into_inner()).map_err(|expected| malformed(origin.line, expected))?;
+            engine.push(Entry { entry, origin });
+        }
+        let variables = raw.k3s.variables();
+        let variables = variables.map_err(|(at, expected)| malformed(line_of(text, at), expected))?;
+        let k3s = variables.into_iter().map(|v| (v.name, (v.value, origin(v.offset)))).collect();
         let mut waivers = BTreeMap::new();
         for (id, waiver) in raw.waive {
             let origin = origin(waiver.span().start);
@@ -260,6 +286,10 @@ impl Layer {
             cpus: place(raw.cpus, origin),
             disk: place(raw.disk, origin),
             subordinate_ids: place(raw.subordinate_ids, origin),
+            open_files: place(raw.open_files, origin),
+            tasks: place(raw.tasks, origin),
+            engine,
+            k3s,
             file,
         })
     }

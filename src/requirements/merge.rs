@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Component, Demand, ModuleWant, Need, ProgramWant, Protocol, Stack, SysctlRule, SysctlWant, Want,
+    Component, Demand, EngineRule, EngineWant, ModuleWant, Need, Origin, ProgramWant, Protocol, Stack,
+    SysctlRule, SysctlWant, Want,
 };
 use crate::facts::cgroup::Controller;
 use crate::facts::cidr::Cidr;
 use crate::facts::version::Version;
 use crate::finding::Level;
-use crate::profile::{self, Layer, ProfileError};
+use crate::profile::{self, CIDR_VARIABLE, Layer, ProfileError};
+
+/// The network of slirp4netns unless K3s is told otherwise (k3s: pkg/rootless/rootless.go).
+const K3S_NETWORK: &str = "10.41.0.0/16";
 
 /// All that is wanted, merged. Tables are in a fixed order, so reports are, too.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +45,14 @@ pub struct Requirements {
     pub disk_bytes: Vec<Want<u64>>,
     /// Minimum number of subordinate IDs, of UIDs and of GIDs each.
     pub subordinate_ids: Vec<Want<u64>>,
+    /// Minimum number of files that a process of the user can have open.
+    pub open_files: Vec<Want<u64>>,
+    /// Minimum number of tasks that the user can have.
+    pub tasks: Vec<Want<u64>>,
+    /// Keys of `containers.conf(5)`, by table and name.
+    pub engine: BTreeMap<(&'static str, String), EngineWant>,
+    /// What K3s starts with: variables with their values and where they are written.
+    pub k3s: BTreeMap<String, (String, Origin)>,
 }
 
 impl Requirements {
@@ -58,6 +70,7 @@ impl Requirements {
         for layer in more {
             all.add(layer, stacks);
         }
+        all.move_network_of_k3s();
         all.drop_weaker();
         all.give_way();
         all.find_contradictions()?;
@@ -111,6 +124,13 @@ impl Requirements {
             want.module = want.module.take().or_else(|| e.entry.module.clone());
             want.absent_is_met |= e.entry.absent_is_met;
         }
+        for e in &layer.engine {
+            let want = self.engine.entry((e.entry.table, e.entry.key().to_owned())).or_default();
+            join_want(&mut want.rules, e.entry.rule.clone(), e.demand(stacks()));
+            want.default = want.default.take().or_else(|| e.entry.default_value().cloned());
+        }
+        // Of two layers the later knows the site better.
+        self.k3s.extend(layer.k3s.clone());
         for e in &layer.program {
             let want = e.entry.want();
             let at = match self.programs.iter().position(|(known, _)| known.any_of == want.any_of) {
@@ -139,10 +159,23 @@ impl Requirements {
             (&layer.cpus, &mut self.cpus),
             (&layer.disk, &mut self.disk_bytes),
             (&layer.subordinate_ids, &mut self.subordinate_ids),
+            (&layer.open_files, &mut self.open_files),
+            (&layer.tasks, &mut self.tasks),
         ] {
             for e in entries {
                 join_want(wants, e.entry.at_least, e.demand(stacks()));
             }
+        }
+    }
+
+    /// Where policy gives K3s another network, that is the one that no host route may overlap.
+    fn move_network_of_k3s(&mut self) {
+        let wanted = self.k3s.get(CIDR_VARIABLE).and_then(|(value, _)| value.parse().ok());
+        let by_default: Option<Cidr> = K3S_NETWORK.parse().ok();
+        if let (Some(wanted), Some(by_default)) = (wanted, by_default)
+            && let Some(demands) = self.subnets.remove(&by_default)
+        {
+            self.subnets.entry(wanted).or_default().extend(demands);
         }
     }
 
@@ -171,8 +204,19 @@ impl Requirements {
         }
     }
 
-    /// What is advised of a sysctl gives way to what is required of it.
+    /// What is advised of a sysctl or of a key gives way to what is required of it.
     fn give_way(&mut self) {
+        for want in self.engine.values_mut() {
+            let required: Vec<EngineRule> = want
+                .rules
+                .iter()
+                .filter(|r| r.demand.level == Level::Required)
+                .map(|r| r.value.clone())
+                .collect();
+            want.rules.retain(|rule| {
+                rule.demand.level == Level::Required || required.iter().all(|r| agree(r, &rule.value))
+            });
+        }
         for want in self.sysctls.values_mut() {
             let required: Vec<SysctlRule> = want
                 .rules
@@ -200,8 +244,25 @@ impl Requirements {
                 }
             }
         }
+        for ((table, key), want) in &self.engine {
+            for (i, one) in want.rules.iter().enumerate() {
+                if let Some(other) = want.rules[i + 1..].iter().find(|other| !agree(&one.value, &other.value))
+                {
+                    return Err(ProfileError::Contradiction {
+                        subject: format!("{key} of [{table}]"),
+                        one: format!("{} ({})", one.value, one.demand.origin),
+                        other: format!("{} ({})", other.value, other.demand.origin),
+                    });
+                }
+            }
+        }
         Ok(())
     }
+}
+
+/// Whether a value of one of the two satisfies both.
+fn agree(one: &EngineRule, other: &EngineRule) -> bool {
+    one.allows(&other.value()) || other.allows(&one.value())
 }
 
 /// Whether no value satisfies both.
@@ -320,5 +381,53 @@ mod tests {
         let merged = Requirements::merge(&[Stack::Podman], &[site]).unwrap();
         let rules = &merged.sysctls["net.ipv4.ip_unprivileged_port_start"].rules;
         assert_eq!(rules.len(), 1, "what is advised gives way");
+    }
+
+    #[test]
+    fn keys_of_the_engine_agree_or_contradict_each_other() {
+        let rules = |level: &str, text: &str| {
+            let head = format!("[[engine]]\ntable = \"engine\"\nkey = \"x\"\nlevel = \"{level}\"\n");
+            Layer::parse("site.toml", &format!("{head}{text}\n")).unwrap()
+        };
+        let merge = |one: Layer, other: Layer| Requirements::merge(&[Stack::Podman], &[one, other]);
+        let unlimited = "at-least = 4\nzero-is-unlimited = true";
+        for (one, other, agree) in [
+            ("equals = 5", "at-least = 4", true),
+            ("equals = 0", unlimited, true),
+            ("equals = 0", "at-least = 4", false),
+            ("equals = \"5\"", "at-least = 4", false),
+            ("at-least = 9", unlimited, true),
+            ("equals = true", "equals = false", false),
+        ] {
+            let merged = merge(rules("advised", one), rules("advised", other));
+            assert_eq!(merged.is_ok(), agree, "{one} {other}");
+            let merged = merge(rules("advised", one), rules("required", other)).unwrap();
+            let left = merged.engine[&("engine", "x".to_owned())].rules.len();
+            assert_eq!(left, if agree { 2 } else { 1 }, "what is advised gives way: {one} {other}");
+        }
+        for (text, expected) in [
+            ("equals = 1\nat-least = 1", "expected exactly one of equals and at-least"),
+            ("", "expected exactly one of equals and at-least"),
+            ("equals = 1\nzero-is-unlimited = true", "zero-is-unlimited goes with at-least"),
+            ("equals = [1]", "expected a string, a number or a boolean"),
+            ("equal = 1", "unknown field `equal`"),
+        ] {
+            let head = "[[engine]]\ntable = \"engine\"\nkey = \"x\"\nlevel = \"advised\"\n";
+            let why = Layer::parse("site.toml", &format!("{head}{text}\n")).unwrap_err().to_string();
+            assert!(why.contains(expected), "{text}: {why}");
+        }
+    }
+
+    #[test]
+    fn the_site_decides_over_what_k3s_starts_with() {
+        let layer = |file: &str, text: &str| Layer::parse(file, &format!("[k3s]\n{text}\n")).unwrap();
+        let profile = layer("board.toml", "mtu = 1400\nport-driver = \"builtin\"");
+        let site = layer("site.toml", "mtu = 1500\ncidr = \"10.64.0.0/16\"");
+        let merged = Requirements::merge(&[Stack::K3s], &[profile, site]).unwrap();
+        let value = |name: &str| merged.k3s[name].0.as_str();
+        assert_eq!((value("K3S_ROOTLESS_MTU"), value("K3S_ROOTLESS_PORT_DRIVER")), ("1500", "builtin"));
+        assert_eq!(merged.k3s["K3S_ROOTLESS_MTU"].1.to_string(), "site.toml:2");
+        let network = |text: &str| merged.subnets.contains_key(&text.parse::<Cidr>().unwrap());
+        assert!(network("10.64.0.0/16") && !network(K3S_NETWORK));
     }
 }

@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::facts::toml_keys::Scalar;
 use crate::finding::Level;
 
 /// What shall run rootless.
@@ -119,6 +120,10 @@ pub enum Need {
     Ping,
     /// The machine has an ID of its own.
     MachineId,
+    /// Processes of the user are not killed when a session ends.
+    UserProcesses,
+    /// `k3s-rootless.service` of the user manager runs K3s.
+    K3sService,
 }
 
 /// Where a requirement is written.
@@ -232,6 +237,59 @@ pub struct SysctlWant {
     pub module: Option<String>,
     /// Whether a kernel without the key has nothing to restrict.
     pub absent_is_met: bool,
+}
+
+/// A condition on the value of a key of `containers.conf(5)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EngineRule {
+    /// Exactly this.
+    Equals(Scalar),
+    /// A number of at least this.
+    AtLeast {
+        /// The number.
+        least: i64,
+        /// Whether 0 and what is below it mean that there is no limit.
+        zero_is_unlimited: bool,
+    },
+}
+
+impl EngineRule {
+    /// Whether `value` satisfies this.
+    pub fn allows(&self, value: &Scalar) -> bool {
+        match (self, value) {
+            (EngineRule::Equals(wanted), value) => wanted == value,
+            (EngineRule::AtLeast { least, zero_is_unlimited }, Scalar::Integer(value)) => {
+                value >= least || (*zero_is_unlimited && *value <= 0)
+            }
+            (EngineRule::AtLeast { .. }, _) => false,
+        }
+    }
+
+    /// A value that satisfies this.
+    pub fn value(&self) -> Scalar {
+        match self {
+            EngineRule::Equals(value) => value.clone(),
+            EngineRule::AtLeast { least, .. } => Scalar::Integer(*least),
+        }
+    }
+}
+
+impl fmt::Display for EngineRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EngineRule::Equals(value) => write!(f, "{value}"),
+            EngineRule::AtLeast { least, .. } => write!(f, "at least {least}"),
+        }
+    }
+}
+
+/// All that is wanted of one key of `containers.conf(5)`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngineWant {
+    /// The conditions.
+    pub rules: Vec<Want<EngineRule>>,
+    /// What Podman takes where no file has the key, where that is the same everywhere.
+    pub default: Option<Scalar>,
 }
 
 /// Who wants a module, and how.

@@ -1,0 +1,166 @@
+use super::*;
+use crate::checks::testing::{edge, findings, unknown, verdicts};
+use crate::facts::testing::{TestHost, fixture};
+use crate::finding::Level;
+use crate::profile::Layer;
+use crate::requirements::Stack;
+
+const K3S: &str = "/usr/local/bin/k3s";
+const FRAGMENT: &str = "/home/edge/.config/systemd/user/k3s-rootless.service";
+const LINK: &str = "/home/edge/.config/systemd/user/default.target.wants/k3s-rootless.service";
+/// The unit of K3s, shortened.
+const PUBLISHED: &str = "\
+[Service]
+Environment=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+ExecStart=/usr/local/bin/k3s server --rootless --snapshotter=fuse-overlayfs
+Delegate=yes
+Type=simple
+
+[Install]
+WantedBy=default.target
+";
+
+fn look_with(host: TestHost, policy: &str) -> Outcome {
+    let layer = Layer::parse("/etc/edgeprep/edgeprep.toml", policy).unwrap();
+    run(&host.facts(), &Requirements::merge(&[Stack::K3s], &[layer]).unwrap(), &edge())
+}
+
+fn look_at(host: TestHost) -> Outcome {
+    look_with(host, "")
+}
+
+fn k3s() -> TestHost {
+    fixture("debian-13").file(K3S, "").path(K3S, |record| {
+        record.mode = Some("0755".to_owned());
+        record.uid = Some(0);
+    })
+}
+
+fn with(unit: &str) -> TestHost {
+    k3s().file(FRAGMENT, unit).file(LINK, "").path(LINK, |record| record.link = Some(FRAGMENT.to_owned()))
+}
+
+fn service(environment: &[(&str, &str)]) -> Setting {
+    Setting::K3sService {
+        user: "edge".to_owned(),
+        program: K3S.to_owned(),
+        environment: environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+    }
+}
+
+#[test]
+fn the_published_unit_passes() {
+    let outcome = look_at(with(PUBLISHED));
+    assert_eq!(verdicts(&outcome), [(UNIT, Verdict::Met)]);
+    let finding = findings(&outcome)[0];
+    assert_eq!(finding.found, "enabled, runs /usr/local/bin/k3s with --rootless, delegated");
+    assert_eq!((finding.expected.as_str(), outcome.items[0].level), (finding.found.as_str(), Level::Advised));
+    assert_eq!(verdicts(&look_at(with(PUBLISHED).image())), [(UNIT, Verdict::Met)]);
+}
+
+#[test]
+fn without_k3s_there_is_nothing_to_run() {
+    let reason = look_at(fixture("debian-13")).skipped;
+    assert_eq!(reason.as_deref(), Some("k3s is not installed: see stack-programs"));
+}
+
+#[test]
+fn a_unit_that_is_not_there_is_made() {
+    let outcome = look_at(k3s());
+    let finding = findings(&outcome)[0];
+    assert_eq!((finding.verdict, finding.found.as_str()), (Verdict::Unmet, "no such unit"));
+    assert_eq!(finding.remedy.settings, [service(&[])]);
+    assert_eq!(finding.evidence, [Evidence::path(FRAGMENT, "does not exist")]);
+    let outcome = look_with(k3s(), "[k3s]\nmtu = 1500\n");
+    assert_eq!(findings(&outcome)[0].remedy.settings, [service(&[("K3S_ROOTLESS_MTU", "1500")])]);
+}
+
+#[test]
+fn one_thing_broken() {
+    let edit = |from: &str, to: &str| PUBLISHED.replace(from, to);
+    let runs = "runs /usr/local/bin/k3s with --rootless";
+    for (unit, found, line) in [
+        (edit("/usr/local/bin/k3s", "/opt/k3s"), "runs /opt/k3s, which is not there, delegated", 3),
+        (edit("--rootless ", ""), "runs /usr/local/bin/k3s without --rootless, delegated", 3),
+        (edit("Delegate=yes", "Delegate=no"), &format!("{runs}, not delegated"), 4),
+        (edit("Delegate=yes\n", ""), &format!("{runs}, not delegated"), 3),
+    ] {
+        let outcome = look_at(with(&unit));
+        let finding = findings(&outcome)[0];
+        assert_eq!((finding.verdict, finding.found.clone()), (Verdict::Unmet, format!("enabled, {found}")));
+        assert_eq!(finding.evidence[0].line, Some(line), "{found}");
+        assert!(finding.remedy.settings.is_empty(), "what somebody wrote is left");
+    }
+    let other = look_at(with(&PUBLISHED.replace(K3S, "/usr/bin/env")));
+    assert_eq!(verdicts(&other)[0].1, Verdict::Unmet, "another program");
+    assert_eq!(verdicts(&look_at(with(&edit("ExecStart=/", "ExecStart=-/"))))[0].1, Verdict::Met);
+    let home = "/home/edge/bin/k3s";
+    let own = with(&edit(K3S, "%h/bin/k3s")).without(K3S).file(home, "");
+    let own = own.path(home, |record| record.mode = Some("0755".to_owned()));
+    assert_eq!(verdicts(&look_at(own))[0].1, Verdict::Met);
+}
+
+#[test]
+fn a_unit_that_is_not_enabled_is_enabled() {
+    let outcome = look_at(with(PUBLISHED).without(LINK));
+    let finding = findings(&outcome)[0];
+    assert!(finding.found.starts_with("not enabled, runs"), "{}", finding.found);
+    let setting = Setting::UserUnit { user: "edge".to_owned(), unit: UNIT.to_owned() };
+    assert_eq!(finding.remedy.settings, [setting]);
+}
+
+#[test]
+fn a_masked_unit_is_told() {
+    let masked = with("").path(FRAGMENT, |record| record.link = Some("/dev/null".to_owned()));
+    assert_eq!(findings(&look_at(masked))[0].found, "masked");
+}
+
+#[test]
+fn the_environment_is_that_of_the_policy() {
+    let policy = "[k3s]\nmtu = 1500\nenvironment = { K3S_NODE_NAME = \"gate 7\" }\n";
+    let drop_in = format!("{FRAGMENT}.d/10-site.conf");
+    let outcome = look_with(with(PUBLISHED), policy);
+    assert_eq!(
+        verdicts(&outcome),
+        [(UNIT, Verdict::Met), ("K3S_NODE_NAME", Verdict::Unmet), ("K3S_ROOTLESS_MTU", Verdict::Unmet)]
+    );
+    let finding = findings(&outcome)[2];
+    assert_eq!((finding.expected.as_str(), finding.found.as_str()), ("1500", "not set"));
+    assert_eq!(finding.evidence[1].to_string(), "/etc/edgeprep/edgeprep.toml:2");
+    assert_eq!(
+        finding.remedy.settings,
+        [service(&[("K3S_NODE_NAME", "gate 7"), ("K3S_ROOTLESS_MTU", "1500")])]
+    );
+    let set = |text: &str| {
+        let outcome = look_with(with(PUBLISHED).file(&drop_in, format!("[Service]\n{text}\n")), policy);
+        verdicts(&outcome)[1..].iter().map(|(_, verdict)| *verdict).collect::<Vec<_>>()
+    };
+    let right = "Environment=\"K3S_NODE_NAME=gate 7\" K3S_ROOTLESS_MTU=1500";
+    assert_eq!(set(right), [Verdict::Met, Verdict::Met]);
+    assert_eq!(set(&format!("{right}\nEnvironment=K3S_ROOTLESS_MTU=9000")), [Verdict::Met, Verdict::Unmet]);
+    assert_eq!(set(&format!("{right}\nEnvironment=")), [Verdict::Unmet, Verdict::Unmet]);
+    let file = with(PUBLISHED).file(&drop_in, "[Service]\nEnvironmentFile=/etc/k3s.env\n");
+    assert_eq!(unknown(&look_with(file, policy)).len(), 2);
+}
+
+#[test]
+fn a_unit_of_the_system_is_not_supported() {
+    let system = "/etc/systemd/system/k3s-rootless.service";
+    let host = with(PUBLISHED).file(system, PUBLISHED.replace("Type=simple", "User=edge"));
+    let outcome = look_at(host);
+    assert_eq!(verdicts(&outcome), [(UNIT, Verdict::Met), (system, Verdict::Unmet)]);
+    let finding = findings(&outcome)[1];
+    assert_eq!(finding.found, "a unit of the system manager, with User=edge");
+    assert_eq!(finding.evidence[0].to_string(), format!("{system}:5"));
+}
+
+#[test]
+fn what_cannot_be_read_is_unknown() {
+    let denied = with(PUBLISHED).path(FRAGMENT, |record| record.read_error = Some("denied".to_owned()));
+    assert_eq!(unknown(&look_at(denied)), [format!("{FRAGMENT} is not readable as this user")]);
+    let captured =
+        PUBLISHED.replace("/usr/local/bin/k3s server --rootless --snapshotter=fuse-overlayfs", LEFT_OUT);
+    let outcome = look_at(with(&captured));
+    assert!(unknown(&outcome)[0].ends_with("the capture leaves out what it runs"), "{outcome:?}");
+    assert!(run(&k3s().facts(), &Requirements::default(), &edge()).skipped.is_some());
+}

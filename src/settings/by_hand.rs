@@ -1,0 +1,433 @@
+//! What a person would type to reach settings. Every word that comes from a host or from policy is quoted.
+
+use std::borrow::Cow;
+
+use super::{DELEGATE_DROP_IN, K3S_SERVICE, SYSCTL_FILE, Setting};
+
+const MODULES_LOAD_FILE: &str = "/etc/modules-load.d/rootless.conf";
+const LIMITS_DROP_IN: &str = "/etc/systemd/system/user@.service.d/90-rootless-limits.conf";
+const SLICE_DROP_IN: &str = "/etc/systemd/system/user-.slice.d/90-rootless.conf";
+const LOGIND_DROP_IN: &str = "/etc/systemd/logind.conf.d/90-rootless.conf";
+const RELOAD: &str = "sudo systemctl daemon-reload";
+const LINGER_DIR: &str = "/var/lib/systemd/linger";
+/// The program that the unit of K3s names, as it is published.
+const K3S_PROGRAM: &str = "/usr/local/bin/k3s";
+
+/// A word as a shell takes it, for commands that people copy: names come from hosts that may mean harm.
+pub fn quoted(word: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
+    if !word.is_empty() && word.chars().all(plain) && !word.starts_with('-') {
+        return Cow::Borrowed(word);
+    }
+    Cow::Owned(format!("'{}'", word.replace('\'', "'\\''")))
+}
+
+/// Prints lines, whatever they hold.
+fn print(lines: &[impl AsRef<str>]) -> String {
+    let words: Vec<Cow<'_, str>> = lines.iter().map(|line| quoted(line.as_ref())).collect();
+    format!("printf '%s\\n' {}", words.join(" "))
+}
+
+/// The commands that reach these settings on a running system, or write them below `$ROOT`.
+/// Settings of a kind share a command.
+pub fn by_hand(settings: &[Setting], running: bool) -> Vec<String> {
+    let mut script = Script::new(running);
+    for setting in settings {
+        script.add(setting);
+    }
+    script.finish()
+}
+
+/// Commands as they are put together.
+struct Script {
+    running: bool,
+    root: &'static str,
+    sudo: &'static str,
+    write: Vec<String>,
+    activate: Vec<String>,
+    sysctls: Vec<String>,
+    modules: Vec<String>,
+    limits: Vec<String>,
+}
+
+impl Script {
+    fn new(running: bool) -> Script {
+        let (root, sudo) = if running { ("", "sudo ") } else { ("$ROOT", "") };
+        let none = Vec::new;
+        Script {
+            running,
+            root,
+            sudo,
+            write: none(),
+            activate: none(),
+            sysctls: none(),
+            modules: none(),
+            limits: none(),
+        }
+    }
+
+    fn add(&mut self, setting: &Setting) {
+        let (root, sudo) = (self.root, self.sudo);
+        match setting {
+            Setting::Sysctl { key, value } => self.sysctls.push(format!("{key} = {value}")),
+            Setting::Module(name) => self.modules.push(name.clone()),
+            Setting::Delegation(controllers) => {
+                let names: Vec<&str> = controllers.iter().map(|c| c.as_str()).collect();
+                self.file(DELEGATE_DROP_IN, &["[Service]", &format!("Delegate={}", names.join(" "))]);
+                self.activate.push(RELOAD.to_owned());
+            }
+            // Seen with systemd 252, 257 and 262: the reload alone is enough for the kernel on 252
+            // and 262, the unit is what it takes on 257; and on all of them the user manager hands on
+            // only what there was when it was last executed.
+            Setting::DelegationInEffect { user, uid } => {
+                let transient = format!("sudo systemd-run --quiet --wait --slice=user-{uid}.slice true");
+                self.activate.extend([RELOAD.to_owned(), transient]);
+                self.manager(user, "daemon-reexec");
+            }
+            Setting::Linger(user) => {
+                let user = quoted(user);
+                self.activate.push(format!("sudo loginctl enable-linger {user}"));
+                if !self.running {
+                    self.write.push(format!("mkdir -p {root}{LINGER_DIR}"));
+                    self.write.push(format!("touch {root}{LINGER_DIR}/{user}"));
+                }
+            }
+            Setting::SubordinateIds { user, start, count } => {
+                let end = u64::from(*start) + u64::from(*count) - 1;
+                let at = if self.running { String::new() } else { format!("--prefix {root} ") };
+                let user = quoted(user);
+                self.write.push(format!(
+                    "{sudo}usermod {at}--add-subuids {start}-{end} --add-subgids {start}-{end} {user}"
+                ));
+            }
+            Setting::FileMode { path, mode } => {
+                self.write.push(format!("{sudo}chmod {mode:04o} {root}{}", quoted(path)));
+            }
+            // Together with a set-user-ID bit the capability is all that counts, and too little.
+            Setting::FileCapability { path, capability } => {
+                let path = quoted(path);
+                self.write.push(format!("{sudo}chmod u-s,g-s {root}{path}"));
+                self.write.push(format!("{sudo}setcap {capability}=ep {root}{path}"));
+            }
+            Setting::UserUnit { user, unit } => {
+                self.manager(user, &format!("enable --now {}", quoted(unit)));
+                if !self.running {
+                    self.write.push(format!("systemctl --root={root} --global enable {}", quoted(unit)));
+                }
+            }
+            Setting::UserUnitInEffect { user, unit } => {
+                self.manager(user, &format!("start {}", quoted(unit)));
+            }
+            Setting::UserManagerLimit { directive, value } => {
+                self.limits.push(format!("{directive}={value}"))
+            }
+            Setting::SliceTasks(value) => {
+                self.file(SLICE_DROP_IN, &["[Slice]", &format!("TasksMax={value}")]);
+                self.activate.push(RELOAD.to_owned());
+            }
+            Setting::KeepUserProcesses => {
+                self.file(LOGIND_DROP_IN, &["[Login]", "KillUserProcesses=no"]);
+                self.activate.push("sudo systemctl reload-or-restart systemd-logind.service".to_owned());
+            }
+            // A table must not stand in one file twice, so each key has its own.
+            Setting::Engine { user, table, key, value } => {
+                let path = format!("~/.config/containers/containers.conf.d/90-rootless-{key}.conf");
+                self.user_file(user, &path, &[format!("[{table}]"), format!("{key} = {value}")]);
+            }
+            Setting::Environment { user, name, value } => {
+                let path = format!("~/.config/environment.d/90-rootless-{name}.conf");
+                self.user_file(user, &path, &[format!("{name}={value}")]);
+                self.manager(user, "daemon-reload");
+            }
+            Setting::DeviceMode { path, mode } => {
+                let name = path.rsplit('/').next().unwrap_or_default();
+                let rule = format!("KERNEL==\"{name}\", MODE=\"{mode:04o}\"");
+                self.file(&format!("/etc/udev/rules.d/90-rootless-{name}.rules"), &[rule]);
+                self.activate.push("sudo udevadm control --reload".to_owned());
+                self.activate.push(format!("sudo chmod {mode:04o} {}", quoted(path)));
+            }
+            Setting::K3sService { user, program, environment } => {
+                self.k3s_service(user, program, environment);
+            }
+            Setting::SysctlInEffect { key, value } => {
+                self.activate.push(format!("sudo sysctl -w {}", quoted(&format!("{key}={value}"))));
+            }
+            Setting::ModuleInEffect(name) => self.activate.push(format!("sudo modprobe {}", quoted(name))),
+            Setting::UsernsProfile { program } => {
+                let path = format!("/etc/apparmor.d/{}", program.trim_start_matches('/').replace('/', "."));
+                let head = format!("{program} flags=(unconfined) {{");
+                self.file(&path, &["abi <abi/4.0>,", "include <tunables/global>", &head, "  userns,", "}"]);
+                self.activate.push(format!("sudo apparmor_parser -r {}", quoted(&path)));
+            }
+        }
+    }
+
+    /// A file that holds these lines and nothing else.
+    fn file(&mut self, path: &str, lines: &[impl AsRef<str>]) {
+        let (root, sudo) = (self.root, self.sudo);
+        let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
+        self.write.push(format!("{sudo}mkdir -p {root}{dir}"));
+        self.write.push(format!("{} | {sudo}tee {root}{}", print(lines), quoted(path)));
+    }
+
+    /// More lines in a file. A running Debian has its folder; an image of few packages may not.
+    fn append(&mut self, path: &str, lines: &[String]) {
+        let (root, sudo) = (self.root, self.sudo);
+        let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
+        let make = if self.running { String::new() } else { format!("mkdir -p {root}{dir} && ") };
+        self.write.push(format!("{make}{} | {sudo}tee -a {root}{path}", print(lines)));
+    }
+
+    /// What the user types, with `~` for the home directory. Not `sudo -i`, which hands words to one more
+    /// shell and leaves their `$` to it (sudo(8), "-i").
+    fn as_user(&mut self, user: &str, script: &str) {
+        let user = quoted(user);
+        self.write.push(if self.running {
+            format!("sudo -Hu {user} sh -c {}", quoted(script))
+        } else {
+            let home = format!("$ROOT$(awk -F: -v u={user} '$1 == u {{ print $6 }}' $ROOT/etc/passwd)");
+            format!("(HOME={home}; {script})")
+        });
+    }
+
+    /// A file below the user's home directory that holds these lines and nothing else.
+    fn user_file(&mut self, user: &str, path: &str, lines: &[String]) {
+        let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
+        self.as_user(user, &format!("mkdir -p {dir} && {} > {path}", print(lines)));
+    }
+
+    /// What the user manager is asked to do.
+    fn manager(&mut self, user: &str, request: &str) {
+        self.activate.push(format!("sudo systemctl --user -M {}@ {request}", quoted(user)));
+    }
+
+    /// The unit is that of the same version of K3s (docs.k3s.io, "Running Rootless Servers").
+    fn k3s_service(&mut self, user: &str, program: &str, environment: &[(String, String)]) {
+        let (dir, version) = ("~/.config/systemd/user", "$(k3s --version | awk 'NR == 1 { print $3 }')");
+        let version = version.replacen("k3s", &format!("{}{}", self.root, quoted(program)), 1);
+        let unit = format!("{dir}/{K3S_SERVICE}");
+        let fetch = format!(
+            "curl -fLo {unit} \"https://raw.githubusercontent.com/k3s-io/k3s/{version}/{K3S_SERVICE}\""
+        );
+        self.as_user(user, &format!("mkdir -p {dir} && {{ test -e {unit} || {fetch}; }}"));
+        if program != K3S_PROGRAM {
+            let edit = quoted(&format!("s|^ExecStart={K3S_PROGRAM}|ExecStart={program}|")).into_owned();
+            self.as_user(user, &format!("sed -i {edit} {unit}"));
+        }
+        if !environment.is_empty() {
+            let mut lines = vec!["[Service]".to_owned()];
+            // A percent sign would be a specifier, a backslash an escape (systemd.syntax(7)).
+            let value = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
+            lines.extend(
+                environment.iter().map(|(name, text)| format!("Environment=\"{name}={}\"", value(text))),
+            );
+            self.user_file(user, &format!("{unit}.d/90-rootless.conf"), &lines);
+        }
+        self.manager(user, "daemon-reload");
+        self.manager(user, &format!("enable --now {K3S_SERVICE}"));
+        if !self.running {
+            let wants = format!("{dir}/default.target.wants");
+            self.as_user(user, &format!("mkdir -p {wants} && ln -sf ../{K3S_SERVICE} {wants}/"));
+        }
+    }
+
+    fn finish(mut self) -> Vec<String> {
+        if !self.limits.is_empty() {
+            let mut lines = vec!["[Service]".to_owned()];
+            lines.append(&mut self.limits);
+            self.file(LIMITS_DROP_IN, &lines);
+            self.activate.push(RELOAD.to_owned());
+        }
+        // Keys of a module exist only once it is loaded.
+        let (modules, sysctls) = (std::mem::take(&mut self.modules), std::mem::take(&mut self.sysctls));
+        if !modules.is_empty() {
+            self.append(MODULES_LOAD_FILE, &modules);
+            let names: Vec<Cow<'_, str>> = modules.iter().map(|name| quoted(name)).collect();
+            self.activate.push(format!("sudo modprobe -a {}", names.join(" ")));
+        }
+        if !sysctls.is_empty() {
+            self.append(SYSCTL_FILE, &sysctls);
+            self.activate.push("sudo sysctl --system".to_owned());
+        }
+        let activate = if self.running { self.activate } else { Vec::new() };
+        let mut commands: Vec<String> = Vec::new();
+        for command in self.write.into_iter().chain(activate) {
+            if !commands.contains(&command) {
+                commands.push(command);
+            }
+        }
+        commands
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::cgroup::Controller;
+
+    #[test]
+    fn settings_of_a_kind_share_a_command() {
+        let sysctl = |key: &str| Setting::Sysctl { key: key.to_owned(), value: "1".to_owned() };
+        let settings = [sysctl("a.b"), Setting::Module("br_netfilter".to_owned()), sysctl("a.c")];
+        assert_eq!(
+            by_hand(&settings, true),
+            [
+                "printf '%s\\n' br_netfilter | sudo tee -a /etc/modules-load.d/rootless.conf",
+                "printf '%s\\n' 'a.b = 1' 'a.c = 1' | sudo tee -a /etc/sysctl.d/90-rootless.conf",
+                "sudo modprobe -a br_netfilter",
+                "sudo sysctl --system",
+            ]
+        );
+        assert_eq!(by_hand(&settings, false).len(), 2, "nothing is activated in an image");
+    }
+
+    #[test]
+    fn a_command_is_given_once() {
+        let in_effect = Setting::DelegationInEffect { user: "edge".to_owned(), uid: 1000 };
+        let settings = [Setting::Delegation(vec![Controller::Io]), in_effect.clone()];
+        assert_eq!(
+            by_hand(&settings, true)[2..],
+            [
+                "sudo systemctl daemon-reload",
+                "sudo systemd-run --quiet --wait --slice=user-1000.slice true",
+                "sudo systemctl --user -M edge@ daemon-reexec",
+            ]
+        );
+        assert!(by_hand(&[in_effect], false).is_empty());
+    }
+
+    #[test]
+    fn names_cannot_leave_their_word() {
+        for (word, shown) in [
+            ("edge", "edge"),
+            ("/home/edge/x.conf", "/home/edge/x.conf"),
+            ("x;y", "'x;y'"),
+            ("a b", "'a b'"),
+            ("$(id)", "'$(id)'"),
+            ("it's", "'it'\\''s'"),
+            ("-rf", "'-rf'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), shown);
+        }
+        let linger = by_hand(&[Setting::Linger("x;reboot".to_owned())], true);
+        assert_eq!(linger, ["sudo loginctl enable-linger 'x;reboot'"]);
+    }
+
+    #[test]
+    fn what_is_set_can_hold_anything() {
+        let running = |setting: Setting| by_hand(&[setting], true);
+        let pipe = Setting::Sysctl { key: "kernel.core_pattern".to_owned(), value: "|/x '%p'".to_owned() };
+        assert_eq!(
+            running(pipe)[0],
+            r"printf '%s\n' 'kernel.core_pattern = |/x '\''%p'\''' | sudo tee -a /etc/sysctl.d/90-rootless.conf"
+        );
+        let now = Setting::SysctlInEffect { key: "a.b".to_owned(), value: "1 2".to_owned() };
+        assert_eq!(running(now), ["sudo sysctl -w 'a.b=1 2'"]);
+        let profile = running(Setting::UsernsProfile { program: "/opt/a'b%/k3s".to_owned() });
+        assert!(profile[1].contains(r"'/opt/a'\''b%/k3s flags=(unconfined) {'"), "{profile:?}");
+        assert_eq!(profile[2], r"sudo apparmor_parser -r '/etc/apparmor.d/opt.a'\''b%.k3s'");
+        let device = Setting::DeviceMode { path: "/dev/net/tun".to_owned(), mode: 0o666 };
+        let rule = r#"printf '%s\n' 'KERNEL=="tun", MODE="0666"' | sudo tee /etc/udev/rules.d/90-rootless-tun.rules"#;
+        assert_eq!(running(device)[1], rule);
+    }
+
+    #[test]
+    fn a_capability_is_never_beside_a_set_user_id_bit() {
+        let capability = "cap_setuid";
+        let setting = Setting::FileCapability { path: "/usr/bin/newuidmap".to_owned(), capability };
+        assert_eq!(
+            by_hand(&[setting], true),
+            ["sudo chmod u-s,g-s /usr/bin/newuidmap", "sudo setcap cap_setuid=ep /usr/bin/newuidmap"]
+        );
+    }
+
+    #[test]
+    fn drop_ins_of_the_system() {
+        let limit = Setting::UserManagerLimit { directive: "LimitNOFILE", value: "1048576".to_owned() };
+        let settings = [limit, Setting::SliceTasks("infinity".to_owned()), Setting::KeepUserProcesses];
+        let (system, login) = ("/etc/systemd/system", "/etc/systemd/logind.conf.d");
+        let drop_in = |lines: &str, path: &str| format!(r"printf '%s\n' {lines} | sudo tee {path}");
+        assert_eq!(
+            by_hand(&settings, true),
+            [
+                format!("sudo mkdir -p {system}/user-.slice.d"),
+                drop_in("'[Slice]' TasksMax=infinity", &format!("{system}/user-.slice.d/90-rootless.conf")),
+                format!("sudo mkdir -p {login}"),
+                drop_in("'[Login]' KillUserProcesses=no", &format!("{login}/90-rootless.conf")),
+                format!("sudo mkdir -p {system}/user@.service.d"),
+                drop_in(
+                    "'[Service]' LimitNOFILE=1048576",
+                    &format!("{system}/user@.service.d/90-rootless-limits.conf")
+                ),
+                "sudo systemctl daemon-reload".to_owned(),
+                "sudo systemctl reload-or-restart systemd-logind.service".to_owned(),
+            ]
+        );
+        assert_eq!(by_hand(&settings, false).len(), 6, "nothing is activated in an image");
+    }
+
+    #[test]
+    fn what_is_the_users_is_written_as_the_user() {
+        let engine = Setting::Engine {
+            user: "edge".to_owned(),
+            table: "containers",
+            key: "log_driver".to_owned(),
+            value: "\"k8s-file\"".to_owned(),
+        };
+        let dir = "~/.config/containers/containers.conf.d";
+        let inner = format!(
+            r#"mkdir -p {dir} && printf '%s\n' '[containers]' 'log_driver = "k8s-file"' > {dir}/90-rootless-log_driver.conf"#
+        );
+        let running = by_hand(std::slice::from_ref(&engine), true);
+        assert_eq!(running, [format!("sudo -Hu edge sh -c {}", quoted(&inner))]);
+        let home = "$ROOT$(awk -F: -v u=edge '$1 == u { print $6 }' $ROOT/etc/passwd)";
+        assert_eq!(by_hand(&[engine], false), [format!("(HOME={home}; {inner})")]);
+        let environment = Setting::Environment {
+            user: "edge".to_owned(),
+            name: "DOCKER_SOCK".to_owned(),
+            value: "/run/user/1000/podman/podman.sock".to_owned(),
+        };
+        let commands = by_hand(&[environment], true);
+        assert!(
+            commands[0].ends_with("> ~/.config/environment.d/90-rootless-DOCKER_SOCK.conf'"),
+            "{commands:?}"
+        );
+        assert_eq!(commands[1], "sudo systemctl --user -M edge@ daemon-reload");
+    }
+
+    #[test]
+    fn the_service_of_k3s() {
+        let service = |environment: &[(&str, &str)]| Setting::K3sService {
+            user: "edge".to_owned(),
+            program: "/home/edge/bin/k3s".to_owned(),
+            environment: environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        };
+        let commands = by_hand(&[service(&[("K3S_ROOTLESS_MTU", "1500"), ("K3S_X", "a \"b\" 5%")])], true);
+        assert_eq!(commands.len(), 5);
+        let unit = "~/.config/systemd/user/k3s-rootless.service";
+        assert!(commands[0].contains(&format!("test -e {unit} || curl -fLo {unit}")), "{commands:?}");
+        assert!(commands[0].contains("$(/home/edge/bin/k3s --version"), "{commands:?}");
+        assert!(commands[1].contains("|ExecStart=/home/edge/bin/k3s|"), "{commands:?}");
+        assert!(commands[2].contains(r#"Environment="K3S_ROOTLESS_MTU=1500""#), "{commands:?}");
+        assert!(commands[2].contains(r#"Environment="K3S_X=a \"b\" 5%%""#), "{commands:?}");
+        assert_eq!(commands[4], "sudo systemctl --user -M edge@ enable --now k3s-rootless.service");
+        assert_eq!(by_hand(&[service(&[])], true).len(), 4);
+        assert!(by_hand(&[service(&[])], false)[2].ends_with("default.target.wants/)"));
+    }
+
+    #[test]
+    fn an_image_is_written_below_its_root() {
+        assert_eq!(
+            by_hand(&[Setting::Delegation(vec![Controller::Cpuset])], false),
+            [
+                "mkdir -p $ROOT/etc/systemd/system/user@.service.d",
+                "printf '%s\\n' '[Service]' Delegate=cpuset | tee $ROOT/etc/systemd/system/user@.service.d/90-rootless.conf",
+            ]
+        );
+        assert_eq!(
+            by_hand(&[Setting::Linger("edge".to_owned())], false),
+            ["mkdir -p $ROOT/var/lib/systemd/linger", "touch $ROOT/var/lib/systemd/linger/edge"]
+        );
+    }
+}
