@@ -112,8 +112,8 @@ pub fn activate(activation: &Activation, via: &mut dyn Buses) -> Result<Done, Ac
         Activation::ReloadAppArmor => {
             system(via, "AppArmor reads its profiles again", |bus| bus.job(Job::Reload, "apparmor.service"))
         }
-        // logind can be reloaded as of systemd 256 or so; before, it restarts, which sessions and lingering
-        // users outlive: what it knows of them is below /run/systemd.
+        // logind can be reloaded in 257 and 262; in 252 it restarts, which sessions and lingering users
+        // outlive (seen on all three).
         Activation::ReloadLogind => system(via, "logind reads its configuration again", |bus| {
             bus.job(Job::ReloadOrRestart, "systemd-logind.service")
         }),

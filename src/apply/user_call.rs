@@ -122,7 +122,7 @@ pub fn missing(wanted: &[String], text: &str) -> Vec<String> {
 
 /// Properties that make a manager enable these controllers for a unit and that change nothing
 /// (`systemd.resource-control(5)`; which property takes which controller: systemd, `src/core/cgroup.c`,
-/// `cgroup_context_get_mask`). `CPUAccounting=` does not take one on v2, and is gone in 258.
+/// `unit_get_cgroup_mask`). `CPUAccounting=` is none of them: newer versions ignore it there.
 fn asks_for(wanted: &[String]) -> Vec<Property> {
     let property = |name: &String| match name.as_str() {
         "cpu" => Some(("CPUWeight", Variant::U64(100))),

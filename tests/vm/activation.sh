@@ -97,7 +97,8 @@ for left in /run/systemd/transient/*edgeprep* /run/systemd/system.control /run/u
     $cgroup/edgeprep.slice $cgroup/../user-1000-edgeprep.slice; do
     [ ! -e "$left" ] || fail "left behind: $left"
 done
-[ -z "$(systemctl list-units --all --no-legend '*edgeprep*')$(as_user systemctl --user list-units --all --no-legend '*edgeprep*')" ]
+left=$(systemctl list-units --all --no-legend '*edgeprep.slice'; as_user systemctl --user list-units --all --no-legend '*edgeprep.slice')
+[ -z "$left" ] || fail "left behind: $left"
 
 # Without root.
 as_plain_user=(setpriv --reuid 1000 --regid 1000 --init-groups)
