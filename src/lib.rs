@@ -4,6 +4,7 @@
 //! Data flows one way: [`host`] reads, [`facts`] parse, [`checks`] judge facts against
 //! [`requirements`], [`report`] collects, [`render`] prints. Each step is a plain value.
 
+pub mod apply;
 pub mod capture;
 pub mod checks;
 pub mod cli;

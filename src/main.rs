@@ -9,6 +9,10 @@ use edgeprep::render::printable;
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
+    // Before anything else: this process is to be a user's, and so far it is nobody's but root's.
+    if edgeprep::apply::as_user::is_called() {
+        return edgeprep::apply::as_user::serve();
+    }
     let cli = edgeprep::cli::Cli::from_command_line();
     match edgeprep::commands::run(cli) {
         Ok(code) => ExitCode::from(code),

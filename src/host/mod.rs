@@ -214,7 +214,13 @@ impl Host {
     /// When `root` is no directory, or `openat2(2)` is not to be had (Linux before 5.6, seccomp).
     pub fn image(root: &Path) -> Result<Host, Unread> {
         let tree = Tree::contained(root)?;
-        Ok(Host { mode: Mode::Image, backend: Backend::Tree(tree), caller: Caller::live(), recording: None, planned: Planned::default() })
+        Ok(Host {
+            mode: Mode::Image,
+            backend: Backend::Tree(tree),
+            caller: Caller::live(),
+            recording: None,
+            planned: Planned::default(),
+        })
     }
 
     /// A captured host: the folder or tar that `edgeprep capture` wrote.
@@ -228,7 +234,13 @@ impl Host {
     fn from_captured(captured: Captured) -> Host {
         let caller = captured.caller();
         let mode = captured.mode();
-        Host { mode, backend: Backend::Captured(Box::new(captured)), caller, recording: None, planned: Planned::default() }
+        Host {
+            mode,
+            backend: Backend::Captured(Box::new(captured)),
+            caller,
+            recording: None,
+            planned: Planned::default(),
+        }
     }
 
     /// The same host, keeping a copy of all that is read from now on.

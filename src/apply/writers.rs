@@ -1,0 +1,92 @@
+//! Hands each path to whoever writes it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::WriteError;
+use super::as_user::AsUser;
+use super::target::Target;
+use crate::plan::{Credentials, State, Writer};
+
+/// The system's writer and one for each user, started when they are first needed.
+#[derive(Debug)]
+pub struct Writers {
+    system: Target,
+    users: BTreeMap<Credentials, AsUser>,
+    program: PathBuf,
+}
+
+impl Writers {
+    /// Those of a running system or an image.
+    pub fn new(system: Target) -> Writers {
+        Writers { system, users: BTreeMap::new(), program: PathBuf::from("/proc/self/exe") }
+    }
+
+    /// For a process that is not edgeprep itself: this program is.
+    pub fn with_program(mut self, program: PathBuf) -> Writers {
+        self.program = program;
+        self
+    }
+
+    /// The system's writer.
+    pub fn system(&self) -> &Target {
+        &self.system
+    }
+
+    /// The process of a user.
+    ///
+    /// # Errors
+    /// [`WriteError::NoAnswer`] about `path` when it cannot be started.
+    pub fn user(&mut self, user: &Credentials, path: &str) -> Result<&mut AsUser, WriteError> {
+        if !self.users.contains_key(user) {
+            let started = AsUser::spawn_program(&self.program, user);
+            let started = started
+                .map_err(|error| WriteError::NoAnswer { path: path.to_owned(), why: error.to_string() })?;
+            self.users.insert(user.clone(), started);
+        }
+        let gone = || WriteError::NoAnswer { path: path.to_owned(), why: "its process is gone".to_owned() };
+        self.users.get_mut(user).ok_or_else(gone)
+    }
+
+    /// Who writes in an image does not depend on who owns it: nobody of the image runs, and what is below
+    /// the root stays there.
+    fn child(&mut self, by: &Writer, path: &str) -> Result<Option<&mut AsUser>, WriteError> {
+        match by {
+            Writer::User(user) if !self.system.is_image() => self.user(user, path).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// See [`Target::observe`].
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub fn observe(&mut self, by: &Writer, path: &str) -> Result<State, WriteError> {
+        match self.child(by, path)? {
+            Some(user) => user.observe(path),
+            None => self.system.observe(path),
+        }
+    }
+
+    /// See [`Target::put`].
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub fn put(&mut self, by: &Writer, path: &str, from: &State, to: &State) -> Result<(), WriteError> {
+        match self.child(by, path)? {
+            Some(user) => user.put(path, from, to),
+            None => self.system.put(path, from, to),
+        }
+    }
+
+    /// See [`Target::sweep`].
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub fn sweep(&mut self, by: &Writer, path: &str) -> Result<(), WriteError> {
+        match self.child(by, path)? {
+            Some(user) => user.sweep(path),
+            None => self.system.sweep(path),
+        }
+    }
+}
