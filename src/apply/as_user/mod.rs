@@ -122,6 +122,11 @@ impl AsUser {
         }
     }
 
+    /// The child's PID.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Has one request done, within this time. After an error the child is gone, and what it was doing may
     /// have been done or not.
     ///
