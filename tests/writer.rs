@@ -403,7 +403,7 @@ fn more_than_is_ever_edited_is_not_read() {
     let place = Place::new(&file("", 0o644));
     fs::File::options().write(true).open(&place.path).unwrap().set_len(5 << 20).unwrap();
     let error = Target::live().observe(&place.path).unwrap_err();
-    assert_eq!(error, WriteError::TooLarge { path: place.path.clone(), limit_bytes: 4 << 20 });
+    assert_eq!(error, WriteError::TooLarge { path: place.path, limit_bytes: 4 << 20 });
 }
 
 #[test]
