@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use edgeprep::apply::as_user;
 use edgeprep::render::printable;
 
 /// musl's own allocator maps and unmaps memory several hundred times in one check.
@@ -10,9 +9,9 @@ use edgeprep::render::printable;
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some(as_user::ARGUMENT) {
-        as_user::serve();
-        return ExitCode::SUCCESS;
+    // Before anything else: this process is to be a user's, and so far it is nobody's but root's.
+    if edgeprep::apply::as_user::is_called() {
+        return edgeprep::apply::as_user::serve();
     }
     let cli = edgeprep::cli::Cli::from_command_line();
     match edgeprep::commands::run(cli) {

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::target::{Lock, Target, WriteError};
+use super::WriteError;
+use super::target::{Lock, Target};
 use crate::host::{DATABASE_LIMIT_BYTES, Host, Kind, OrAbsent, Unread};
 use crate::plan::{Activation, Change, Content, State};
 use crate::requirements::Stack;
@@ -10,6 +11,8 @@ use crate::requirements::Stack;
 /// Where the journals of a system are.
 pub const SYSTEM_DIR: &str = "/var/lib/edgeprep";
 const SCHEMA: &str = "edgeprep.journal/1";
+/// How often the making of a directory is tried that others may be making, too.
+const MAKING_TRIES: u32 = 8;
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
@@ -187,6 +190,7 @@ impl<'a> Store<'a> {
     /// When it cannot be made.
     pub fn open(target: &'a Target, dir: &str, owner: (u32, u32)) -> Result<Store<'a>, WriteError> {
         let mut made = Vec::new();
+        let mut tries = MAKING_TRIES;
         let mut at = 0;
         while let Some(slash) = dir[at + 1..].find('/').map(|found| at + 1 + found).or(Some(dir.len())) {
             let parent = &dir[..slash];
@@ -195,8 +199,11 @@ impl<'a> Store<'a> {
                 let (uid, gid) = owner;
                 match target.put(parent, &State::Absent, &State::Dir { mode, uid, gid }) {
                     Ok(()) => made.push(parent.to_owned()),
-                    // Another one was quicker; the lock will sort that out.
-                    Err(WriteError::Stale { .. }) => {}
+                    // Another one makes it at the same time; the lock will sort that out.
+                    Err(_) if tries > 0 => {
+                        tries -= 1;
+                        continue;
+                    }
                     Err(error) => return Err(error),
                 }
             }

@@ -1,42 +1,46 @@
-//! The only writer: a live system, or an image root that no path leaves.
+//! The only writer: makes what a plan wants of what the plan saw, path by path, or changes nothing.
 //!
-//! A file is replaced by a rename within its directory, after everything it shall be is on disk; what is
-//! swapped out is looked at once more, so that a change by others in between is put back and not lost. A
-//! process that is killed leaves the old file or the new one, and at most a temporary file whose name the
-//! next run knows.
+//! The directory of a path is opened first, below an image root with `openat2(2)`, which no link leaves.
+//! Everything else happens to the last component in that directory ([`super::place`]): it is made complete
+//! and durable under a temporary name, then takes its place in one rename, so that whoever looks, and
+//! whenever the power fails, there are the old bytes or the new ones.
+#![expect(clippy::disallowed_methods, reason = "this is the one writer, which looks before it writes")]
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Mode, OFlags, ResolveFlags, Timespec, Timestamps,
-};
-use rustix::io::Errno;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
+use nix::unistd::fsync;
+use rustix::fs::FlockOperation;
+use rustix::io::Errno as Wait;
 
-pub use super::error::WriteError;
-use super::staging::{self, Owner};
-use crate::plan::{Content, State};
+use super::WriteError;
+use super::attributes::{self, Owners, Wanted};
+use super::place::{Place, Unmoved, kind};
+use crate::plan::State;
 
 /// How often a lookup is repeated that lost a race with a rename (`openat2(2)`, `EAGAIN`).
 const RACE_RETRIES: u32 = 16;
-/// How long another edgeprep is waited for.
+/// How long another edgeprep is waited for, and how often it is looked for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(20);
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+/// To look only; a directory that cannot be listed will do.
+const SEARCH: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+/// To write: `fsync(2)` does not take `O_PATH`.
+const LIST: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
-type Result<T> = std::result::Result<T, WriteError>;
-
-/// Where to write.
+/// Where paths are written.
+#[derive(Debug)]
 pub struct Target {
-    /// `None` for the running system.
-    root: Option<OwnedFd>,
-    owner: Owner,
-    /// To what all that is written is dated back, for images that are the same from run to run.
+    reach: Reach,
+    owners: Owners,
     mtime: Option<i64>,
-    /// The only user whose directories are written to.
-    only: Option<u32>,
 }
 
-/// Keeps others out as long as it lives.
+/// Keeps others out of a directory as long as it lives.
 #[derive(Debug)]
 pub struct Lock {
     directory: OwnedFd,
@@ -45,179 +49,337 @@ pub struct Lock {
 impl Lock {
     /// Whether the directory was removed while we waited, so that this keeps nobody out.
     pub fn is_void(&self) -> bool {
-        rustix::fs::fstat(&self.directory).map_or(true, |stat| stat.st_nlink == 0)
+        fstat(&self.directory).map_or(true, |st| st.st_nlink == 0)
     }
+}
+
+#[derive(Debug)]
+enum Reach {
+    /// All of the running system.
+    Live,
+    /// What is below an image root.
+    Image(OwnedFd),
+    /// What a user has below their home and runtime directories.
+    Home { bases: [String; 2], uid: u32 },
 }
 
 impl Target {
     /// The running system.
     pub fn live() -> Target {
-        Target { root: None, owner: Owner::default(), mtime: None, only: None }
+        Target { reach: Reach::Live, owners: Owners::default(), mtime: None }
     }
 
-    /// The running system, as far as it belongs to a user.
-    pub fn of_user(uid: u32) -> Target {
-        Target { only: Some(uid), ..Target::live() }
-    }
-
-    /// A system below `root`, which no path leaves (`openat2(2)`, `RESOLVE_IN_ROOT`). A root directory that
-    /// does not belong to root was made by a builder without privileges, who stands for root in it.
+    /// An image root, which no path leaves.
     ///
     /// # Errors
-    /// When it cannot be opened as a directory.
-    pub fn image(root: &Path) -> Result<Target> {
+    /// [`WriteError`], also where the kernel has no `openat2(2)`.
+    pub fn image(root: &Path) -> Result<Target, WriteError> {
         let shown = root.to_string_lossy();
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let open = rustix::fs::open(root, flags, Mode::empty());
-        let fd = open.map_err(|errno| WriteError::system(&shown, "open", errno))?;
-        let stat = rustix::fs::fstat(&fd).map_err(|errno| WriteError::system(&shown, "look at", errno))?;
-        let owner = Owner { builder: (stat.st_uid != 0).then_some((stat.st_uid, stat.st_gid)) };
-        Ok(Target { root: Some(fd), owner, mtime: None, only: None })
+        let failed = |errno| WriteError::system(&shown, "open", errno);
+        let fd = open(root, SEARCH, Mode::empty()).map_err(failed)?;
+        let st = fstat(&fd).map_err(failed)?;
+        lookup(&fd, "/", SEARCH).map_err(|errno| {
+            let why = format!("openat2(2), which confines writes to an image root, answers {errno}");
+            WriteError::refused(&shown, &why)
+        })?;
+        let builder = (st.st_uid != 0).then_some((st.st_uid, st.st_gid));
+        Ok(Target { reach: Reach::Image(fd), owners: Owners { builder }, mtime: None })
     }
 
-    /// With a time, in seconds since 1970, that everything written gets.
-    pub fn with_mtime(self, mtime: Option<i64>) -> Target {
-        Target { mtime, ..self }
+    /// What this user, as whom the process runs, has below their home directory and `/run/user/UID`. Every
+    /// directory on the way has to be theirs.
+    pub fn home(home: &str, uid: u32) -> Target {
+        let bases = [home.trim_end_matches('/').to_owned(), format!("/run/user/{uid}")];
+        Target { reach: Reach::Home { bases, uid }, owners: Owners::default(), mtime: None }
     }
 
-    /// What is at a path, a link at its end not followed.
+    /// In an image, everything that is written gets this modification time, in seconds since 1970, as do the
+    /// directories it is in (`SOURCE_DATE_EPOCH`). On a running system an old time would hide a change from
+    /// systemd, so it is not set there.
+    pub fn with_mtime(mut self, mtime: Option<i64>) -> Target {
+        self.mtime = mtime.filter(|_| self.is_image());
+        self
+    }
+
+    /// Whether this is an image root.
+    pub fn is_image(&self) -> bool {
+        matches!(self.reach, Reach::Image(_))
+    }
+
+    /// What is at a path, the last link not followed, with all that is in it.
     ///
     /// # Errors
-    /// When it cannot be read, is larger than any configuration file, or is neither file, link nor
-    /// directory.
-    pub fn observe(&self, path: &str) -> Result<State> {
-        match self.parent(path) {
-            Ok((parent, name)) => staging::observe(&parent, name, path, self.owner),
-            Err(WriteError::System { errno, .. })
-                if [Errno::NOENT, Errno::NOTDIR].iter().any(|e| e.raw_os_error() == errno) =>
-            {
-                Ok(State::Absent)
-            }
-            Err(error) => Err(error),
+    /// [`WriteError`], of which `Special` says that it is nothing that is ever written.
+    pub fn observe(&self, path: &str) -> Result<State, WriteError> {
+        match self.place(path, SEARCH)? {
+            Some(place) => place.observe(place.name),
+            None => Ok(State::Absent),
         }
     }
 
-    /// Makes `to` of `from`.
+    /// Makes `to` of `from`. Where only mode, owner or capability of a file or directory differ, they are
+    /// changed as it stands; if that is interrupted, [`halfway`] knows what can be there.
     ///
     /// # Errors
-    /// [`WriteError::Stale`] where something other than `from` is there, which is left alone then; and those
-    /// of the system.
-    pub fn put(&self, path: &str, from: &State, to: &State) -> Result<()> {
-        let (parent, name) = self.parent(path)?;
-        self.refuse_foreign(&parent, path)?;
-        let at = staging::Place { parent: parent.as_fd(), name, path, owner: self.owner };
-        at.sweep()?;
-        match (from, to) {
-            (_, State::File { content, .. }) if matches!(from, State::Absent | State::File { .. }) => {
-                match (from, content) {
-                    (State::File { content: old, .. }, new) if old.is(new) => at.change_attributes(from, to)?,
-                    (_, Content::Sha256(_)) => {
-                        return Err(WriteError::refused(path, "what shall be in it is not known"));
-                    }
-                    _ => at.replace(from, to)?,
+    /// [`WriteError`]: `Stale` when there is something other than `from`.
+    pub fn put(&self, path: &str, from: &State, to: &State) -> Result<(), WriteError> {
+        let missing = || WriteError::system(path, "create", Errno::ENOENT);
+        let place = match self.place(path, LIST)? {
+            Some(place) => place,
+            None if matches!((from, to), (State::Absent, State::Absent)) => return Ok(()),
+            None if matches!(from, State::Absent) => return Err(missing()),
+            None => return Err(WriteError::stale(path)),
+        };
+        place.clear()?;
+        if changes_in_place(from, to) {
+            return change_in_place(&place, from, to);
+        }
+        if !place.observe(place.name)?.is(from) {
+            return Err(place.stale());
+        }
+        let done = match (from, to) {
+            _ if from.is(to) => return Ok(()),
+            (_, State::Absent) => place.take(from),
+            (State::Absent, _) => place.make(from, to).and_then(|()| place.settle()).map_err(Unmoved::from),
+            _ => place.make(from, to).map_err(Unmoved::from).and_then(|()| place.swap(from)),
+        };
+        match done {
+            Ok(()) => place.sync(),
+            Err(Unmoved { error, keep }) => {
+                if !keep {
+                    // The error that matters is the first one.
+                    let _ = place.clear();
                 }
+                Err(error)
             }
-            (State::Absent, State::Link { .. }) => at.link(to)?,
-            (State::Link { .. }, State::Link { .. }) => at.replace(from, to)?,
-            (State::Absent, State::Dir { mode, uid, gid }) => at.make_directory(*mode, *uid, *gid)?,
-            (State::File { .. } | State::Link { .. }, State::Absent) => at.remove(from)?,
-            (State::Dir { .. }, State::Absent) => at.remove_directory(from)?,
-            _ => return Err(WriteError::refused(path, "it would become something of another kind")),
-        }
-        if *to != State::Absent {
-            self.date_back(parent.as_fd(), name, path)?;
-        }
-        self.date_back(parent.as_fd(), ".", path)?;
-        rustix::fs::fsync(&parent).map_err(|errno| WriteError::system(path, "make durable the directory of", errno))
-    }
-
-    /// Removes what an interrupted [`Target::put`] of this path left beside it.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn sweep(&self, path: &str) -> Result<()> {
-        match self.parent(path) {
-            Ok((parent, name)) => {
-                staging::Place { parent: parent.as_fd(), name, path, owner: self.owner }.sweep()
-            }
-            // No directory, nothing left in it.
-            Err(WriteError::System { .. }) => Ok(()),
-            Err(error) => Err(error),
         }
     }
 
-    /// Keeps every other edgeprep out of a directory.
+    /// Removes the temporary file that an interrupted [`Target::put`] of this path left.
     ///
     /// # Errors
-    /// When another one is at work for longer than we wait.
-    pub fn lock(&self, path: &str) -> Result<Lock> {
-        let directory = self.open_directory(path, path)?;
-        let begun = Instant::now();
+    /// [`WriteError`].
+    pub fn sweep(&self, path: &str) -> Result<(), WriteError> {
+        match self.place(path, LIST)? {
+            Some(place) if place.clear()? => place.sync(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps every other edgeprep out of a directory, as long as what this returns lives.
+    ///
+    /// # Errors
+    /// When another one is at work for longer than is waited.
+    pub fn lock(&self, path: &str) -> Result<Lock, WriteError> {
+        let flags = LIST | OFlag::O_NOFOLLOW;
+        let open = |place: &Place<'_>| openat(&place.dir, place.name, flags, Mode::empty());
+        let dir = match (path, &self.reach) {
+            ("/", Reach::Image(root)) => lookup(root, "/", LIST),
+            ("/", _) => openat(AT_FDCWD, "/", LIST, Mode::empty()),
+            _ => open(&self.place_to_write(path)?),
+        };
+        let directory = dir.map_err(|errno| WriteError::system(path, "lock", errno))?;
+        let deadline = Instant::now() + LOCK_PATIENCE;
         loop {
             match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(Lock { directory }),
-                Err(Errno::WOULDBLOCK | Errno::INTR) if begun.elapsed() < LOCK_PATIENCE => {
-                    std::thread::sleep(Duration::from_millis(50));
+                Err(Wait::WOULDBLOCK | Wait::INTR) if Instant::now() < deadline => {
+                    std::thread::sleep(LOCK_PAUSE);
                 }
-                Err(errno) => return Err(WriteError::system(path, "lock", errno)),
+                Err(errno) => {
+                    return Err(WriteError::system(path, "lock", Errno::from_raw(errno.raw_os_error())));
+                }
             }
         }
     }
 
-    fn date_back(&self, parent: BorrowedFd<'_>, name: &str, path: &str) -> Result<()> {
-        let Some(seconds) = self.mtime else { return Ok(()) };
-        let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
-        let times = Timestamps { last_access: time, last_modification: time };
-        rustix::fs::utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|errno| WriteError::system(path, "set the time of", errno))
-    }
-
-    /// The directory of a path, and the name in it.
-    pub(super) fn parent<'p>(&self, path: &'p str) -> Result<(OwnedFd, &'p str)> {
-        let (parent, name) = path.rsplit_once('/').unwrap_or_default();
-        if !path.starts_with('/') || matches!(name, "" | "." | "..") || path.contains('\0') {
-            return Err(WriteError::refused(path, "it is no absolute path of a file"));
-        }
-        Ok((self.open_directory(if parent.is_empty() { "/" } else { parent }, path)?, name))
-    }
-
-    fn open_directory(&self, directory: &str, path: &str) -> Result<OwnedFd> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = match &self.root {
-            None => rustix::fs::openat(CWD, directory, flags, Mode::empty()),
-            Some(root) => {
-                let relative = directory.trim_start_matches('/');
-                let relative = if relative.is_empty() { "." } else { relative };
-                let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-                let mut tries = 0;
-                loop {
-                    match rustix::fs::openat2(root, relative, flags, Mode::empty(), resolve) {
-                        Err(Errno::AGAIN) if tries < RACE_RETRIES => tries += 1,
-                        other => break other,
-                    }
-                }
-            }
+    /// The place of a path; `None` when its directory does not exist.
+    pub(super) fn place<'p>(&self, path: &'p str, flags: OFlag) -> Result<Option<Place<'p>>, WriteError> {
+        let (parent, name) = split(path)?;
+        let dir = match &self.reach {
+            Reach::Live => openat(AT_FDCWD, parent, flags, Mode::empty()),
+            Reach::Image(root) => lookup(root, parent, flags),
+            Reach::Home { bases, uid } => return self.place_at_home(path, bases, *uid, flags),
         };
-        opened.map_err(|errno| WriteError::system(path, "open the directory of", errno))
+        self.found(path, name, dir)
     }
 
-    /// On a running system root writes only where nobody else could have put a link, and the process that
-    /// writes for a user only where everything is theirs.
-    fn refuse_foreign(&self, parent: &OwnedFd, path: &str) -> Result<()> {
-        if self.root.is_some() {
-            return Ok(());
-        }
-        let stat =
-            rustix::fs::fstat(parent).map_err(|errno| WriteError::system(path, "look at the directory of", errno))?;
-        let caller = rustix::process::geteuid().as_raw();
-        let owner = self.only.unwrap_or(caller);
-        if stat.st_uid != owner {
-            let why = format!("its directory belongs to user {}, not to {owner}", stat.st_uid);
-            return Err(WriteError::refused(path, &why));
-        }
-        if owner == 0 && stat.st_mode & 0o022 != 0 {
-            return Err(WriteError::refused(path, "others than root can write to its directory"));
-        }
-        Ok(())
+    pub(super) fn place_to_write<'p>(&self, path: &'p str) -> Result<Place<'p>, WriteError> {
+        self.place(path, LIST)?.ok_or_else(|| WriteError::system(path, "create", Errno::ENOENT))
     }
+
+    fn found<'p>(
+        &self,
+        path: &'p str,
+        name: &'p str,
+        dir: Result<OwnedFd, Errno>,
+    ) -> Result<Option<Place<'p>>, WriteError> {
+        match dir {
+            Ok(dir) => Ok(Some(Place { dir, name, path, owners: self.owners, mtime: self.mtime })),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(WriteError::system(path, "open the directory of", errno)),
+        }
+    }
+
+    /// Walks from the home directory, so that every step can be looked at. The process has only the user's
+    /// rights; what is prevented is that it writes for them where they did not mean it to.
+    fn place_at_home<'p>(
+        &self,
+        path: &'p str,
+        bases: &[String],
+        uid: u32,
+        flags: OFlag,
+    ) -> Result<Option<Place<'p>>, WriteError> {
+        let below = |base: &String| path.strip_prefix(base.as_str())?.strip_prefix('/');
+        let Some((base, rest)) =
+            bases.iter().filter(|base| base.starts_with('/')).find_map(|base| Some((base, below(base)?)))
+        else {
+            return Err(WriteError::refused(path, "it is not below the user's home directory"));
+        };
+        let refused = |why: String| Err(WriteError::refused(path, &why));
+        let (parents, name) = rest.rsplit_once('/').unwrap_or(("", rest));
+        let mut walked = base.clone();
+        let mut dir = open(base.as_str(), SEARCH, Mode::empty());
+        for component in parents.split('/').filter(|component| !component.is_empty()) {
+            let Some(place) = self.found(path, name, dir)? else { return Ok(None) };
+            theirs(&place, &walked, uid)?;
+            walked = format!("{walked}/{component}");
+            match fstatat(&place.dir, component, AtFlags::AT_SYMLINK_NOFOLLOW) {
+                Ok(st) if kind(&st) == SFlag::S_IFLNK && st.st_uid != uid => {
+                    return refused(format!("{walked} is a link that belongs to UID {}", st.st_uid));
+                }
+                Ok(_) => dir = openat(&place.dir, component, SEARCH, Mode::empty()),
+                Err(errno) => dir = Err(errno),
+            }
+        }
+        let Some(place) = self.found(path, name, dir)? else { return Ok(None) };
+        theirs(&place, &walked, uid)?;
+        let dir = openat(&place.dir, ".", flags, Mode::empty());
+        self.found(path, name, dir)
+    }
+}
+
+/// Refuses a directory that is not the user's.
+fn theirs(place: &Place<'_>, walked: &str, uid: u32) -> Result<(), WriteError> {
+    let st = fstat(&place.dir).map_err(place.failed("look at the directory of"))?;
+    if st.st_uid == uid {
+        return Ok(());
+    }
+    Err(WriteError::refused(place.path, &format!("{walked} belongs to UID {}", st.st_uid)))
+}
+
+/// Whether `seen` is what a [`Target::put`] can have left that was interrupted between changes of owner, mode
+/// and capability: neither `from` nor `to`, but nobody else's change.
+pub fn halfway(from: &State, to: &State, seen: &State) -> bool {
+    let one_of = |seen: u32, from: u32, to: u32| seen == from || seen == to;
+    match (from, to, seen) {
+        (
+            State::File { content, mode, uid, gid, capability },
+            State::File { content: c, mode: m, uid: u, gid: g, capability: cap },
+            State::File {
+                content: seen,
+                mode: seen_mode,
+                uid: seen_uid,
+                gid: seen_gid,
+                capability: seen_cap,
+            },
+        ) => {
+            let chowned = (uid, gid) != (u, g);
+            // chown(2) takes these away.
+            let cleared = chowned && *seen_mode == mode & 0o1777;
+            content.is(c)
+                && content.is(seen)
+                && (one_of(*seen_mode, *mode, *m) || cleared)
+                && one_of(*seen_uid, *uid, *u)
+                && one_of(*seen_gid, *gid, *g)
+                && (seen_cap == capability || seen_cap == cap || (chowned && seen_cap.is_none()))
+        }
+        (
+            State::Dir { mode, uid, gid },
+            State::Dir { mode: m, uid: u, gid: g },
+            State::Dir { mode: seen, uid: seen_uid, gid: seen_gid },
+        ) => one_of(*seen, *mode, *m) && one_of(*seen_uid, *uid, *u) && one_of(*seen_gid, *gid, *g),
+        _ => false,
+    }
+}
+
+fn changes_in_place(from: &State, to: &State) -> bool {
+    match (from, to) {
+        (State::File { content, .. }, State::File { content: wanted, .. }) => {
+            content.is(wanted) && !from.is(to)
+        }
+        (State::Dir { .. }, State::Dir { .. }) => !from.is(to),
+        _ => false,
+    }
+}
+
+/// The file may be a running program, so it keeps its inode and its bytes are not touched.
+fn change_in_place(place: &Place<'_>, from: &State, to: &State) -> Result<(), WriteError> {
+    let seen = place.observe(place.name)?;
+    if !seen.is(from) {
+        return Err(place.stale());
+    }
+    let file = match from {
+        State::Dir { .. } => place.open_dir(place.name)?,
+        _ => place.open_file(place.name)?,
+    };
+    let st = fstat(&file).map_err(place.failed("look at"))?;
+    let (Some(before), Some(after)) = (wanted(from), wanted(to)) else { return Err(place.stale()) };
+    // It can have been replaced since: what is open now is what counts.
+    match from {
+        State::Dir { .. }
+            if (place.owners.shown(&st), st.st_mode & 0o7777) == (before.owner, before.mode) => {}
+        State::File { .. } if place.read(&file)?.is(from) => {
+            if st.st_nlink > 1 {
+                return Err(WriteError::refused(
+                    place.path,
+                    "it has another name (hard link), which would be changed with it",
+                ));
+            }
+        }
+        _ => return Err(place.stale()),
+    }
+    let done = attributes::dress(place.path, &file, place.owners, &after)
+        .and_then(|()| fsync(&file).map_err(place.failed("write")));
+    if done.is_err() {
+        // The error that matters is the first one.
+        let _ = attributes::dress(place.path, &file, place.owners, &before);
+    }
+    done
+}
+
+fn wanted(state: &State) -> Option<Wanted<'_>> {
+    match state {
+        State::File { mode, uid, gid, capability, .. } => {
+            Some(Wanted { owner: (*uid, *gid), mode: *mode, capability: Some(capability) })
+        }
+        State::Dir { mode, uid, gid } => Some(Wanted { owner: (*uid, *gid), mode: *mode, capability: None }),
+        State::Absent | State::Link { .. } => None,
+    }
+}
+
+/// `openat2(2)` below the root: `..`, absolute symbolic links and magic links cannot leave it.
+fn lookup(root: &OwnedFd, path: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
+    let relative = path.trim_start_matches('/');
+    let how = OpenHow::new()
+        .flags(flags)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let mut tries = 0;
+    loop {
+        match openat2(root, if relative.is_empty() { "." } else { relative }, how) {
+            Err(Errno::EAGAIN) if tries < RACE_RETRIES => tries += 1,
+            other => return other,
+        }
+    }
+}
+
+/// The directory and the last component of a path that says exactly where it leads.
+fn split(path: &str) -> Result<(&str, &str), WriteError> {
+    let refused = || WriteError::refused(path, "it is not an absolute path without '.', '..' and '//'");
+    let components = path.strip_prefix('/').ok_or_else(refused)?;
+    if components.split('/').any(|name| matches!(name, "" | "." | "..") || name.contains('\0')) {
+        return Err(refused());
+    }
+    let (parent, name) = path.rsplit_once('/').ok_or_else(refused)?;
+    Ok((if parent.is_empty() { "/" } else { parent }, name))
 }

@@ -6,7 +6,8 @@
 use super::activation::{Done, activate, revert};
 use super::journal::{Journal, Status, Store};
 use super::live::Live;
-use super::error::WriteError;
+use super::WriteError;
+use super::target::halfway;
 use super::writers::Writers;
 use crate::plan::{Activation, Change, State};
 
@@ -162,7 +163,7 @@ impl Transaction<'_> {
         if now.is(&change.before) {
             return Ok(true);
         }
-        if !now.is(&change.after) {
+        if !now.is(&change.after) && !halfway(&change.before, &change.after, &now) {
             return Ok(false);
         }
         match self.put(change, &now, &change.before) {

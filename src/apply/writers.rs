@@ -1,59 +1,91 @@
-//! Who writes what: the system's files this process, a user's a process with that user's credentials.
+//! Hands each path to whoever writes it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use super::as_user::{AsUser, unanswered};
+use super::WriteError;
+use super::as_user::{AsUser, Request, Response};
 use super::bus::BusError;
-use super::error::WriteError;
-use super::shadow_lock::ShadowLock;
+use super::shadow_lock::{LockError, ShadowLock};
 use super::target::Target;
 use super::user_call::UserCall;
 use crate::plan::{Credentials, State, Writer};
 
-/// Writes for the system and for users.
+/// The files that shadow's tools write, under their own locks.
+const SHADOWS: [&str; 2] = ["/etc/subuid", "/etc/subgid"];
+/// Calls on a bus have time limits of their own, which are shorter.
+const CALL_PATIENCE: Duration = Duration::from_secs(180);
+
+/// The system's writer and one for each user, started when they are first needed.
+#[derive(Debug)]
 pub struct Writers {
     system: Target,
-    /// In an image no user is there to act for, and no path leaves it.
-    image: bool,
     users: BTreeMap<Credentials, AsUser>,
+    program: PathBuf,
 }
 
 impl Writers {
-    /// With what writes for the system.
-    pub fn new(system: Target, image: bool) -> Writers {
-        Writers { system, image, users: BTreeMap::new() }
+    /// Those of a running system or an image.
+    pub fn new(system: Target) -> Writers {
+        Writers { system, users: BTreeMap::new(), program: PathBuf::from("/proc/self/exe") }
     }
 
-    fn user(&mut self, user: &Credentials) -> Result<&mut AsUser, WriteError> {
+    /// For a process that is not edgeprep itself: this program is.
+    pub fn with_program(mut self, program: PathBuf) -> Writers {
+        self.program = program;
+        self
+    }
+
+    /// The system's writer.
+    pub fn system(&self) -> &Target {
+        &self.system
+    }
+
+    /// The process of a user.
+    ///
+    /// # Errors
+    /// [`WriteError::NoAnswer`] about `path` when it cannot be started.
+    pub fn user(&mut self, user: &Credentials, path: &str) -> Result<&mut AsUser, WriteError> {
         if !self.users.contains_key(user) {
-            let started = AsUser::start(user)?;
+            let started = AsUser::spawn_program(&self.program, user);
+            let started = started
+                .map_err(|error| WriteError::NoAnswer { path: path.to_owned(), why: error.to_string() })?;
             self.users.insert(user.clone(), started);
         }
-        self.users
-            .get_mut(user)
-            .ok_or_else(|| WriteError::NoAnswer { user: user.name.clone(), why: "it was not started".to_owned() })
+        let gone = || WriteError::NoAnswer { path: path.to_owned(), why: "its process is gone".to_owned() };
+        self.users.get_mut(user).ok_or_else(gone)
+    }
+
+    /// Who writes in an image does not depend on who owns it: nobody of the image runs, and what is below
+    /// the root stays there.
+    fn child(&mut self, by: &Writer, path: &str) -> Result<Option<&mut AsUser>, WriteError> {
+        match by {
+            Writer::User(user) if !self.system.is_image() => self.user(user, path).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// See [`Target::observe`].
     ///
     /// # Errors
-    /// As there.
+    /// [`WriteError`].
     pub fn observe(&mut self, by: &Writer, path: &str) -> Result<State, WriteError> {
-        match by {
-            Writer::User(user) if !self.image => self.user(user)?.observe(path),
-            _ => self.system.observe(path),
+        match self.child(by, path)? {
+            Some(user) => user.observe(path),
+            None => self.system.observe(path),
         }
     }
 
-    /// See [`Target::put`]. The files that shadow's tools write are written under their lock.
+    /// See [`Target::put`].
     ///
     /// # Errors
-    /// As there, and when the lock is not to be had.
+    /// [`WriteError`].
     pub fn put(&mut self, by: &Writer, path: &str, from: &State, to: &State) -> Result<(), WriteError> {
-        match by {
-            Writer::User(user) if !self.image => self.user(user)?.put(path, from, to),
-            _ => {
-                let _lock = ShadowLock::for_file(&self.system, path)?;
+        match self.child(by, path)? {
+            Some(user) => user.put(path, from, to),
+            None => {
+                let _lock = self.lock(path)?;
                 self.system.put(path, from, to)
             }
         }
@@ -62,26 +94,42 @@ impl Writers {
     /// See [`Target::sweep`].
     ///
     /// # Errors
-    /// As there.
+    /// [`WriteError`].
     pub fn sweep(&mut self, by: &Writer, path: &str) -> Result<(), WriteError> {
-        match by {
-            Writer::User(user) if !self.image => self.user(user)?.sweep(path),
-            _ => {
+        match self.child(by, path)? {
+            Some(user) => user.sweep(path),
+            None => {
                 // A lock that a killed process left goes with it.
-                let _lock = ShadowLock::for_file(&self.system, path)?;
+                let _lock = self.lock(path)?;
                 self.system.sweep(path)
             }
         }
     }
 
-    /// Calls a user's own bus.
+    /// The lock of the tools that write this file, too.
+    fn lock(&self, path: &str) -> Result<Option<ShadowLock>, WriteError> {
+        if !SHADOWS.contains(&path) {
+            return Ok(None);
+        }
+        match ShadowLock::take(&self.system, &[path]) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(LockError::Write(error)) => Err(error),
+            Err(held) => Err(WriteError::Unsafe { path: path.to_owned(), why: held.to_string() }),
+        }
+    }
+
+    /// Has a user's own bus called, as that user.
     ///
     /// # Errors
     /// [`BusError`].
     pub fn call(&mut self, user: &Credentials, call: &UserCall) -> Result<(), BusError> {
-        match self.user(user) {
-            Ok(child) => child.call(call),
-            Err(error) => Err(unanswered(call, error.to_string())),
+        let failed = |message: String| BusError::Failed { call: format!("{call:?}"), message };
+        let child = self.user(user, &user.home).map_err(|error| failed(error.to_string()))?;
+        match child.ask(&Request::Call { call: call.clone() }, CALL_PATIENCE) {
+            Ok(Response::Done) => Ok(()),
+            Ok(Response::Refusal(error)) => Err(error),
+            Ok(other) => Err(failed(format!("{other:?}"))),
+            Err(error) => Err(failed(error.to_string())),
         }
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn writing(
         next_id: journals.last().map_or(1, |last| last.id + 1),
         journals,
         notes: Vec::new(),
-        writers: Writers::new(place.target()?, place.is_image()),
+        writers: Writers::new(place.target()?),
         live: !place.is_image(),
         store,
         progress: Box::new(move |what| {

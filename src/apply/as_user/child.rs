@@ -1,0 +1,119 @@
+//! The child: becomes the user for good, then answers requests.
+
+use std::collections::BTreeSet;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::process::ExitCode;
+
+use nix::errno::Errno;
+use nix::sys::prctl::{set_no_new_privs, set_pdeathsig};
+use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Uid, getgroups, getresgid, getresuid, setgroups, setresgid, setresuid};
+
+use super::pipe::LINE_LIMIT_BYTES;
+use super::{Request, Response};
+use crate::apply::target::Target;
+use crate::plan::Credentials;
+
+/// Runs the child: nothing has happened in this process yet, and it has one thread.
+pub fn serve() -> ExitCode {
+    match answer_all(&mut BufReader::new(io::stdin().lock()), &mut io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn answer_all(input: &mut impl BufRead, output: &mut impl Write) -> io::Result<()> {
+    let Some(user) = next::<Credentials>(input)? else { return Ok(()) };
+    if let Err(why) = become_user(&user) {
+        return reply(output, &Response::Refused(why));
+    }
+    reply(output, &Response::Ready)?;
+    let target = Target::home(&user.home, user.uid);
+    while let Some(request) = next::<Request>(input)? {
+        reply(output, &answer(&target, user.uid, request))?;
+    }
+    Ok(())
+}
+
+/// Does one request. One that is not about a path of the user's is to be done here, too.
+fn answer(target: &Target, uid: u32, request: Request) -> Response {
+    let done = match request {
+        Request::Observe { path } => target.observe(&path).map(Response::State),
+        Request::Put { path, from, to } => target.put(&path, &from, &to).map(|()| Response::Done),
+        Request::Sweep { path } => target.sweep(&path).map(|()| Response::Done),
+        Request::Call { call } => {
+            return call.perform(uid).map_or_else(Response::Refusal, |()| Response::Done);
+        }
+    };
+    done.unwrap_or_else(Response::Failed)
+}
+
+/// Becomes the user in a way that cannot be taken back, or says why not.
+fn become_user(user: &Credentials) -> Result<(), String> {
+    if user.uid == 0 {
+        return Err("root is not a user for whom files are written".to_owned());
+    }
+    let failed = |what: &str| {
+        let what = what.to_owned();
+        move |errno: Errno| format!("{what}: {}", errno.desc())
+    };
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    let now = getresuid().map_err(failed("cannot tell as whom this process runs"))?;
+    if now.effective.is_root() {
+        let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
+        setgroups(&groups).map_err(|errno| match errno {
+            Errno::EPERM => format!(
+                "cannot take on the groups of {}: {}; a user namespace in which setgroups is denied, or a \
+                 container without CAP_SETGID, cannot write for a user",
+                user.name,
+                errno.desc()
+            ),
+            errno => failed(&format!("cannot take on the groups of {}", user.name))(errno),
+        })?;
+        setresgid(gid, gid, gid).map_err(failed(&format!("cannot take on the GID {gid}")))?;
+        setresuid(uid, uid, uid).map_err(|errno| match errno {
+            Errno::EINVAL => {
+                format!("cannot take on the UID {uid}: it is not mapped into this user namespace")
+            }
+            errno => failed(&format!("cannot take on the UID {uid}"))(errno),
+        })?;
+        let got = getgroups().map_err(failed("cannot tell which groups this process has"))?;
+        let got: BTreeSet<u32> = got.into_iter().map(Gid::as_raw).collect();
+        let groups: BTreeSet<u32> = user.groups.iter().copied().collect();
+        let gids = getresgid().map_err(failed("cannot tell which GID this process has"))?;
+        if got != groups || [gids.real, gids.effective, gids.saved] != [gid; 3] {
+            return Err(format!("the groups of {} were not taken on", user.name));
+        }
+    }
+    let now = getresuid().map_err(failed("cannot tell as whom this process runs"))?;
+    if [now.real, now.effective, now.saved] != [uid; 3] {
+        return Err(format!("UID {} cannot write for {} (UID {uid})", now.real, user.name));
+    }
+    // `prctl(2)`, PR_SET_SECUREBITS: capabilities can be made to outlive the UID.
+    let root = Uid::from_raw(0);
+    if setresuid(root, root, root).is_ok() {
+        return Err("this process could become root again".to_owned());
+    }
+    set_no_new_privs().map_err(failed("cannot give up new privileges"))?;
+    // After the last change of the UID, which clears it. A parent that died before has closed our input.
+    set_pdeathsig(Signal::SIGKILL).map_err(failed("cannot die with the parent"))?;
+    umask(Mode::from_bits_truncate(0o022));
+    Ok(())
+}
+
+/// The next line; `None` at the end.
+fn next<T: serde::de::DeserializeOwned>(input: &mut impl BufRead) -> io::Result<Option<T>> {
+    let mut line = Vec::new();
+    if input.take(LINE_LIMIT_BYTES).read_until(b'\n', &mut line)? == 0 {
+        return Ok(None);
+    }
+    serde_json::from_slice(&line).map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+fn reply(output: &mut impl Write, response: &Response) -> io::Result<()> {
+    let mut line = serde_json::to_vec(response)?;
+    line.push(b'\n');
+    output.write_all(&line)?;
+    output.flush()
+}
