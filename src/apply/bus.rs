@@ -50,7 +50,7 @@ const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// Why a call came to nothing. It can be passed from one process to another.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-#[serde(tag = "error", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum BusError {
     /// There is nothing to talk to.
     #[error("cannot reach the bus at {address}: {why}")]

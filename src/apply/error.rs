@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Why a path was not written. What was there is there still, unless a variant says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-#[serde(tag = "error", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum WriteError {
     /// Something other than what the plan saw.
     #[error("{path} has changed since it was looked at")]

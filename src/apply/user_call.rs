@@ -21,7 +21,7 @@ const SLICE: &str = "edgeprep.slice";
 
 /// A request to a user manager.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "call", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum UserCall {
     /// Read the unit files again.
     Reload,

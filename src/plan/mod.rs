@@ -113,7 +113,7 @@ pub struct Change {
 
 /// What makes the running system take notice of files, and what it takes to go back.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Activation {
     /// PID 1 reads its unit files again (`org.freedesktop.systemd1.Manager.Reload`).
     Reload,

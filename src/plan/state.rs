@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 /// What is at a path, links not followed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum State {
     /// Nothing.
     Absent,

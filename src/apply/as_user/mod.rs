@@ -34,7 +34,7 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// What the child does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "request", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Request {
     /// [`super::target::Target::observe`].
     Observe {
@@ -64,7 +64,7 @@ pub enum Request {
 
 /// What the child answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "response", content = "value", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Response {
     /// It has become the user. This answers the first line.
     Ready,
