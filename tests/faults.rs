@@ -22,12 +22,35 @@ use common::{Image, Snapshot, copy, differences, snapshot};
 /// The calls that change something, or make a change durable. The C library and the kernel's ABI give
 /// some of them several names.
 const WRITES: [&str; 27] = [
-    "openat", "openat2", "write", "writev", "pwrite64", "fsync", "fdatasync", "rename", "renameat",
-    "renameat2", "fchmod", "fchmodat", "chmod", "fchown", "fchownat", "lchown", "link", "linkat", "symlinkat",
-    "unlink", "unlinkat", "mkdir", "mkdirat", "flock", "fsetxattr", "utimensat", "ftruncate",
+    "openat",
+    "openat2",
+    "write",
+    "writev",
+    "pwrite64",
+    "fsync",
+    "fdatasync",
+    "rename",
+    "renameat",
+    "renameat2",
+    "fchmod",
+    "fchmodat",
+    "chmod",
+    "fchown",
+    "fchownat",
+    "lchown",
+    "link",
+    "linkat",
+    "symlinkat",
+    "unlink",
+    "unlinkat",
+    "mkdir",
+    "mkdirat",
+    "flock",
+    "fsetxattr",
+    "utimensat",
+    "ftruncate",
 ];
-const FAULTS: [&str; 5] =
-    ["error=EIO", "error=ENOSPC", "error=EACCES", "error=EROFS", "signal=SIGKILL"];
+const FAULTS: [&str; 5] = ["error=EIO", "error=ENOSPC", "error=EACCES", "error=EROFS", "signal=SIGKILL"];
 /// Below this the test would no longer reach what it is there for.
 const LEAST_INJECTIONS: usize = 300;
 
@@ -38,7 +61,10 @@ fn image() -> Image {
     image.put("etc/subuid", "other:100000:65536\n");
     image.put("etc/subgid", "other:100000:65536\n");
     image.mode("usr/bin/newuidmap", 0o755);
-    image.put("etc/sysctl.d/90-rootless.conf", "# ours, and edited by hand\nuser.max_user_namespaces = 1000\n");
+    image.put(
+        "etc/sysctl.d/90-rootless.conf",
+        "# ours, and edited by hand\nuser.max_user_namespaces = 1000\n",
+    );
     image.put("var/lib/systemd/random-seed", "");
     image
 }
@@ -86,7 +112,8 @@ fn invocations(arguments: &[String]) -> Vec<(String, usize)> {
         let Some((call, rest)) = line.split_once('(') else { continue };
         let count = seen.entry(call.to_owned()).or_default();
         *count += 1;
-        let reads = call.starts_with("openat") && !["O_WRONLY", "O_RDWR", "O_CREAT"].iter().any(|f| rest.contains(f));
+        let reads =
+            call.starts_with("openat") && !["O_WRONLY", "O_RDWR", "O_CREAT"].iter().any(|f| rest.contains(f));
         // What is printed is no change of the host.
         let prints = call.starts_with("write") && (rest.starts_with("1,") || rest.starts_with("2,"));
         if !reads && !prints {
@@ -122,8 +149,12 @@ fn survive(case: &Case, call: &str, nth: usize, fault: &str) -> Result<(), Strin
     }
     let now = snapshot(&root);
     for (name, state) in &now {
-        let temporary = name.rsplit('/').next().is_some_and(|name| name.ends_with(".edgeprep~") || name.ends_with(".lock"));
-        if temporary && killed || case.before.get(name) == Some(state) || case.after.get(name) == Some(state) {
+        let temporary = name
+            .rsplit('/')
+            .next()
+            .is_some_and(|name| name.ends_with(".edgeprep~") || name.ends_with(".lock"));
+        if temporary && killed || case.before.get(name) == Some(state) || case.after.get(name) == Some(state)
+        {
             continue;
         }
         return Err(format!("{name} is neither old nor new: {}", said()));
@@ -195,6 +226,12 @@ fn every_write_can_fail_or_be_the_last() {
     });
     let losses = losses.into_inner().unwrap();
     println!("{} injections, {} survived", work.len(), work.len() - losses.len());
-    assert!(losses.is_empty(), "{} of {}: {}", losses.len(), work.len(), losses.iter().map(|l| l.split(": {").next().unwrap_or_default()).collect::<Vec<_>>().join("\n"));
+    assert!(
+        losses.is_empty(),
+        "{} of {}: {}",
+        losses.len(),
+        work.len(),
+        losses.iter().map(|l| l.split(": {").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+    );
     assert!(work.len() >= LEAST_INJECTIONS, "only {} injections", work.len());
 }

@@ -30,7 +30,8 @@ fn fix(root: &Path, more: &[&str]) -> (Value, i32) {
 }
 
 fn undo(root: &Path, more: &[&str]) -> (Value, i32) {
-    let output = edgeprep(&[&["undo", "--root", root.to_str().unwrap(), "--yes", "--format", "json"], more].concat());
+    let output =
+        edgeprep(&[&["undo", "--root", root.to_str().unwrap(), "--yes", "--format", "json"], more].concat());
     let text = stdout(&output);
     let report = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}{}", stderr(&output)));
     (report, output.status.code().unwrap())
@@ -62,7 +63,10 @@ fn a_fix_does_what_it_said_once_and_is_undone_byte_for_byte() {
     assert_eq!(status(&done["report"], "cgroup-delegation"), "pass");
     assert_eq!(done["report"], report(&["--root", image.root(), "--stack", "k3s", "--user", "edge"]).0);
     let text = fs::read_to_string(image.path(DELEGATE)).unwrap();
-    assert!(text.contains("\nDelegate=cpu cpuset io memory pids\n") || text.contains("\nDelegate=cpu cpuset"), "{text}");
+    assert!(
+        text.contains("\nDelegate=cpu cpuset io memory pids\n") || text.contains("\nDelegate=cpu cpuset"),
+        "{text}"
+    );
     let after = snapshot(&root);
 
     let (again, code) = fix(&root, &[]);
@@ -86,10 +90,19 @@ fn the_same_input_gives_the_same_bytes_and_times() {
     let roots = ["one", "two"].map(|name| folder.path().join(name));
     for root in &roots {
         copy(&first.path(""), root);
-        let output = common::command(&["fix", "--root", root.to_str().unwrap(), "--stack", "k3s", "--user", "edge", "--yes"])
-            .env("SOURCE_DATE_EPOCH", "1700000000")
-            .output()
-            .unwrap();
+        let output = common::command(&[
+            "fix",
+            "--root",
+            root.to_str().unwrap(),
+            "--stack",
+            "k3s",
+            "--user",
+            "edge",
+            "--yes",
+        ])
+        .env("SOURCE_DATE_EPOCH", "1700000000")
+        .output()
+        .unwrap();
         assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
         for path in [DELEGATE, "etc/systemd/system/user@.service.d", "var/lib/edgeprep/0001.json"] {
             assert_eq!(fs::symlink_metadata(root.join(path)).unwrap().mtime(), 1_700_000_000, "{path}");

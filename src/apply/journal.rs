@@ -96,7 +96,11 @@ impl Journal {
         }
         let malformed = |error: &serde_json::Error| {
             let line = u32::try_from(error.line()).ok();
-            JournalError::Unread(Unread::Malformed { path: path.to_owned(), line, expected: error.to_string() })
+            JournalError::Unread(Unread::Malformed {
+                path: path.to_owned(),
+                line,
+                expected: error.to_string(),
+            })
         };
         let header: Header = serde_json::from_slice(bytes).map_err(|error| malformed(&error))?;
         if header.schema != SCHEMA {

@@ -3,10 +3,10 @@
 //! The journal is durable before anything is touched, and each write compares what is there with what the
 //! plan saw. A process that is killed in between leaves an open journal, which the next one takes back.
 
+use super::WriteError;
 use super::activation::{Done, activate, revert};
 use super::journal::{Journal, Status, Store};
 use super::live::Live;
-use super::WriteError;
 use super::target::halfway;
 use super::writers::Writers;
 use crate::plan::{Activation, Change, State};
@@ -59,6 +59,16 @@ pub struct TakenBack {
     pub notes: Vec<String>,
 }
 
+/// How far a plan came.
+struct Failure {
+    /// How many changes were made before what failed.
+    changed: usize,
+    /// How many activations were carried out before what failed.
+    activated: usize,
+    /// Why it failed.
+    error: String,
+}
+
 impl Transaction<'_> {
     /// Carries out what `journal` says.
     pub fn apply(&mut self, mut journal: Journal) -> Applied {
@@ -68,28 +78,39 @@ impl Transaction<'_> {
         match self.carry_out(&journal) {
             Ok(notes) => {
                 journal.status = Status::Done;
-                let all = journal.activations.len();
                 match self.record(&journal) {
                     Ok(()) => Applied::Done { notes },
-                    Err(error) => self.fail(journal, all, format!("the journal cannot be closed: {error}")),
+                    Err(error) => {
+                        let (changed, activated) = (journal.changes.len(), journal.activations.len());
+                        let error = format!("the journal cannot be closed: {error}");
+                        self.fail(journal, Failure { changed, activated, error })
+                    }
                 }
             }
-            Err((activated, error)) => self.fail(journal, activated, error),
+            Err(failure) => self.fail(journal, failure),
         }
     }
 
-    /// Puts everything back, after the first `activated` activations had been carried out.
-    fn fail(&mut self, mut journal: Journal, activated: usize, error: String) -> Applied {
-        // What failed may have had its effect all the same, and may fail again.
-        let uncertain = journal.activations.get(activated).cloned();
-        let done = Journal { activations: journal.activations[..activated].to_vec(), ..journal.clone() };
+    /// Puts everything back.
+    fn fail(&mut self, mut journal: Journal, failure: Failure) -> Applied {
+        let Failure { changed, activated, error } = failure;
+        // What failed may have had its effect all the same.
+        let touched = journal.changes.len().min(changed + 1);
+        let done = Journal {
+            changes: journal.changes[..touched].to_vec(),
+            activations: journal.activations[..activated].to_vec(),
+            ..journal.clone()
+        };
         let back = self.take_back(&done);
-        if let Some(uncertain) = uncertain {
-            self.revert(&[&uncertain], &mut TakenBack::default());
+        if let Some(uncertain) = journal.activations.get(activated).filter(|_| changed == journal.changes.len()) {
+            self.revert(&[uncertain], &mut TakenBack::default());
         }
         let mut left = back.failed;
         left.extend(back.still_active);
-        left.extend(back.changed_by_others.iter().map(|path| format!("{path}: changed by others meanwhile")));
+        // A path that others changed before we came to it is theirs.
+        let never_ours = journal.changes.get(changed).map(|change| change.path.clone());
+        let lost = back.changed_by_others.iter().filter(|path| Some(*path) != never_ours.as_ref());
+        left.extend(lost.map(|path| format!("{path}: changed by others meanwhile")));
         if left.is_empty() {
             journal.status = Status::RolledBack;
             match self.record(&journal) {
@@ -101,13 +122,18 @@ impl Transaction<'_> {
         Applied::Stuck { error, left }
     }
 
-    /// Carries out a journal; what failed comes with how many activations had been carried out before.
-    fn carry_out(&mut self, journal: &Journal) -> Result<Vec<String>, (usize, String)> {
-        for change in &journal.changes {
-            self.put(change, &change.before, &change.after).map_err(|error| (0, error.to_string()))?;
+    /// Carries out a journal.
+    fn carry_out(&mut self, journal: &Journal) -> Result<Vec<String>, Failure> {
+        for (changed, change) in journal.changes.iter().enumerate() {
+            self.put(change, &change.before, &change.after).map_err(|error| Failure {
+                changed,
+                activated: 0,
+                error: error.to_string(),
+            })?;
         }
+        let changed = journal.changes.len();
         let mut notes = Vec::new();
-        for (at, activation) in journal.activations.iter().enumerate() {
+        for (activated, activation) in journal.activations.iter().enumerate() {
             if !self.live {
                 continue;
             }
@@ -116,7 +142,7 @@ impl Transaction<'_> {
             match activate(activation, &mut live) {
                 Ok(Done::Yes) => {}
                 Ok(Done::Not { why }) => notes.push(why),
-                Err(error) => return Err((at, error.to_string())),
+                Err(error) => return Err(Failure { changed, activated, error: error.to_string() }),
             }
         }
         Ok(notes)

@@ -88,7 +88,11 @@ pub(super) fn run(args: &FixArgs) -> anyhow::Result<u8> {
             Format::Json => print(&report.to_json()?)?,
             Format::Human => {
                 let mut text = fix::outcome(&report);
-                text.push_str(&human::report(&after, Detail::Normal, terminal(args.color, &place.facts(&[])?)));
+                text.push_str(&human::report(
+                    &after,
+                    Detail::Normal,
+                    terminal(args.color, &place.facts(&[])?),
+                ));
                 print(&text)?;
             }
         }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use crate::apply::journal::{self, Journal, JournalError, Store, SYSTEM_DIR};
+use crate::apply::journal::{self, Journal, JournalError, SYSTEM_DIR, Store};
 use crate::apply::target::Target;
 use crate::cli::StateArgs;
 use crate::facts::Facts;

@@ -11,7 +11,10 @@ use crate::render::undo::{self, UndoReport};
 pub(super) fn run(args: &UndoArgs) -> anyhow::Result<u8> {
     let place = Place::of(&args.place)?;
     writing(&place, false, |work| {
-        if args.id.is_none() && !work.notes.is_empty() && !work.journals.iter().any(|j| j.status == Status::Done) {
+        if args.id.is_none()
+            && !work.notes.is_empty()
+            && !work.journals.iter().any(|j| j.status == Status::Done)
+        {
             // What was interrupted is put right, and there is nothing else.
             print(&undo::recovered(&work.notes, args.format)?)?;
             return Ok(exit_code::DONE);

@@ -75,7 +75,10 @@ pub(super) fn writing(
     let mut journals = std::mem::take(&mut work.journals);
     match work.transaction(true).recover(&mut journals) {
         Ok(recovered) => work.notes.extend(
-            recovered.iter().rev().map(|id| format!("fix {id} had been interrupted, and was taken back first")),
+            recovered
+                .iter()
+                .rev()
+                .map(|id| format!("fix {id} had been interrupted, and was taken back first")),
         ),
         Err(left) => bail!("what an interrupted fix left cannot be put back: {}", left.join("; ")),
     }

@@ -339,7 +339,7 @@ impl Host {
     /// As [`Host::read`].
     pub fn scan(&self, path: &str, limit_bytes: u64, line: &mut dyn FnMut(&[u8]) -> bool) -> Fact<()> {
         if let Some(planned) = self.planned.read(path) {
-            let _ = planned?.1.split(|&b| b == b'\n').all(|each| line(each));
+            let _ = planned?.1.split(|&b| b == b'\n').all(&mut *line);
             return Ok(());
         }
         let redirected = self.planned.redirect(path);

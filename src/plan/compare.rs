@@ -48,7 +48,9 @@ fn owner(by: &Writer) -> (u32, u32) {
 
 fn dir_mode(by: &Writer, dir: &str) -> u32 {
     match by {
-        Writer::User(user) if dir == format!("{}/.config", user.home.trim_end_matches('/')) => PRIVATE_DIR_MODE,
+        Writer::User(user) if dir == format!("{}/.config", user.home.trim_end_matches('/')) => {
+            PRIVATE_DIR_MODE
+        }
         _ => DIR_MODE,
     }
 }
@@ -132,8 +134,10 @@ mod tests {
     #[test]
     fn a_new_file_comes_after_its_directories() {
         let got = planned(empty_host().file("/etc/passwd", ""), file("a"), PATH).unwrap();
-        let shown: Vec<(&str, bool)> =
-            got.iter().map(|c| (c.path.as_str(), matches!(c.after, State::Dir { mode: 0o755, .. }))).collect();
+        let shown: Vec<(&str, bool)> = got
+            .iter()
+            .map(|c| (c.path.as_str(), matches!(c.after, State::Dir { mode: 0o755, .. })))
+            .collect();
         assert_eq!(shown, [("/etc/sysctl.d", true), (PATH, false)]);
     }
 

@@ -119,7 +119,7 @@ impl Hex {
     }
 
     fn parse(digits: &str) -> Option<Hex> {
-        if !digits.is_ascii() || digits.len() % 2 != 0 {
+        if !digits.is_ascii() || !digits.len().is_multiple_of(2) {
             return None;
         }
         let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).ok();

@@ -20,7 +20,9 @@ pub fn headline(change: &Change) -> String {
         _ => "changed".to_owned(),
     });
     match (mode(&change.before), mode(&change.after)) {
-        (Some(before), Some(after)) if before != after => parts.push(format!("mode {before:04o} -> {after:04o}")),
+        (Some(before), Some(after)) if before != after => {
+            parts.push(format!("mode {before:04o} -> {after:04o}"))
+        }
         (None, Some(after)) => parts.push(format!("mode {after:04o}")),
         _ => {}
     }
@@ -35,7 +37,9 @@ pub fn headline(change: &Change) -> String {
     };
     match (capability(&change.before), capability(&change.after)) {
         (false, true) => parts.push("with a file capability".to_owned()),
-        (true, false) if change.after != State::Absent => parts.push("without its file capability".to_owned()),
+        (true, false) if change.after != State::Absent => {
+            parts.push("without its file capability".to_owned())
+        }
         _ => {}
     }
     parts.join(", ")
@@ -117,7 +121,10 @@ mod tests {
         assert_eq!(headline(&new), "new, mode 0644, owner 0:0");
         assert_eq!(unified(&new), "--- /dev/null\n+++ /etc/subuid\n@@ -0,0 +1 @@\n+a\n");
         let gone = change(file("a\n", 0o644), State::Absent);
-        assert_eq!((headline(&gone), unified(&gone).lines().nth(1)), ("removed".to_owned(), Some("+++ /dev/null")));
+        assert_eq!(
+            (headline(&gone), unified(&gone).lines().nth(1)),
+            ("removed".to_owned(), Some("+++ /dev/null"))
+        );
     }
 
     #[test]

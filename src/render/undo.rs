@@ -82,12 +82,14 @@ pub fn plan(journal: &Journal) -> String {
 /// What taking an activation back means to whoever uses the machine.
 fn taken_back(activation: &Activation) -> Option<String> {
     Some(match activation {
-        Activation::Linger { user, .. } => format!(
-            "{user} no longer lingers: without a session, the user manager and all that it runs end"
-        ),
+        Activation::Linger { user, .. } => {
+            format!("{user} no longer lingers: without a session, the user manager and all that it runs end")
+        }
         Activation::UserStart { user, unit } => format!("stop {unit} of {}", user.name),
         Activation::Sysctl { key, before: Some(before), .. } => format!("set {key} to {before} again"),
-        Activation::DeviceMode { path, before, .. } => format!("set the mode of {path} to {before:04o} again"),
+        Activation::DeviceMode { path, before, .. } => {
+            format!("set the mode of {path} to {before:04o} again")
+        }
         Activation::LoadModules { names } => {
             format!("{} stay loaded until the next boot", names.join(", "))
         }

@@ -137,7 +137,11 @@ fn each_activation_asks_for_what_it_takes_and_takes_it_back() {
         (delegation(), reexecuted, None),
         (Activation::UserReload { user: edge() }, "as edge; Reload", Some("as edge; Reload")),
         (start(), "as edge; StartUnit podman.socket", Some("as edge; StopUnit podman.socket")),
-        (Activation::RestartUserManager { user: edge(), ends: Vec::new() }, "RestartUnit user@1000.service", None),
+        (
+            Activation::RestartUserManager { user: edge(), ends: Vec::new() },
+            "RestartUnit user@1000.service",
+            None,
+        ),
     ] {
         assert_eq!(machine.activate(&activation), Ok(Done::Yes), "{activation:?}");
         assert_eq!(machine.calls(), asked, "{activation:?}");
