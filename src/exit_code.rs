@@ -1,5 +1,7 @@
 //! The exit codes of the contract, in one table.
 
+use crate::finding::Needs;
+use crate::plan::Plan;
 use crate::report::Readiness;
 
 /// Everything required is met, or a listing was printed.
@@ -25,6 +27,17 @@ pub fn of_check(verdict: Option<Readiness>) -> u8 {
         Some(Readiness::NotReady) => UNMET,
         Some(Readiness::Unknown) => UNKNOWN,
         Some(Readiness::Pending) => PENDING,
+    }
+}
+
+/// The exit code of a dry run: that of the check after the fix, as far as files tell. What only waits for an
+/// activation of the plan is done then.
+pub fn of_plan(plan: &Plan) -> u8 {
+    let activated = !plan.activations.is_empty();
+    let needs = plan.predicted.stacks.iter().map(|stack| stack.needs).max().unwrap_or_default();
+    match plan.predicted.summary.verdict {
+        Some(Readiness::Pending) if activated && needs == Needs::None => DONE,
+        verdict => of_check(verdict),
     }
 }
 

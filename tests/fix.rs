@@ -228,3 +228,35 @@ fn a_journal_of_a_later_version_is_not_touched() {
     }
     assert_eq!(differences(&before, &snapshot(&image.path(""))), [""; 0]);
 }
+
+#[test]
+fn what_programs_read_matches_the_schemas() {
+    let image = Image::debian();
+    let check = |name: &str, value: &Value| {
+        let text = fs::read_to_string(format!("docs/{name}.schema.json")).unwrap();
+        let validator = jsonschema::validator_for(&serde_json::from_str(&text).unwrap()).unwrap();
+        let errors: Vec<String> = validator.iter_errors(value).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{name}: {errors:?}");
+    };
+    let (fixed, _) = fix(&image.path(""), &[]);
+    check("fix", &fixed);
+    check("undo", &undo(&image.path(""), &[]).0);
+}
+
+#[test]
+fn a_fix_for_another_stack_keeps_what_the_first_wrote() {
+    let image = Image::debian();
+    fix(&image.path(""), &[]);
+    let first = fs::read_to_string(image.path(SYSCTL)).unwrap();
+    let args = ["fix", "--root", image.root(), "--stack", "podman,kind", "--user", "edge", "--yes"];
+    edgeprep(&args);
+    let second = fs::read_to_string(image.path(SYSCTL)).unwrap();
+    for line in first.lines() {
+        assert!(second.contains(line), "{line} in {second}");
+    }
+    assert!(second.contains("net.ipv4.ip_unprivileged_port_start = 80"), "{second}");
+    // Newest first: the older one cannot go while the newer stands on it, and says so.
+    let (undone, code) = undo(&image.path(""), &["1"]);
+    assert_eq!(code, 1, "{undone}");
+    assert!(undone["left"].to_string().contains(SYSCTL), "{undone}");
+}

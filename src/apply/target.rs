@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, openat};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 use nix::unistd::fsync;
 use rustix::fs::FlockOperation;
@@ -20,10 +20,9 @@ use rustix::io::Errno as Wait;
 use super::WriteError;
 use super::attributes::{self, Owners, Wanted};
 use super::place::{Place, Unmoved, kind};
+use crate::host::open_in_root;
 use crate::plan::State;
 
-/// How often a lookup is repeated that lost a race with a rename (`openat2(2)`, `EAGAIN`).
-const RACE_RETRIES: u32 = 16;
 /// How long another edgeprep is waited for, and how often it is looked for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(20);
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
@@ -78,7 +77,7 @@ impl Target {
         let failed = |errno| WriteError::system(&shown, "open", errno);
         let fd = open(root, SEARCH, Mode::empty()).map_err(failed)?;
         let st = fstat(&fd).map_err(failed)?;
-        lookup(&fd, "/", SEARCH).map_err(|errno| {
+        open_in_root(&fd, "/", SEARCH).map_err(|errno| {
             let why = format!("openat2(2), which confines writes to an image root, answers {errno}");
             WriteError::refused(&shown, &why)
         })?;
@@ -174,7 +173,7 @@ impl Target {
         let flags = LIST | OFlag::O_NOFOLLOW;
         let open = |place: &Place<'_>| openat(&place.dir, place.name, flags, Mode::empty());
         let dir = match (path, &self.reach) {
-            ("/", Reach::Image(root)) => lookup(root, "/", LIST),
+            ("/", Reach::Image(root)) => open_in_root(root, "/", LIST),
             ("/", _) => openat(AT_FDCWD, "/", LIST, Mode::empty()),
             _ => open(&self.place_to_write(path)?),
         };
@@ -198,7 +197,7 @@ impl Target {
         let (parent, name) = split(path)?;
         let dir = match &self.reach {
             Reach::Live => openat(AT_FDCWD, parent, flags, Mode::empty()),
-            Reach::Image(root) => lookup(root, parent, flags),
+            Reach::Image(root) => open_in_root(root, parent, flags),
             Reach::Home { bases, uid } => return self.place_at_home(path, bases, *uid, flags),
         };
         self.found(path, name, dir)
@@ -355,21 +354,6 @@ fn wanted(state: &State) -> Option<Wanted<'_>> {
         }
         State::Dir { mode, uid, gid } => Some(Wanted { owner: (*uid, *gid), mode: *mode, capability: None }),
         State::Absent | State::Link { .. } => None,
-    }
-}
-
-/// `openat2(2)` below the root: `..`, absolute symbolic links and magic links cannot leave it.
-fn lookup(root: &OwnedFd, path: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
-    let relative = path.trim_start_matches('/');
-    let how = OpenHow::new()
-        .flags(flags)
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let mut tries = 0;
-    loop {
-        match openat2(root, if relative.is_empty() { "." } else { relative }, how) {
-            Err(Errno::EAGAIN) if tries < RACE_RETRIES => tries += 1,
-            other => return other,
-        }
     }
 }
 

@@ -102,7 +102,9 @@ impl Transaction<'_> {
             ..journal.clone()
         };
         let back = self.take_back(&done);
-        if let Some(uncertain) = journal.activations.get(activated).filter(|_| changed == journal.changes.len()) {
+        if let Some(uncertain) =
+            journal.activations.get(activated).filter(|_| changed == journal.changes.len())
+        {
             self.revert(&[uncertain], &mut TakenBack::default());
         }
         let mut left = back.failed;

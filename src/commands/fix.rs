@@ -48,7 +48,7 @@ pub(super) fn run(args: &FixArgs) -> anyhow::Result<u8> {
         if args.format == Format::Json {
             print(&FixReport::of(&plan, &plan.predicted).to_json()?)?;
         }
-        return Ok(exit_code::of_check(plan.predicted.summary.verdict));
+        return Ok(exit_code::of_plan(&plan));
     }
     writing(&place, args.no_journal, |work| {
         let plan = planner.plan()?;

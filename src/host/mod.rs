@@ -5,10 +5,13 @@
 //! and a [`Stat`], and a capture keeps those in its `host.toml`. Nothing here interprets what it reads.
 
 mod captured;
+mod contained;
 mod planned;
 mod recorder;
 mod tree;
 mod unread;
+
+pub(crate) use contained::open_in_root;
 
 pub use captured::{HostToml, PathRecord, SpaceRecord};
 pub use recorder::Recording;

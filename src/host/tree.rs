@@ -7,15 +7,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlinkat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode as Permissions, SFlag, fstat, fstatat, major, minor};
 use nix::sys::statvfs::{Statvfs, fstatvfs, statvfs};
 use xattr::FileExt;
 
+use super::contained::open_in_root;
 use super::{Entry, Fact, Kind, LISTING_LIMIT, Space, Stat, Unread};
 
-/// How often a lookup is repeated that lost a race with a rename (`openat2(2)`, `EAGAIN`).
-const RACE_RETRIES: u32 = 16;
 /// Where the kernel walks a hash table of all sockets for each read, which takes a millisecond or two on
 /// a machine with much memory, also for the last one that only says that there is no more.
 const SOCKET_TABLES: &str = "/proc/net/";
@@ -53,7 +52,7 @@ impl Tree {
         let owner = fstat(&fd).map_err(|errno| Unread::from_errno(&shown, errno))?;
         let builder = (owner.st_uid != 0).then_some((owner.st_uid, owner.st_gid));
         let tree = Tree { root: Some(fd), builder };
-        tree.lookup(tree.root_fd()?, "/", OFlag::O_PATH | OFlag::O_CLOEXEC).map_err(|errno| Unread::Malformed {
+        open_in_root(tree.root_fd()?, "/", OFlag::O_PATH | OFlag::O_CLOEXEC).map_err(|errno| Unread::Malformed {
             path: shown.to_string(),
             line: None,
             expected: format!(
@@ -68,25 +67,10 @@ impl Tree {
         self.root.as_ref().map(AsFd::as_fd).ok_or(Unread::Absent { path: "/".to_owned() })
     }
 
-    /// `openat2(2)` below the root: `..`, absolute symbolic links and magic links cannot leave it.
-    fn lookup(&self, root: BorrowedFd<'_>, path: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
-        let relative = path.trim_start_matches('/');
-        let how = OpenHow::new()
-            .flags(flags)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        let mut tries = 0;
-        loop {
-            match openat2(root, if relative.is_empty() { "." } else { relative }, how) {
-                Err(Errno::EAGAIN) if tries < RACE_RETRIES => tries += 1,
-                other => return other,
-            }
-        }
-    }
-
     fn open(&self, path: &str, flags: OFlag) -> Fact<OwnedFd> {
         match &self.root {
             None => openat(AT_FDCWD, path, flags, Permissions::empty()),
-            Some(root) => self.lookup(root.as_fd(), path, flags),
+            Some(root) => open_in_root(root, path, flags),
         }
         .map_err(|errno| Unread::from_errno(path, errno))
     }

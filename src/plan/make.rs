@@ -5,11 +5,14 @@ use super::compare::changes;
 use super::{Activation, Change, Credentials, Plan};
 use crate::facts::Facts;
 use crate::finding::{Level, Needs};
-use crate::fixes::{self, Artifact, FixError, Step, fixes};
-use crate::host::Unread;
+use crate::fixes::{self, Artifact, FixError, Step};
+use crate::host::{Kind, Unread};
 use crate::inspection::{Request, RequestError, inspect};
 use crate::report::{Report, ReportedFinding, Row, StackVerdict, Status};
 use crate::settings::Setting;
+
+/// Where the system's bus listens (D-Bus Specification, "System Message Bus Instance").
+const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
 
 /// Whose part is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -57,10 +60,19 @@ impl Planner<'_> {
     pub fn plan(&self) -> Result<Plan, PlanError> {
         let facts = (self.open)(&[])?;
         let before = inspect(&facts, self.request)?;
+        // Without a bus nobody can be told, and what is written takes effect at the next boot.
+        let bus = !facts.running() || facts.stat(SYSTEM_BUS).is_ok_and(|stat| stat.kind == Kind::Socket);
+        let files_only = fixes::Options { no_activate: true, ..self.options.clone() };
+        let options = if bus { self.options } else { &files_only };
         let mut beaten: Vec<Step> = Vec::new();
         let mut given_up: Vec<Key> = Vec::new();
         let fixes = loop {
-            let fixes = fixes(&facts, &settings(&before, &given_up), self.options)?;
+            let wanted = settings(&before, &given_up);
+            let mut fixes = fixes::fixes(&facts, &wanted, options)?;
+            if !bus {
+                let told = fixes::fixes(&facts, &wanted, self.options)?.activations;
+                fixes.activations = told.into_iter().filter(|activation| !activation.needs_bus()).collect();
+            }
             let written = inspect(&(self.open)(&changes(&facts, &fixes.artifacts)?)?, self.request)?;
             let lost = lost(&before, &written, &given_up);
             if lost.is_empty() {
@@ -87,6 +99,10 @@ impl Planner<'_> {
         let of_root: Vec<Artifact> =
             of_root.into_iter().filter(|a| self.in_scope(a.by.user().is_some())).collect();
         let mut manual = fixes.manual;
+        if !bus && !self.options.no_activate && !artifacts.is_empty() {
+            let summary = format!("reboot: there is no {SYSTEM_BUS}, so nothing that runs can be told");
+            manual.push(Step { summary, commands: Vec::new() });
+        }
         beaten.into_iter().chain(by_hand(&before)).for_each(|step| push_new(&mut manual, step));
         Ok(Plan {
             changes: changes(&artifacts)?,
@@ -191,20 +207,48 @@ fn lost(before: &Report, predicted: &Report, given_up: &[Key]) -> Vec<(Key, Step
     lost
 }
 
-/// What no setting repairs, what is required first.
+/// What no setting repairs, what is required first. Packages are installed by one command.
 fn by_hand(report: &Report) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
+    let mut installs: Vec<(String, Vec<String>)> = Vec::new();
     for level in [Level::Required, Level::Advised] {
         for (_, finding) in open_findings(report).filter(|(row, _)| row.level == level) {
             let remedy = &finding.remedy;
             if !remedy.settings.is_empty() || remedy.summary.is_empty() {
                 continue;
             }
-            let step = Step { summary: remedy.summary.clone(), commands: remedy.manual.clone() };
-            push_new(&mut steps, step);
+            let Some((installer, package)) = installation(&remedy.manual) else {
+                push_new(
+                    &mut steps,
+                    Step { summary: remedy.summary.clone(), commands: remedy.manual.clone() },
+                );
+                continue;
+            };
+            match installs.iter_mut().find(|(known, _)| known == installer) {
+                Some((_, packages)) if packages.iter().any(|known| known == package) => {}
+                Some((_, packages)) => packages.push(package.to_owned()),
+                None => installs.push((installer.to_owned(), vec![package.to_owned()])),
+            }
         }
     }
-    steps
+    let install = |(installer, packages): (String, Vec<String>)| Step {
+        summary: format!("install {}", packages.join(", ")),
+        commands: vec![format!("{installer} {}", packages.join(" "))],
+    };
+    installs.into_iter().map(install).chain(steps).collect()
+}
+
+/// What the package managers of the distributions are called with.
+const INSTALLERS: [&str; 6] =
+    ["apt install ", "apk add ", "dnf install ", "opkg install ", "pacman -S ", "zypper install "];
+
+/// The command of a package manager and what it shall install, where that is all there is to do.
+fn installation(commands: &[String]) -> Option<(&str, &str)> {
+    let [command] = commands else { return None };
+    let plain = command.strip_prefix("sudo ").unwrap_or(command);
+    let installer = INSTALLERS.iter().find(|installer| plain.starts_with(*installer))?;
+    let at = command.len() - plain.len() + installer.len();
+    Some((command[..at].trim_end(), &command[at..]))
 }
 
 #[cfg(test)]
@@ -230,12 +274,17 @@ mod tests {
         plan.changes.iter().map(|change| change.path.as_str()).collect()
     }
 
+    /// A captured machine, on which the bus answers.
+    fn debian() -> TestHost {
+        fixture("debian-13").path(SYSTEM_BUS, |record| record.kind = Some("socket".to_owned()))
+    }
+
     const DELEGATE: &str = "/etc/systemd/system/user@.service.d/90-rootless.conf";
     const SYSCTL: &str = "/etc/sysctl.d/90-rootless.conf";
 
     #[test]
     fn a_fresh_host_gets_files_activations_and_what_is_left() {
-        let plan = plan(&|| fixture("debian-13"), Scope::All);
+        let plan = plan(&|| debian(), Scope::All);
         assert!(paths(&plan).contains(&DELEGATE) && paths(&plan).contains(&SYSCTL), "{:?}", paths(&plan));
         assert_eq!(plan.activations.first(), Some(&Activation::Reload));
         assert!(plan.manual.iter().any(|step| step.summary.contains("k3s")), "{:?}", plan.manual);
@@ -243,8 +292,25 @@ mod tests {
     }
 
     #[test]
+    fn without_a_bus_files_are_written_and_only_the_kernel_is_told() {
+        let plan = plan(&|| fixture("debian-13"), Scope::All);
+        assert!(paths(&plan).contains(&DELEGATE));
+        assert!(!plan.activations.is_empty() && plan.activations.iter().all(|a| !a.needs_bus()));
+        assert!(plan.manual.iter().any(|step| step.summary.starts_with("reboot")), "{:?}", plan.manual);
+    }
+
+    #[test]
+    fn packages_are_installed_by_one_command() {
+        let command = |text: &str| vec![text.to_owned()];
+        assert_eq!(installation(&command("sudo apt install uidmap")), Some(("sudo apt install", "uidmap")));
+        assert_eq!(installation(&command("apk add a b")), Some(("apk add", "a b")));
+        assert_eq!(installation(&command("sudo usermod --add x")), None);
+        assert_eq!(installation(&[]), None);
+    }
+
+    #[test]
     fn a_plan_is_the_same_each_time() {
-        let shown = || crate::render::fix::plan(&plan(&|| fixture("debian-13"), Scope::All));
+        let shown = || crate::render::fix::plan(&plan(&|| debian(), Scope::All));
         assert_eq!(shown(), shown());
     }
 
@@ -252,7 +318,7 @@ mod tests {
     #[test]
     fn what_cannot_win_is_not_written() {
         let later = "/usr/lib/sysctl.d/99-hardening.conf";
-        let host = || fixture("debian-13").file(later, "net.ipv4.ip_forward = 0\n");
+        let host = || debian().file(later, "net.ipv4.ip_forward = 0\n");
         let plan = plan(&host, Scope::All);
         let sysctl = plan.changes.iter().find(|change| change.path == SYSCTL);
         let text = sysctl.map(|change| format!("{:?}", change.after)).unwrap_or_default();
@@ -262,7 +328,7 @@ mod tests {
 
     #[test]
     fn root_plans_for_both_and_a_user_for_itself() {
-        let host = || fixture("debian-13").caller(1000, &[("HOME", "/home/edge"), ("USER", "edge")]);
+        let host = || debian().caller(1000, &[("HOME", "/home/edge"), ("USER", "edge")]);
         let plan = plan(&host, Scope::All);
         assert!(plan.for_root.iter().any(|change| change.path == DELEGATE), "{:?}", plan.for_root);
         assert!(plan.changes.iter().all(|change| change.by.user().is_some()), "{:?}", paths(&plan));
@@ -271,9 +337,9 @@ mod tests {
 
     #[test]
     fn a_scope_leaves_the_other_part_alone() {
-        let system = plan(&|| fixture("debian-13"), Scope::System);
+        let system = plan(&|| debian(), Scope::System);
         assert!(system.changes.iter().all(|change| change.by.user().is_none()));
-        let user = plan(&|| fixture("debian-13"), Scope::User);
+        let user = plan(&|| debian(), Scope::User);
         assert!(user.changes.iter().all(|change| change.by.user().is_some()), "{:?}", paths(&user));
         assert!(!user.has_root_part());
     }

@@ -198,6 +198,11 @@ impl Activation {
         }
     }
 
+    /// Whether it is done over D-Bus.
+    pub fn needs_bus(&self) -> bool {
+        !matches!(self, Activation::Sysctl { .. } | Activation::DeviceMode { .. })
+    }
+
     /// In a few words, for people.
     pub fn describe(&self) -> String {
         match self {

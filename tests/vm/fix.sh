@@ -4,10 +4,11 @@
 #     tests/vm/lab run trixie --put target/x86_64-unknown-linux-musl/release/edgeprep \
 #         --script tests/vm/fix.sh --script tests/vm/fix.sh
 #
-# Holds when: a dry run changes nothing; a fix puts the controllers into effect in the running user manager
+# Holds when: podman run --cpuset-cpus fails before and works after; a dry run changes nothing; a fix puts the controllers into effect in the running user manager
 # and in its units; the manager and a service of the user's keep their PIDs; a second fix has nothing to do;
 # all is the same after a reboot; and undo leaves /etc and the home directories byte for byte as they were.
 . /share/guest-lib.sh
+set -euo pipefail
 wait_user_manager
 export COLUMNS=80
 stacks=(--stack podman --stack k3s --user edge)
@@ -15,8 +16,10 @@ kept=/var/tmp/edgeprep-fix
 manager=/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service
 
 tree() {
-    cd / && find etc home var/lib/systemd/linger -xdev -printf '%p %y %m %U:%G %l\n' | sort
-    find etc home -xdev -type f -exec sha256sum {} + | sort -k2
+    # Podman writes to its own storage whenever it runs.
+    cd / && find etc home var/lib/systemd/linger -xdev -path '*/containers/storage' -prune \
+        -o -printf '%p %y %m %U:%G %l\n' | sort
+    find etc home -xdev -path '*/containers/storage' -prune -o -type f -exec sha256sum {} + | sort -k2
 }
 all_five() { # of the controllers in $1
     for controller in cpu cpuset io memory pids; do
@@ -32,6 +35,9 @@ expect() { # that fix and check end as they do where only k3s itself is missing
 
 if [ ! -e "$kept/before" ]; then
     mkdir -p "$kept"
+    import_bb
+    pinned() { as_user podman run --rm --cpuset-cpus 0 localhost/bb:1 true; }
+    if pinned 2>/dev/null; then echo 'cpuset works before'; exit 1; fi
     as_user systemd-run --quiet --user --unit work sleep 100000
     tree >"$kept/before"
     expect 1 /share/edgeprep fix "${stacks[@]}" --dry-run >/dev/null
@@ -45,6 +51,7 @@ if [ ! -e "$kept/before" ]; then
     all_five "$(as_user systemd-run --user --wait --pipe --quiet -p Delegate=yes sh -c "$unit")"
     [ "$service" = "$(as_user systemctl --user show -p MainPID --value work)" ]
     [ "$pid" = "$(systemctl show -p MainPID --value user@1000)" ]
+    pinned
     expect 1 /share/edgeprep fix "${stacks[@]}" --yes | grep 'Nothing to do.'
     sync
 else
