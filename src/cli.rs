@@ -149,6 +149,14 @@ pub struct CheckArgs {
     /// Put the time of the check into the report
     #[arg(long, env = "EDGEPREP_TIMESTAMP", value_parser = clap::builder::FalseyValueParser::new())]
     pub timestamp: bool,
+    /// How it is shown.
+    #[command(flatten)]
+    pub shown: ShownArgs,
+}
+
+/// How a report is shown, and where.
+#[derive(Clone, Debug, Args)]
+pub struct ShownArgs {
     /// Write to a file, atomically, instead of standard output
     #[arg(short, long, value_name = "FILE", env = "EDGEPREP_OUTPUT")]
     pub output: Option<PathBuf>,
@@ -216,9 +224,9 @@ pub struct FixArgs {
     /// Leave no journal in an image, which then cannot be undone
     #[arg(long, env = "EDGEPREP_NO_JOURNAL", value_parser = clap::builder::FalseyValueParser::new(), conflicts_with = "state")]
     pub no_journal: bool,
-    /// When to use colour
-    #[arg(long, value_name = "WHEN", default_value = "auto", env = "EDGEPREP_COLOR")]
-    pub color: Color,
+    /// How it is shown.
+    #[command(flatten)]
+    pub shown: ShownArgs,
 }
 
 /// Arguments of `undo`.

@@ -1,5 +1,6 @@
 //! The exit codes of the contract, in one table.
 
+use crate::apply::transaction::Applied;
 use crate::finding::Needs;
 use crate::plan::Plan;
 use crate::report::Readiness;
@@ -27,6 +28,15 @@ pub fn of_check(verdict: Option<Readiness>) -> u8 {
         Some(Readiness::NotReady) => UNMET,
         Some(Readiness::Unknown) => UNKNOWN,
         Some(Readiness::Pending) => PENDING,
+    }
+}
+
+/// The exit code of `edgeprep fix`, with the worst verdict of the check that followed.
+pub fn of_fix(applied: &Applied, verdict: Option<Readiness>) -> u8 {
+    match applied {
+        Applied::Done { .. } => of_check(verdict),
+        Applied::PutBack { .. } => PUT_BACK,
+        Applied::Stuck { .. } => STUCK,
     }
 }
 

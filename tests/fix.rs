@@ -255,8 +255,102 @@ fn a_fix_for_another_stack_keeps_what_the_first_wrote() {
         assert!(second.contains(line), "{line} in {second}");
     }
     assert!(second.contains("net.ipv4.ip_unprivileged_port_start = 80"), "{second}");
-    // Newest first: the older one cannot go while the newer stands on it, and says so.
-    let (undone, code) = undo(&image.path(""), &["1"]);
+    // Newest first: the older one cannot go while the newer stands on it.
+    let early = edgeprep(&["undo", "1", "--root", image.root(), "--yes"]);
+    assert_eq!(early.status.code(), Some(2));
+    assert!(stderr(&early).contains("undo fix 2 first"), "{}", stderr(&early));
+    assert_eq!(undo(&image.path(""), &[]).1, 0);
+    assert_eq!(fs::read_to_string(image.path(SYSCTL)).unwrap(), first);
+    assert_eq!(undo(&image.path(""), &[]).1, 0);
+    assert!(!image.path(SYSCTL).exists());
+}
+
+/// A process was killed after a good fix: what it left is put right, and the good fix stays.
+#[test]
+fn undo_after_an_interruption_puts_that_right_and_no_more() {
+    let image = Image::debian();
+    fix(&image.path(""), &[]);
+    let after = snapshot(&image.path(""));
+    let journal = image.path("var/lib/edgeprep/0001.json");
+    let text = fs::read_to_string(&journal).unwrap();
+    let second = text.replacen("\"id\": 1", "\"id\": 2", 1).replacen("\"done\"", "\"open\"", 1);
+    let mut second: Value = serde_json::from_str(&second).unwrap();
+    second["changes"] = serde_json::json!([]);
+    image.put("var/lib/edgeprep/0002.json", second.to_string());
+    let (undone, code) = undo(&image.path(""), &[]);
+    assert_eq!((code, &undone["journal"]), (0, &Value::Null), "{undone}");
+    assert_eq!(differences(&after, &snapshot(&image.path(""))), [""; 0]);
+    assert_eq!(undo(&image.path(""), &[]).0["journal"], 1);
+}
+
+/// What cannot be put back is said with a code of its own, and something else in its place is left.
+#[test]
+fn something_else_in_the_place_of_a_file_is_left() {
+    let image = Image::debian();
+    fix(&image.path(""), &[]);
+    fs::remove_file(image.path(SYSCTL)).unwrap();
+    nix::unistd::mkfifo(&image.path(SYSCTL), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    let (undone, code) = undo(&image.path(""), &[]);
     assert_eq!(code, 1, "{undone}");
-    assert!(undone["left"].to_string().contains(SYSCTL), "{undone}");
+    assert_eq!(undone["left"], serde_json::json!([format!("/{SYSCTL}")]));
+    assert!(!undone["restored"].to_string().contains(SYSCTL));
+}
+
+/// The image belongs to a user, who has put a journal into it that would have root make a setuid file.
+#[test]
+fn root_takes_no_journal_from_somebody_elses_image() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let image = Image::debian();
+    let journal = r#"{"schema": "edgeprep.journal/1", "id": 1, "version": "0.1.0", "status": "open",
+        "users": [], "stacks": [], "activations": [], "changes": [{"path": "/pwned", "by": "system",
+        "after": "absent", "before": {"file": {"content": {"text": "x"}, "mode": 3565, "uid": 1001, "gid": 0}}}]}"#;
+    image.put("var/lib/edgeprep/0001.json", journal);
+    image.mode("var/lib/edgeprep", 0o700);
+    let status =
+        std::process::Command::new("chown").args(["-R", "1000:1000", image.root()]).status().unwrap();
+    assert!(status.success());
+    for command in [&["fix", "--stack", "podman", "--user", "edge"][..], &["undo"]] {
+        let output = edgeprep(&[command, &["--root", image.root(), "--yes"]].concat());
+        assert_eq!(output.status.code(), Some(2), "{command:?}");
+        assert!(stderr(&output).contains("--no-journal"), "{}", stderr(&output));
+    }
+    assert!(!image.path("pwned").exists());
+    // Without a journal it is done, and gives no privileges to what the user owns.
+    image.mode("usr/bin/newuidmap", 0o755);
+    let args =
+        ["fix", "--stack", "podman", "--user", "edge", "--root", image.root(), "--yes", "--no-journal"];
+    let output = edgeprep(&args);
+    assert_eq!(output.status.code(), Some(5), "{}", stdout(&output));
+    assert_eq!(fs::metadata(image.path("usr/bin/newuidmap")).unwrap().mode() & 0o7777, 0o755);
+}
+
+#[test]
+fn journals_can_be_kept_elsewhere() {
+    let image = Image::debian();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let state = elsewhere.path().join("a/../journals");
+    fs::create_dir(elsewhere.path().join("a")).unwrap();
+    let state = ["--state", state.to_str().unwrap()];
+    fix(&image.path(""), &state);
+    assert!(!image.path("var/lib/edgeprep").exists());
+    assert!(elsewhere.path().join("journals/0001.json").exists());
+    assert_eq!(undo(&image.path(""), &state).1, 0);
+    assert!(!image.path(DELEGATE).exists());
+    let output = edgeprep(&["history", "--root", image.root(), "--state", "/"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn the_report_goes_where_it_was_asked_for() {
+    let image = Image::debian();
+    let file = tempfile::tempdir().unwrap();
+    let file = file.path().join("report.json");
+    let (root, out) = (image.root(), file.to_str().unwrap());
+    edgeprep(&[
+        "fix", "--root", root, "--stack", "k3s", "--user", "edge", "--yes", "--format", "json", "-o", out,
+    ]);
+    let report: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    assert_eq!(report["schema"], "edgeprep.fix/1");
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::bus::{Bus, BusError, Job};
 use super::user_call::{CONTROLLERS_POLL, CONTROLLERS_WITHIN, UserCall, missing, user_bus};
+use crate::facts::sysctl::one_spaced;
 use crate::plan::{Activation, Credentials};
 
 /// How long the start of a user manager may take.
@@ -58,6 +59,18 @@ pub trait Buses {
     /// # Errors
     /// Those of the system, and where the path is not a character device.
     fn chmod_device(&mut self, path: &str, mode: u32) -> io::Result<()>;
+
+    /// The value that a kernel parameter has now, where that can be told.
+    fn sysctl(&mut self, key: &str) -> Option<String> {
+        let _ = key;
+        None
+    }
+
+    /// The permission bits that a device node has now, where that can be told.
+    fn device_mode(&mut self, path: &str) -> Option<u32> {
+        let _ = path;
+        None
+    }
 
     /// Waits.
     fn pause(&mut self, time: Duration) {
@@ -164,6 +177,16 @@ pub fn revert(activation: &Activation, via: &mut dyn Buses) -> Result<Done, Acti
         | Activation::UserReload { .. } => activate(activation, via),
         Activation::LoadModules { names } => {
             stays(&format!("what is loaded of {} stays loaded", names.join(", ")), "the next boot")
+        }
+        Activation::Sysctl { key, value, .. }
+            if via.sysctl(key).is_some_and(|now| one_spaced(&now) != one_spaced(value)) =>
+        {
+            stays(&format!("{key}, which others have set to something else,"), "they change it")
+        }
+        Activation::DeviceMode { path, mode, .. }
+            if via.device_mode(path).is_some_and(|now| now != *mode) =>
+        {
+            stays(&format!("the mode of {path}, which others have changed,"), "they change it")
         }
         Activation::Sysctl { key, before, .. } => match before {
             Some(before) => Ok(write_sysctl(via, key, before)),

@@ -60,6 +60,12 @@ pub(super) struct Wanted<'a> {
 /// The order is that of `chown(2)`, which takes away setuid, setgid and capability: owner, mode, capability.
 /// What is as wanted is not touched, so that it takes no privilege.
 pub(super) fn dress(path: &str, file: &File, owners: Owners, wanted: &Wanted<'_>) -> Result<(), WriteError> {
+    // What belongs to a builder without privileges must not get any by root's hand: its bytes are theirs.
+    let privileged = wanted.mode & 0o6000 != 0 || wanted.capability.is_some_and(Option::is_some);
+    if owners.builder.is_some() && nix::unistd::geteuid().is_root() && privileged {
+        let why = "the image belongs to another user, and root gives no privileges to a file of theirs";
+        return Err(WriteError::refused(path, why));
+    }
     let failed = |doing| move |errno| WriteError::system(path, doing, errno);
     let stat = || fstat(file).map_err(failed("look at"));
     if let Some((uid, gid)) = owners.change(&stat()?, wanted.owner) {

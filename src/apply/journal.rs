@@ -67,6 +67,9 @@ pub struct Journal {
     pub changes: Vec<Change>,
     /// What it activates after that.
     pub activations: Vec<Activation>,
+    /// How many of the activations were begun; in a journal that does not say, all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<usize>,
     /// What undoing it left, because others had changed it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<String>,
@@ -85,8 +88,14 @@ impl Journal {
             stacks,
             changes: Vec::new(),
             activations: Vec::new(),
+            begun: Some(0),
             left: Vec::new(),
         }
+    }
+
+    /// Whether it changes this path.
+    pub fn changes_path(&self, path: &str) -> bool {
+        self.changes.iter().any(|change| change.path == path)
     }
 
     fn parse(path: &str, bytes: &[u8]) -> Result<Journal, JournalError> {
@@ -128,7 +137,10 @@ pub enum JournalError {
         schema: String,
     },
     /// Others could have written them.
-    #[error("{path} can be written by others, or belongs to someone else: journals are not taken from there")]
+    #[error(
+        "{path} can be written by others, or belongs to someone else: journals are not taken from there; \
+         keep them elsewhere with --state, or none with --no-journal"
+    )]
     NotOurs {
         /// The directory.
         path: String,
@@ -147,6 +159,20 @@ pub enum JournalError {
         /// How far it has come.
         status: &'static str,
     },
+    /// A later one stands on it.
+    #[error("fix {later} came after fix {id} and changed some of the same: undo fix {later} first")]
+    Later {
+        /// The number.
+        id: u32,
+        /// That of the later one.
+        later: u32,
+    },
+    /// It was made where something runs.
+    #[error("fix {id} was made on the running system, and has to be undone there")]
+    ElsewhereRunning {
+        /// The number.
+        id: u32,
+    },
     /// There is none that could be undone.
     #[error("nothing to undo: no fix is recorded in {dir}")]
     NothingToUndo {
@@ -161,21 +187,46 @@ pub enum JournalError {
 /// When they cannot be read, one is malformed, or others could have written them.
 pub fn journals(host: &Host, dir: &str) -> Result<Vec<Journal>, JournalError> {
     let Some(stat) = host.lstat(dir).or_absent()? else { return Ok(Vec::new()) };
-    let ours = !host.owners_are_kept() || stat.uid == host.caller().uid || stat.uid == 0;
+    // A journal says what root shall write, so root takes none from an image that belongs to somebody else.
+    let trusted = host.owners_are_kept() || host.caller().uid != 0;
+    let ours = trusted && (stat.uid == host.caller().uid || stat.uid == 0);
     if stat.kind != Kind::Dir || stat.mode & 0o022 != 0 || !ours {
         return Err(JournalError::NotOurs { path: dir.to_owned() });
     }
     let mut journals = Vec::new();
     for entry in host.list(dir)? {
-        let is_journal = entry.name.strip_suffix(".json").is_some_and(|stem| stem.parse::<u32>().is_ok());
-        if is_journal {
-            let path = format!("{dir}/{}", entry.name);
-            let (_, bytes) = host.read(&path, DATABASE_LIMIT_BYTES)?;
-            journals.push(Journal::parse(&path, &bytes)?);
+        let stem = entry.name.strip_suffix(".json").filter(|stem| stem.bytes().all(|b| b.is_ascii_digit()));
+        let Some(id) = stem.and_then(|stem| stem.parse::<u32>().ok()) else { continue };
+        let path = format!("{dir}/{}", entry.name);
+        let (_, bytes) = host.read(&path, DATABASE_LIMIT_BYTES)?;
+        let journal = Journal::parse(&path, &bytes)?;
+        // It would be written under another name than it was read.
+        if journal.id != id || file_name(id) != entry.name || id == u32::MAX {
+            let expected = format!("expected a journal of the number in its name, found {}", journal.id);
+            return Err(Unread::Malformed { path, line: None, expected }.into());
         }
+        journals.push(journal);
     }
     journals.sort_by_key(|journal| journal.id);
     Ok(journals)
+}
+
+fn file_name(id: u32) -> String {
+    format!("{id:04}.json")
+}
+
+/// Root keeps no journal where a user could put something else in its place.
+fn refuse_foreign(path: &str, there: &State, caller: u32, image: bool) -> Result<(), WriteError> {
+    let (uid, shared) = match there {
+        State::Dir { mode, uid, .. } => (*uid, mode & 0o022 != 0 && mode & 0o1000 == 0),
+        State::Link { uid, .. } => (*uid, false),
+        State::File { uid, .. } => (*uid, true),
+        State::Absent => return Ok(()),
+    };
+    if caller == 0 && !image && (uid != 0 || shared) {
+        return Err(WriteError::refused(path, "others than root could replace what is kept there"));
+    }
+    Ok(())
 }
 
 /// Where journals are written.
@@ -199,7 +250,9 @@ impl<'a> Store<'a> {
         while let Some(slash) = dir[at + 1..].find('/').map(|found| at + 1 + found).or(Some(dir.len())) {
             let parent = &dir[..slash];
             let mode = if slash == dir.len() { DIR_MODE } else { 0o755 };
-            if target.observe(parent)? == State::Absent {
+            let there = target.observe(parent)?;
+            refuse_foreign(parent, &there, owner.0, target.is_image())?;
+            if there == State::Absent {
                 let (uid, gid) = owner;
                 match target.put(parent, &State::Absent, &State::Dir { mode, uid, gid }) {
                     Ok(()) => made.push(parent.to_owned()),
@@ -224,7 +277,7 @@ impl<'a> Store<'a> {
     /// # Errors
     /// Those of the system; the old one stands then.
     pub fn write(&self, journal: &Journal) -> Result<(), WriteError> {
-        let path = format!("{}/{:04}.json", self.dir, journal.id);
+        let path = format!("{}/{}", self.dir, file_name(journal.id));
         let mut text = serde_json::to_vec_pretty(journal).unwrap_or_default();
         text.push(b'\n');
         let (uid, gid) = self.owner;

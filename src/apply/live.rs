@@ -72,6 +72,14 @@ where
         Ok(())
     }
 
+    fn sysctl(&mut self, key: &str) -> Option<String> {
+        fs::read_to_string(format!("/proc/sys/{}", path_of(key))).ok()
+    }
+
+    fn device_mode(&mut self, path: &str) -> Option<u32> {
+        fs::symlink_metadata(path).ok().map(|found| found.permissions().mode() & 0o7777)
+    }
+
     fn chmod_device(&mut self, path: &str, mode: u32) -> io::Result<()> {
         let node =
             nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;

@@ -165,6 +165,14 @@ impl Target {
         }
     }
 
+    /// Makes the directory of a path durable, and in an image dates it back.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(super) fn settle(&self, path: &str) -> Result<(), WriteError> {
+        self.place(path, LIST)?.map_or(Ok(()), |place| place.sync())
+    }
+
     /// Keeps every other edgeprep out of a directory, as long as what this returns lives.
     ///
     /// # Errors
@@ -177,19 +185,18 @@ impl Target {
             ("/", _) => openat(AT_FDCWD, "/", LIST, Mode::empty()),
             _ => open(&self.place_to_write(path)?),
         };
-        let directory = dir.map_err(|errno| WriteError::system(path, "lock", errno))?;
-        let deadline = Instant::now() + LOCK_PATIENCE;
-        loop {
-            match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Lock { directory }),
-                Err(Wait::WOULDBLOCK | Wait::INTR) if Instant::now() < deadline => {
-                    std::thread::sleep(LOCK_PAUSE);
-                }
-                Err(errno) => {
-                    return Err(WriteError::system(path, "lock", Errno::from_raw(errno.raw_os_error())));
-                }
-            }
-        }
+        hold(dir.map_err(|errno| WriteError::system(path, "lock", errno))?, path)
+    }
+
+    /// The same with a file that is made for it, and that only its owner can open.
+    ///
+    /// # Errors
+    /// As [`Target::lock`].
+    pub fn lock_file(&self, path: &str) -> Result<Lock, WriteError> {
+        let place = self.place_to_write(path)?;
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = openat(&place.dir, place.name, flags, Mode::S_IRUSR | Mode::S_IWUSR);
+        hold(file.map_err(place.failed("lock"))?, path)
     }
 
     /// The place of a path; `None` when its directory does not exist.
@@ -255,6 +262,22 @@ impl Target {
         theirs(&place, &walked, uid)?;
         let dir = openat(&place.dir, ".", flags, Mode::empty());
         self.found(path, name, dir)
+    }
+}
+
+/// Waits for the lock on what was opened.
+fn hold(directory: OwnedFd, path: &str) -> Result<Lock, WriteError> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Lock { directory }),
+            Err(Wait::WOULDBLOCK | Wait::INTR) if Instant::now() < deadline => {
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            Err(errno) => {
+                return Err(WriteError::system(path, "lock", Errno::from_raw(errno.raw_os_error())));
+            }
+        }
     }
 }
 

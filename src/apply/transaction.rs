@@ -52,7 +52,7 @@ pub struct TakenBack {
     /// Paths that others have changed since, which stay as they are.
     pub changed_by_others: Vec<String>,
     /// Paths that could not be put back, each with the reason.
-    pub failed: Vec<String>,
+    pub failed: Vec<(String, String)>,
     /// What could not be told to what runs, each with the reason.
     pub still_active: Vec<String>,
     /// What is no longer configured and still in effect.
@@ -75,7 +75,7 @@ impl Transaction<'_> {
         if let Err(error) = self.record(&journal) {
             return Applied::PutBack { error: format!("the journal cannot be written: {error}") };
         }
-        match self.carry_out(&journal) {
+        match self.carry_out(&mut journal) {
             Ok(notes) => {
                 journal.status = Status::Done;
                 match self.record(&journal) {
@@ -99,6 +99,7 @@ impl Transaction<'_> {
         let done = Journal {
             changes: journal.changes[..touched].to_vec(),
             activations: journal.activations[..activated].to_vec(),
+            begun: None,
             ..journal.clone()
         };
         let back = self.take_back(&done);
@@ -107,7 +108,7 @@ impl Transaction<'_> {
         {
             self.revert(&[uncertain], &mut TakenBack::default());
         }
-        let mut left = back.failed;
+        let mut left: Vec<String> = back.failed.into_iter().map(|(_, why)| why).collect();
         left.extend(back.still_active);
         // A path that others changed before we came to it is theirs.
         let never_ours = journal.changes.get(changed).map(|change| change.path.clone());
@@ -125,7 +126,7 @@ impl Transaction<'_> {
     }
 
     /// Carries out a journal.
-    fn carry_out(&mut self, journal: &Journal) -> Result<Vec<String>, Failure> {
+    fn carry_out(&mut self, journal: &mut Journal) -> Result<Vec<String>, Failure> {
         for (changed, change) in journal.changes.iter().enumerate() {
             self.put(change, &change.before, &change.after).map_err(|error| Failure {
                 changed,
@@ -135,10 +136,13 @@ impl Transaction<'_> {
         }
         let changed = journal.changes.len();
         let mut notes = Vec::new();
-        for (activated, activation) in journal.activations.iter().enumerate() {
+        for (activated, activation) in journal.activations.clone().iter().enumerate() {
             if !self.live {
                 continue;
             }
+            // Should this be the last thing that we do, it is known how far we came.
+            journal.begun = Some(activated + 1);
+            self.record(journal).map_err(|error| Failure { changed, activated, error: error.to_string() })?;
             (self.progress)(&activation.describe());
             let mut live = Live::new(|user, call| self.writers.call(user, call));
             match activate(activation, &mut live) {
@@ -155,14 +159,15 @@ impl Transaction<'_> {
     pub fn take_back(&mut self, journal: &Journal) -> TakenBack {
         let mut back = TakenBack::default();
         // Before the files of a unit go, the unit stops.
+        let begun = journal.begun.unwrap_or(usize::MAX);
         let (first, last): (Vec<&Activation>, Vec<&Activation>) =
-            journal.activations.iter().partition(|a| matches!(a, Activation::UserStart { .. }));
+            journal.activations.iter().take(begun).partition(|a| matches!(a, Activation::UserStart { .. }));
         self.revert(&first, &mut back);
         for change in journal.changes.iter().rev() {
             match self.put_back(change) {
                 Ok(true) => {}
                 Ok(false) => back.changed_by_others.push(change.path.clone()),
-                Err(error) => back.failed.push(error.to_string()),
+                Err(error) => back.failed.push((change.path.clone(), error.to_string())),
             }
         }
         self.revert(&last, &mut back);
@@ -187,7 +192,11 @@ impl Transaction<'_> {
     /// Puts a path back; `false` where something else is there than was written.
     fn put_back(&mut self, change: &Change) -> Result<bool, WriteError> {
         self.writers.sweep(&change.by, &change.path)?;
-        let now = self.writers.observe(&change.by, &change.path)?;
+        let now = match self.writers.observe(&change.by, &change.path) {
+            // Whatever that is, it is not ours.
+            Err(WriteError::Special { .. } | WriteError::TooLarge { .. }) => return Ok(false),
+            now => now?,
+        };
         if now.is(&change.before) {
             return Ok(true);
         }
@@ -214,23 +223,23 @@ impl Transaction<'_> {
         journal.status = Status::Undoing;
         self.record(&journal)?;
         let mut back = self.take_back(&journal);
-        if back.failed.is_empty() {
-            journal.status = Status::Undone;
+        if back.failed.is_empty() && back.still_active.is_empty() {
+            // What was left can be undone once who changed it has put it right.
+            journal.status = if back.changed_by_others.is_empty() { Status::Undone } else { Status::Done };
             journal.left.clone_from(&back.changed_by_others);
             if let Err(error) = self.record(&journal) {
-                back.failed.push(format!("the journal cannot be closed: {error}"));
+                back.still_active.push(format!("the journal cannot be closed: {error}"));
             }
         }
         Ok(back)
     }
 
-    /// Takes back, or finishes taking back, what a process that was killed has left; the numbers of those
-    /// fixes.
+    /// Takes back, or finishes taking back, what a process that was killed has left; what was done, in words.
     ///
     /// # Errors
     /// What could not be put back, each with the reason.
-    pub fn recover(&mut self, journals: &mut [Journal]) -> Result<Vec<u32>, Vec<String>> {
-        let mut recovered = Vec::new();
+    pub fn recover(&mut self, journals: &mut [Journal]) -> Result<Vec<String>, Vec<String>> {
+        let mut notes = Vec::new();
         for journal in journals.iter_mut().rev() {
             let then = match journal.status {
                 Status::Open => Status::RolledBack,
@@ -239,14 +248,20 @@ impl Transaction<'_> {
             };
             let back = self.take_back(journal);
             if !back.failed.is_empty() {
-                return Err(back.failed);
+                return Err(back.failed.into_iter().map(|(_, why)| why).collect());
             }
+            notes.push(format!("fix {} had been interrupted, and was taken back first", journal.id));
+            notes.extend(back.still_active);
+            notes.extend(
+                back.changed_by_others
+                    .iter()
+                    .map(|path| format!("{path} was changed by others, and is left")),
+            );
             journal.left = back.changed_by_others;
             journal.status = then;
             self.record(journal).map_err(|error| vec![error.to_string()])?;
-            recovered.push(journal.id);
         }
-        Ok(recovered)
+        Ok(notes)
     }
 
     fn record(&self, journal: &Journal) -> Result<(), WriteError> {

@@ -85,8 +85,9 @@ impl Writers {
         match self.child(by, path)? {
             Some(user) => user.put(path, from, to),
             None => {
-                let _lock = self.lock(path)?;
-                self.system.put(path, from, to)
+                let lock = self.lock(path)?;
+                self.system.put(path, from, to)?;
+                self.release(lock, path)
             }
         }
     }
@@ -100,10 +101,20 @@ impl Writers {
             Some(user) => user.sweep(path),
             None => {
                 // A lock that a killed process left goes with it.
-                let _lock = self.lock(path)?;
-                self.system.sweep(path)
+                let lock = self.lock(path)?;
+                self.system.sweep(path)?;
+                self.release(lock, path)
             }
         }
+    }
+
+    /// The lock was a file, which leaves its mark on the directory.
+    fn release(&self, lock: Option<ShadowLock>, path: &str) -> Result<(), WriteError> {
+        if lock.is_none() {
+            return Ok(());
+        }
+        drop(lock);
+        self.system.settle(path)
     }
 
     /// The lock of the tools that write this file, too.

@@ -16,13 +16,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 use clap::CommandFactory;
 
-use crate::cli::{Cli, Color, Command, HostArgs, Listing};
+use crate::cli::{Cli, Color, Command, HostArgs, Listing, ShownArgs};
 use crate::facts::Facts;
 use crate::host::Host;
 use crate::inspection::{self, RequestError};
-use crate::render::human::Terminal;
+use crate::render::human::{Detail, Terminal};
 use crate::render::{self, explain};
-use crate::{checks, exit_code, profile, requirements};
+use crate::{checks, exit_code, output, profile, requirements};
 use work::writing;
 
 /// Runs a subcommand and returns the exit code.
@@ -81,19 +81,42 @@ fn open(args: &HostArgs) -> anyhow::Result<Facts> {
     Ok(Facts::new(host))
 }
 
-/// How the terminal is on which standard output is shown.
-fn terminal(color: Color, facts: &Facts) -> Terminal {
-    let color = match color {
-        Color::Auto => console::colors_enabled(),
+/// How the terminal is on which a report is shown; a file is none.
+fn terminal(shown: &ShownArgs, facts: &Facts) -> Terminal {
+    let color = match shown.color {
+        Color::Auto => shown.output.is_none() && console::colors_enabled(),
         Color::Always => true,
         Color::Never => false,
     };
     Terminal { color, utf8: facts.caller().locale_is_utf8(), root: facts.caller().uid == 0 }
 }
 
+fn detail(shown: &ShownArgs) -> Detail {
+    match (shown.verbose, shown.quiet) {
+        (true, _) => Detail::Verbose,
+        (false, true) => Detail::Quiet,
+        (false, false) => Detail::Normal,
+    }
+}
+
+/// Writes a report to where it was asked for.
+fn deliver(shown: &ShownArgs, text: &str) -> anyhow::Result<()> {
+    match &shown.output {
+        Some(path) => output::write(path, text.as_bytes(), 0o666)
+            .with_context(|| format!("cannot write {}", path.display())),
+        None => Ok(render::print(text)?),
+    }
+}
+
 /// Seconds since 1970.
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Tells whoever sits at the terminal, and no program that reads standard output.
+fn say(text: &str) {
+    // Nothing is left to be done about a closed standard error.
+    let _ = writeln!(std::io::stderr(), "edgeprep: {}", render::printable(text));
 }
 
 /// Asks whoever sits at the terminal. Without one, `--yes` has to say so.

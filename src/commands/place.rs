@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 
 use crate::apply::journal::{self, Journal, JournalError, SYSTEM_DIR, Store};
-use crate::apply::target::Target;
+use crate::apply::target::{Lock, Target};
 use crate::cli::StateArgs;
 use crate::facts::Facts;
 use crate::host::{Host, Unread};
 use crate::inspection::looks_like_chroot;
 use crate::plan::Change;
+
+/// Only root can open it, so that nobody else can keep edgeprep waiting.
+const HOST_LOCK: &str = "/run/edgeprep.lock";
 
 /// A host that is written to.
 pub(super) struct Place {
@@ -38,8 +41,12 @@ impl Place {
         let state_dir = match (&args.state, &root) {
             (Some(dir), _) => absolute(dir)?,
             (None, None) if caller.uid != 0 => match (variable("XDG_STATE_HOME"), variable("HOME")) {
-                (Some(state), _) if state.starts_with('/') => format!("{state}/edgeprep"),
-                (_, Some(home)) => format!("{home}/.local/state/edgeprep"),
+                (Some(state), _) if state.starts_with('/') => {
+                    format!("{}/edgeprep", state.trim_end_matches('/'))
+                }
+                (_, Some(home)) if home.starts_with('/') => {
+                    format!("{}/.local/state/edgeprep", home.trim_end_matches('/'))
+                }
                 _ => bail!("HOME is not set, so there is no place for the journal: name one with --state"),
             },
             _ => SYSTEM_DIR.to_owned(),
@@ -54,6 +61,22 @@ impl Place {
 
     pub(super) fn is_image(&self) -> bool {
         self.root.is_some()
+    }
+
+    /// Whether a journal was made on the running system of this root, which is not told anything from here.
+    pub(super) fn is_elsewhere(&self, journal: &Journal) -> bool {
+        self.root.as_deref() == Some(Path::new("/")) && journal.time.is_some()
+    }
+
+    /// Keeps every other edgeprep away from this host, wherever it keeps its journals. A user who is not root
+    /// writes only at home, where each write is kept apart from others.
+    pub(super) fn lock(&self) -> anyhow::Result<Option<Lock>> {
+        let lock = match &self.root {
+            Some(_) => self.target()?.lock("/"),
+            None if self.uid == 0 => self.target()?.lock_file(HOST_LOCK),
+            None => return Ok(None),
+        };
+        lock.map(Some).context("another edgeprep is at work on this host")
     }
 
     /// The host as it is once these changes are made.
@@ -88,7 +111,27 @@ impl Place {
     }
 }
 
+/// The directory by a path without links and `..`, as far as it is there.
+#[expect(clippy::disallowed_methods, reason = "it is a directory of the machine that edgeprep runs on")]
 fn absolute(dir: &Path) -> anyhow::Result<String> {
     let dir = std::path::absolute(dir).context("--state")?;
-    dir.to_str().map(|dir| dir.trim_end_matches('/').to_owned()).context("--state: expected UTF-8")
+    let (mut there, mut missing) = (dir.as_path(), Vec::new());
+    let real = loop {
+        match std::fs::canonicalize(there) {
+            Ok(real) => break real,
+            Err(_) => {
+                let (Some(parent), Some(name)) = (there.parent(), there.file_name()) else {
+                    bail!("--state: {} is no directory that can be made", dir.display());
+                };
+                missing.push(name.to_owned());
+                there = parent;
+            }
+        }
+    };
+    let real: PathBuf = std::iter::once(real.into_os_string()).chain(missing.into_iter().rev()).collect();
+    match real.to_str().map(|real| real.trim_end_matches('/')) {
+        Some("") => bail!("--state: expected a directory for journals, not the root"),
+        Some(real) => Ok(real.to_owned()),
+        None => bail!("--state: expected UTF-8"),
+    }
 }

@@ -11,11 +11,8 @@ use crate::render::undo::{self, UndoReport};
 pub(super) fn run(args: &UndoArgs) -> anyhow::Result<u8> {
     let place = Place::of(&args.place)?;
     writing(&place, false, |work| {
-        if args.id.is_none()
-            && !work.notes.is_empty()
-            && !work.journals.iter().any(|j| j.status == Status::Done)
-        {
-            // What was interrupted is put right, and there is nothing else.
+        if args.id.is_none() && !work.notes.is_empty() {
+            // What was interrupted is put right; whether more shall be undone is another question.
             print(&undo::recovered(&work.notes, args.format)?)?;
             return Ok(exit_code::DONE);
         }
@@ -24,10 +21,16 @@ pub(super) fn run(args: &UndoArgs) -> anyhow::Result<u8> {
             print(&undo::plan(&journal))?;
         }
         if !confirm(args.yes, "Undo this?")? {
-            print("Nothing was changed.\n")?;
+            super::say("Nothing was changed.");
             return Ok(exit_code::DONE);
         }
-        let back = work.transaction(true).undo(journal.clone())?;
+        let back = match work.transaction(true).undo(journal.clone()) {
+            Ok(back) => back,
+            Err(error) => {
+                super::say(&format!("the journal cannot be written, so nothing was undone: {error}"));
+                return Ok(exit_code::PUT_BACK);
+            }
+        };
         work.waited();
         let report = UndoReport::of(&journal, &back, &work.notes);
         match args.format {
@@ -57,5 +60,14 @@ fn choose(journals: &[Journal], id: Option<u32>, place: &Place) -> Result<Journa
     if !stands(&found) {
         return Err(JournalError::DoesNotStand { id: found.id, status: found.status.as_str() });
     }
-    Ok(found.clone())
+    if place.is_elsewhere(found) {
+        return Err(JournalError::ElsewhereRunning { id: found.id });
+    }
+    let touches = |later: &&Journal| {
+        stands(later) && later.id > found.id && later.changes.iter().any(|one| found.changes_path(&one.path))
+    };
+    match journals.iter().rev().find(touches) {
+        Some(later) => Err(JournalError::Later { id: found.id, later: later.id }),
+        None => Ok(found.clone()),
+    }
 }

@@ -1,6 +1,6 @@
 //! What surrounds every write: one edgeprep at a time, and what an earlier one left is put right first.
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use console::Term;
 use indicatif::ProgressBar;
 
@@ -8,6 +8,7 @@ use super::place::Place;
 use crate::apply::journal::{Journal, Store};
 use crate::apply::transaction::Transaction;
 use crate::apply::writers::Writers;
+use crate::exit_code;
 
 /// What a fix or an undo works with.
 pub(super) struct Work<'a> {
@@ -49,11 +50,11 @@ pub(super) fn writing(
 ) -> anyhow::Result<u8> {
     let state_target = place.state_target()?;
     let store = if no_journal { None } else { Some(place.store(&state_target)?) };
-    let _lock = match &store {
-        Some(store) => store.lock(),
-        None => place.target()?.lock("/"),
-    }
-    .context("another edgeprep is at work on this host")?;
+    let _host = place.lock()?;
+    let _journals = match &store {
+        Some(store) => Some(store.lock().context("another edgeprep is at work on this host")?),
+        None => None,
+    };
     let journals = if no_journal { Vec::new() } else { place.journals()? };
     let spinner = ProgressBar::new_spinner();
     let (waiting, shown) = (spinner.clone(), Term::stderr().is_term());
@@ -74,13 +75,12 @@ pub(super) fn writing(
     };
     let mut journals = std::mem::take(&mut work.journals);
     match work.transaction(true).recover(&mut journals) {
-        Ok(recovered) => work.notes.extend(
-            recovered
-                .iter()
-                .rev()
-                .map(|id| format!("fix {id} had been interrupted, and was taken back first")),
-        ),
-        Err(left) => bail!("what an interrupted fix left cannot be put back: {}", left.join("; ")),
+        Ok(notes) => work.notes.extend(notes),
+        Err(left) => {
+            work.waited();
+            super::say(&format!("what an interrupted fix left cannot be put back: {}", left.join("; ")));
+            return Ok(exit_code::STUCK);
+        }
     }
     work.waited();
     work.journals = journals;

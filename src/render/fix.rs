@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::diff::{headline, mode, owner, unified};
 use super::{printable, wrap};
+use crate::apply::transaction::Applied;
 use crate::finding::Needs;
 use crate::fixes::Step;
 use crate::plan::{Activation, Change, Content, Plan, State};
@@ -135,6 +136,17 @@ impl<'a> FixReport<'a> {
             left: Vec::new(),
             report,
         }
+    }
+
+    /// The report on a plan that was carried out, or not.
+    pub fn after(plan: &Plan, report: &'a Report, journal: Option<u32>, applied: Applied) -> FixReport<'a> {
+        let mut fix = FixReport { dry_run: false, journal, ..FixReport::of(plan, report) };
+        match applied {
+            Applied::Done { notes } => fix.notes = notes,
+            Applied::PutBack { error } => (fix.changed, fix.error) = (false, Some(error)),
+            Applied::Stuck { error, left } => (fix.error, fix.left) = (Some(error), left),
+        }
+        fix
     }
 
     /// As indented JSON with a final newline.

@@ -41,7 +41,9 @@ impl UndoReport {
     /// The report on undoing `journal`.
     pub fn of(journal: &Journal, back: &TakenBack, notes: &[String]) -> UndoReport {
         let paths = journal.changes.iter().map(|change| change.path.clone());
-        let restored: Vec<String> = paths.filter(|path| !back.changed_by_others.contains(path)).collect();
+        let failed = |path: &String| back.failed.iter().any(|(failed, _)| failed == path);
+        let restored: Vec<String> =
+            paths.filter(|path| !back.changed_by_others.contains(path) && !failed(path)).collect();
         UndoReport {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
@@ -49,7 +51,7 @@ impl UndoReport {
             changed: !restored.is_empty() || !journal.activations.is_empty(),
             restored,
             left: back.changed_by_others.clone(),
-            failed: back.failed.iter().chain(&back.still_active).cloned().collect(),
+            failed: back.failed.iter().map(|(_, why)| why).chain(&back.still_active).cloned().collect(),
             notes: notes.iter().chain(&back.notes).cloned().collect(),
         }
     }

@@ -31,16 +31,19 @@ fn answer_all(input: &mut impl BufRead, output: &mut impl Write) -> io::Result<(
     reply(output, &Response::Ready)?;
     let target = Target::home(&user.home, user.uid);
     while let Some(request) = next::<Request>(input)? {
-        reply(output, &answer(&target, user.uid, request))?;
+        reply(output, &answer(&target, &user.home, user.uid, request))?;
     }
     Ok(())
 }
 
 /// Does one request. One that is not about a path of the user's is to be done here, too.
-fn answer(target: &Target, uid: u32, request: Request) -> Response {
+fn answer(target: &Target, home: &str, uid: u32, request: Request) -> Response {
     let done = match request {
         Request::Observe { path } => target.observe(&path).map(Response::State),
-        Request::Put { path, from, to } => target.put(&path, &from, &to).map(|()| Response::Done),
+        // Root's fix and the user's own can meet here.
+        Request::Put { path, from, to } => {
+            Target::live().lock(home).and_then(|_lock| target.put(&path, &from, &to)).map(|()| Response::Done)
+        }
         Request::Sweep { path } => target.sweep(&path).map(|()| Response::Done),
         Request::Call { call } => {
             return call.perform(uid).map_or_else(Response::Refusal, |()| Response::Done);
