@@ -10,7 +10,7 @@ use crate::plan::Scope;
 use crate::requirements::Stack;
 
 /// Tells whether this host, an image or a captured host can run containers and Kubernetes without
-/// root, and if not, exactly why.
+/// root, if not, exactly why, and repairs it.
 #[derive(Debug, Parser)]
 #[command(name = "edgeprep", version, max_term_width = 80, arg_required_else_help = true)]
 pub struct Cli {

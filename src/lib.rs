@@ -1,8 +1,10 @@
 //! edgeprep tells whether a Linux host, an image root or a captured host can run containers and
-//! Kubernetes without root, and if not, exactly why.
+//! Kubernetes without root, if not, exactly why, and repairs it.
 //!
 //! Data flows one way: [`host`] reads, [`facts`] parse, [`checks`] judge facts against
-//! [`requirements`], [`report`] collects, [`render`] prints. Each step is a plain value.
+//! [`requirements`], [`report`] collects, [`render`] prints. Of the [`settings`] that findings ask for,
+//! [`fixes`] make files, a [`plan`] compares those with the host, and [`apply`] carries it out; then the same
+//! checks run again. Each step is a plain value.
 
 pub mod apply;
 pub mod capture;

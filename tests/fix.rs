@@ -354,3 +354,59 @@ fn the_report_goes_where_it_was_asked_for() {
     let report: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
     assert_eq!(report["schema"], "edgeprep.fix/1");
 }
+
+/// `useradd`, which gives ranges of its own, runs in a loop beside fixes: no line is lost, and nothing overlaps.
+#[test]
+fn ranges_are_given_beside_useradd() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let image = Image::debian();
+    image.put("etc/shadow", "root:*:::::::\n");
+    image.put("etc/gshadow", "root:*::\n");
+    let mut passwd = fs::read_to_string(image.path("etc/passwd")).unwrap();
+    for (at, name) in ["one", "two", "three"].into_iter().enumerate() {
+        passwd.push_str(&format!("{name}:x:{0}:{0}::/home/{name}:/bin/sh\n", 2000 + at));
+    }
+    image.put("etc/passwd", passwd);
+    let users = std::thread::scope(|scope| {
+        let adding = scope.spawn(|| {
+            let add = |name: &String| {
+                let mut useradd = std::process::Command::new("useradd");
+                useradd
+                    .args(["--prefix", image.root(), "--no-create-home", name])
+                    .output()
+                    .unwrap()
+                    .status
+                    .success()
+            };
+            (0..12).map(|n| format!("u{n}")).filter(add).collect::<Vec<_>>()
+        });
+        for name in ["one", "two", "three"] {
+            let arguments = ["fix", "--root", image.root(), "--stack", "podman", "--select", "subid-range"];
+            // Whoever comes in between makes the plan stale, and nothing is changed then.
+            let done = (0..200).any(|_| {
+                let output = edgeprep(&[&arguments[..], &["--user", name, "--yes", "--no-journal"]].concat());
+                assert!(matches!(output.status.code(), Some(0 | 2 | 5)), "{}", stdout(&output));
+                output.status.code() == Some(0)
+            });
+            assert!(done, "{name}");
+        }
+        adding.join().unwrap()
+    });
+    assert!(users.len() > 6, "useradd (passwd) had its turns: {users:?}");
+    for file in ["etc/subuid", "etc/subgid"] {
+        let text = fs::read_to_string(image.path(file)).unwrap();
+        let field = |line: &str, at: usize| line.split(':').nth(at).unwrap().parse::<u64>().unwrap();
+        let mut ranges: Vec<(u64, u64)> = text.lines().map(|line| (field(line, 1), field(line, 2))).collect();
+        for name in users.iter().map(String::as_str).chain(["edge", "one", "two", "three"]) {
+            assert_eq!(
+                text.lines().filter(|line| line.starts_with(&format!("{name}:"))).count(),
+                1,
+                "{name}: {text}"
+            );
+        }
+        ranges.sort_unstable();
+        assert!(ranges.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0), "{file}: {text}");
+    }
+}

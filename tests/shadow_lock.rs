@@ -100,8 +100,8 @@ fn a_lock_of_a_dead_process_is_removed_and_one_of_nobody_is_left() {
     let lock = root.path().join("etc/subuid.lock");
     for text in [format!("{}\0", dead.id()), dead.id().to_string()] {
         fs::write(&lock, text).unwrap();
-        // What a process with our PID left when it died.
-        fs::write(root.path().join(format!("etc/subuid.{}", std::process::id())), "left").unwrap();
+        // What an edgeprep left when it died.
+        fs::write(root.path().join("etc/.subuid.lock.edgeprep~"), "left").unwrap();
         drop(ShadowLock::take_within(&target, &["/etc/subuid"], Duration::ZERO).unwrap());
         assert_eq!(names(root.path()), before);
     }

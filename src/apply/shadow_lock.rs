@@ -216,11 +216,15 @@ fn clear_stale(place: &Place<'_>, lock: &str) -> Result<(), LockError> {
         Err(errno) => return Err(place.failed("look at the lock of")(errno).into()),
     }
     let mut text = Vec::new();
+    let read;
     match place.open_file(lock) {
-        Ok(file) => file
-            .take(PID_LIMIT_BYTES)
-            .read_to_end(&mut text)
-            .map_err(|error| WriteError::io(place.path, "read the lock of", &error))?,
+        Ok(file) => {
+            let st = fstat(&file).map_err(place.failed("look at the lock of"))?;
+            read = (st.st_dev, st.st_ino);
+            file.take(PID_LIMIT_BYTES)
+                .read_to_end(&mut text)
+                .map_err(|error| WriteError::io(place.path, "read the lock of", &error))?
+        }
         Err(WriteError::Stale { .. }) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
@@ -229,6 +233,8 @@ fn clear_stale(place: &Place<'_>, lock: &str) -> Result<(), LockError> {
         Some(pid) if kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH) => {
             Err(held(place.path, lock_path(place), Some(pid)))
         }
+        // Another one can have taken it since.
+        Some(_) if stat(place, lock).is_ok_and(|now| (now.st_dev, now.st_ino) != read) => Ok(()),
         Some(_) => Ok(unlink(place, lock)?),
     }
 }

@@ -127,6 +127,8 @@ impl Transaction<'_> {
 
     /// Carries out a journal.
     fn carry_out(&mut self, journal: &mut Journal) -> Result<Vec<String>, Failure> {
+        let held = self.writers.hold(journal.changes.iter().map(|change| change.path.as_str()));
+        held.map_err(|error| Failure { changed: 0, activated: 0, error: error.to_string() })?;
         for (changed, change) in journal.changes.iter().enumerate() {
             self.put(change, &change.before, &change.after).map_err(|error| Failure {
                 changed,
@@ -135,6 +137,8 @@ impl Transaction<'_> {
             })?;
         }
         let changed = journal.changes.len();
+        let released = self.writers.release();
+        released.map_err(|error| Failure { changed, activated: 0, error: error.to_string() })?;
         let mut notes = Vec::new();
         for (activated, activation) in journal.activations.clone().iter().enumerate() {
             if !self.live {
@@ -163,12 +167,19 @@ impl Transaction<'_> {
         let (first, last): (Vec<&Activation>, Vec<&Activation>) =
             journal.activations.iter().take(begun).partition(|a| matches!(a, Activation::UserStart { .. }));
         self.revert(&first, &mut back);
+        if let Err(error) = self.writers.hold(journal.changes.iter().map(|change| change.path.as_str())) {
+            back.failed.push((String::new(), error.to_string()));
+            return back;
+        }
         for change in journal.changes.iter().rev() {
             match self.put_back(change) {
                 Ok(true) => {}
                 Ok(false) => back.changed_by_others.push(change.path.clone()),
                 Err(error) => back.failed.push((change.path.clone(), error.to_string())),
             }
+        }
+        if let Err(error) = self.writers.release() {
+            back.failed.push((String::new(), error.to_string()));
         }
         self.revert(&last, &mut back);
         back

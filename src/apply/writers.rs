@@ -22,13 +22,14 @@ const CALL_PATIENCE: Duration = Duration::from_secs(180);
 pub struct Writers {
     system: Target,
     users: BTreeMap<Credentials, AsUser>,
+    held: Option<ShadowLock>,
     program: PathBuf,
 }
 
 impl Writers {
     /// Those of a running system or an image.
     pub fn new(system: Target) -> Writers {
-        Writers { system, users: BTreeMap::new(), program: PathBuf::from("/proc/self/exe") }
+        Writers { system, users: BTreeMap::new(), held: None, program: PathBuf::from("/proc/self/exe") }
     }
 
     /// For a process that is not edgeprep itself: this program is.
@@ -84,11 +85,7 @@ impl Writers {
     pub fn put(&mut self, by: &Writer, path: &str, from: &State, to: &State) -> Result<(), WriteError> {
         match self.child(by, path)? {
             Some(user) => user.put(path, from, to),
-            None => {
-                let lock = self.lock(path)?;
-                self.system.put(path, from, to)?;
-                self.release(lock, path)
-            }
+            None => self.system.put(path, from, to),
         }
     }
 
@@ -99,34 +96,39 @@ impl Writers {
     pub fn sweep(&mut self, by: &Writer, path: &str) -> Result<(), WriteError> {
         match self.child(by, path)? {
             Some(user) => user.sweep(path),
-            None => {
-                // A lock that a killed process left goes with it.
-                let lock = self.lock(path)?;
-                self.system.sweep(path)?;
-                self.release(lock, path)
-            }
+            None => self.system.sweep(path),
         }
     }
 
-    /// The lock was a file, which leaves its mark on the directory.
-    fn release(&self, lock: Option<ShadowLock>, path: &str) -> Result<(), WriteError> {
-        if lock.is_none() {
+    /// Keeps the tools out that write some of these files, too, until [`Writers::release`]. A lock that a
+    /// killed process left goes with it.
+    ///
+    /// # Errors
+    /// When one of them is at work for too long.
+    pub fn hold<'p>(&mut self, paths: impl Iterator<Item = &'p str>) -> Result<(), WriteError> {
+        if self.held.is_some() {
             return Ok(());
         }
-        drop(lock);
-        self.system.settle(path)
+        let paths: Vec<&str> = paths.collect();
+        let shared: Vec<&str> = SHADOWS.into_iter().filter(|shared| paths.contains(shared)).collect();
+        let Some(first) = shared.first() else { return Ok(()) };
+        match ShadowLock::take(&self.system, &SHADOWS) {
+            Ok(lock) => self.held = Some(lock),
+            Err(LockError::Write(error)) => return Err(error),
+            Err(held) => return Err(WriteError::refused(first, &held.to_string())),
+        }
+        Ok(())
     }
 
-    /// The lock of the tools that write this file, too.
-    fn lock(&self, path: &str) -> Result<Option<ShadowLock>, WriteError> {
-        if !SHADOWS.contains(&path) {
-            return Ok(None);
+    /// Lets those tools go on.
+    ///
+    /// # Errors
+    /// Those of the system: the locks were files, which leave their mark on the directory.
+    pub fn release(&mut self) -> Result<(), WriteError> {
+        if self.held.take().is_none() {
+            return Ok(());
         }
-        match ShadowLock::take(&self.system, &[path]) {
-            Ok(lock) => Ok(Some(lock)),
-            Err(LockError::Write(error)) => Err(error),
-            Err(held) => Err(WriteError::Unsafe { path: path.to_owned(), why: held.to_string() }),
-        }
+        self.system.settle(SHADOWS[0])
     }
 
     /// Has a user's own bus called, as that user.
