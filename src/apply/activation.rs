@@ -144,6 +144,12 @@ pub fn activate(activation: &Activation, via: &mut dyn Buses) -> Result<Done, Ac
             system(via, &what, |bus| bus.set_linger(*uid, true))?;
             user_manager_runs(via, &what, *uid)
         }
+        Activation::StartUserManager { user, uid } => {
+            let what = format!("the user manager of {user} starts");
+            let unit = user_manager(*uid);
+            system(via, &what, |bus| bus.job(Job::Start, &unit))?;
+            user_manager_runs(via, &what, *uid)
+        }
         Activation::Delegation { user, controllers } => {
             Ok(delegate(via, user, controllers).map_or_else(|why| Done::Not { why }, |()| Done::Yes))
         }
@@ -195,6 +201,10 @@ pub fn revert(activation: &Activation, via: &mut dyn Buses) -> Result<Done, Acti
         Activation::DeviceMode { path, before, .. } => Ok(chmod_device(via, path, *before)),
         Activation::Linger { user, uid } => {
             system(via, &format!("{user} does not linger"), |bus| bus.set_linger(*uid, false))
+        }
+        // It would run since the last boot, had nobody stopped it.
+        Activation::StartUserManager { user, .. } => {
+            stays(&format!("the user manager of {user} stays started"), "it is stopped")
         }
         Activation::Delegation { user, .. } => stays(
             &format!("the user manager of {} keeps the controllers that it has", user.name),

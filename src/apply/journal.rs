@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::WriteError;
 use super::target::{Lock, Target};
 use crate::host::{DATABASE_LIMIT_BYTES, Host, Kind, OrAbsent, Unread};
-use crate::plan::{Activation, Change, Content, State};
+use crate::plan::{Activation, Change, Content, Plan, State};
 use crate::requirements::Stack;
 
 /// Where the journals of a system are.
@@ -76,18 +76,20 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// The record of a fix that is about to begin.
-    pub fn new(id: u32, time: Option<u64>, users: Vec<String>, stacks: Vec<Stack>) -> Journal {
+    /// The record of a fix that is about to begin, made at `time` in seconds since 1970.
+    pub fn of(plan: &Plan, id: u32, time: Option<u64>) -> Journal {
+        let mut stacks: Vec<_> = plan.before.stacks.iter().map(|stack| stack.name).collect();
+        stacks.dedup();
         Journal {
             schema: SCHEMA.to_owned(),
             id,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             time,
             status: Status::Open,
-            users,
+            users: plan.before.users.iter().map(|user| user.name.clone()).collect(),
             stacks,
-            changes: Vec::new(),
-            activations: Vec::new(),
+            changes: plan.changes.clone(),
+            activations: plan.activations.clone(),
             begun: Some(0),
             left: Vec::new(),
         }

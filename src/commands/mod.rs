@@ -7,6 +7,7 @@ mod fix;
 mod history;
 mod place;
 mod undo;
+mod verified;
 mod work;
 
 use std::io::{BufRead, IsTerminal, Write};
@@ -16,10 +17,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 use clap::CommandFactory;
 
-use crate::cli::{Cli, Color, Command, HostArgs, Listing, ShownArgs};
+use crate::cli::{Cli, Color, Command, HostArgs, Listing, SelectionArgs, ShownArgs, WhomArgs};
 use crate::facts::Facts;
 use crate::host::Host;
-use crate::inspection::{self, RequestError};
+use crate::inspection::{self, Request, RequestError};
 use crate::render::human::{Detail, Terminal};
 use crate::render::{self, explain};
 use crate::{checks, exit_code, output, profile, requirements};
@@ -79,6 +80,18 @@ fn open(args: &HostArgs) -> anyhow::Result<Facts> {
         }
     };
     Ok(Facts::new(host))
+}
+
+fn request(profile: &str, whom: &WhomArgs, selection: &SelectionArgs) -> Request {
+    Request {
+        profile: profile.to_owned(),
+        stacks: whom.stacks.clone(),
+        users: whom.users.clone(),
+        select: selection.select.clone(),
+        ignore: selection.ignore.clone(),
+        strict: selection.strict,
+        today: inspection::date(now()),
+    }
 }
 
 /// How the terminal is on which a report is shown; a file is none.

@@ -1,5 +1,9 @@
 //! What surrounds every write: one edgeprep at a time, and what an earlier one left is put right first.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
 use anyhow::Context;
 use console::Term;
 use indicatif::ProgressBar;
@@ -21,14 +25,32 @@ pub(super) struct Work<'a> {
     writers: Writers,
     live: bool,
     store: Option<Store<'a>>,
+    spinner: Spinner,
     progress: Box<dyn Fn(&str)>,
-    spinner: ProgressBar,
+}
+
+/// Turns on a terminal while something is waited for.
+type Spinner = Rc<RefCell<Option<ProgressBar>>>;
+
+fn spins(spinner: &Spinner) -> Box<dyn Fn(&str)> {
+    let spinner = Rc::clone(spinner);
+    let shown = Term::stderr().is_term();
+    Box::new(move |what| {
+        if shown {
+            let mut spinner = spinner.borrow_mut();
+            let bar = spinner.get_or_insert_with(ProgressBar::new_spinner);
+            bar.set_message(what.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(100));
+        }
+    })
 }
 
 impl Work<'_> {
     /// Nothing is waited for any more.
     pub(super) fn waited(&self) {
-        self.spinner.finish_and_clear();
+        if let Some(bar) = self.spinner.take() {
+            bar.finish_and_clear();
+        }
     }
 
     /// What carries out a plan, with a record of it or without.
@@ -56,8 +78,7 @@ pub(super) fn writing(
         None => None,
     };
     let journals = if no_journal { Vec::new() } else { place.journals()? };
-    let spinner = ProgressBar::new_spinner();
-    let (waiting, shown) = (spinner.clone(), Term::stderr().is_term());
+    let spinner = Spinner::default();
     let mut work = Work {
         next_id: journals.last().map_or(1, |last| last.id + 1),
         journals,
@@ -65,12 +86,7 @@ pub(super) fn writing(
         writers: Writers::new(place.target()?),
         live: !place.is_image(),
         store,
-        progress: Box::new(move |what| {
-            if shown {
-                waiting.enable_steady_tick(std::time::Duration::from_millis(100));
-                waiting.set_message(what.to_owned());
-            }
-        }),
+        progress: spins(&spinner),
         spinner,
     };
     let mut journals = std::mem::take(&mut work.journals);

@@ -3,13 +3,13 @@
 use toml::de::DeTable;
 use toml::{Table, Value};
 
-use super::draft::{Agreed, Draft, credentials, one_line};
+use super::draft::{Agreed, Draft, one_line};
 use super::lines::{content, line_end, replaced, split};
 use super::{FixError, template};
 use crate::facts::line_of;
 use crate::facts::users::User;
 use crate::host::Unread;
-use crate::plan::Writer;
+use crate::plan::{Credentials, Writer};
 use crate::settings::Setting;
 
 const NAME: &str = "90-rootless.conf";
@@ -51,7 +51,7 @@ pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), Fix
                 };
                 let dirs = [dir.clone(), ADMIN.to_owned(), VENDOR.to_owned()];
                 let mut place = draft.place_among(&dirs, &dir, NAME);
-                place.by = Writer::User(credentials(user));
+                place.by = Writer::User(Credentials::of(user));
                 place
             }
         };

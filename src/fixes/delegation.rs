@@ -1,13 +1,13 @@
 //! Delegation in effect: which controllers shall reach a user manager that runs, by what the files grant
 //! once this fix is written.
 
-use super::draft::{Draft, credentials};
+use super::draft::Draft;
 use super::drop_in::{delegated, user_manager_path};
 use super::{FixError, Options};
 use crate::facts::cgroup::{Controller, Controllers};
 use crate::facts::delegation::with_drop_in;
 use crate::facts::delegation_effect::Effect;
-use crate::plan::Activation;
+use crate::plan::{Activation, Credentials};
 use crate::settings::Setting;
 
 pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), FixError> {
@@ -25,7 +25,7 @@ pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), Fix
                 controllers.push(controller.as_str().to_owned());
             }
         }
-        draft.activate(Activation::Delegation { user: credentials(&user), controllers });
+        draft.activate(Activation::Delegation { user: Credentials::of(&user), controllers });
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use super::{Artifact, FixError, Fixes, Layer, Options, Step, Wanted};
 use crate::facts::Facts;
 use crate::facts::users::User;
 use crate::host::{OrAbsent, Unread};
-use crate::plan::{Activation, Content, Credentials, State, Writer};
+use crate::plan::{Activation, Content, State, Writer};
 
 /// The permission bits of what everybody may read.
 pub(super) const PUBLIC: u32 = 0o644;
@@ -212,12 +212,6 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// With what a process acts for this user.
-pub(super) fn credentials(user: &User) -> Credentials {
-    let (name, home, groups) = (user.name.clone(), user.home.clone(), user.groups.clone());
-    Credentials { name, uid: user.uid, gid: user.gid, groups, home }
-}
-
 /// Values by what they are of, in the order in which they came.
 #[derive(Default)]
 pub(super) struct Agreed(pub(super) Vec<(String, String)>);
@@ -270,7 +264,7 @@ fn rank(activation: &Activation) -> u8 {
         Activation::Sysctl { .. } => 3,
         Activation::DeviceMode { .. } => 4,
         Activation::ReloadAppArmor => 5,
-        Activation::Linger { .. } => 6,
+        Activation::Linger { .. } | Activation::StartUserManager { .. } => 6,
         Activation::Delegation { .. } => 7,
         Activation::UserReload { .. } => 8,
         Activation::UserStart { .. } => 9,

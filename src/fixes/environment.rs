@@ -1,10 +1,10 @@
 //! Variables of services and of what a user manager starts (`environment.d(5)`).
 
-use super::draft::{Agreed, Draft, credentials, one_line};
+use super::draft::{Agreed, Draft, one_line};
 use super::lines::with_line;
 use super::{FixError, template};
 use crate::facts::users::User;
-use crate::plan::{Activation, Writer};
+use crate::plan::{Activation, Credentials, Writer};
 use crate::settings::Setting;
 
 const DIR: &str = "environment.d";
@@ -39,7 +39,7 @@ pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), Fix
     for (name, values) in by_user {
         let user = draft.user(name)?;
         if write(draft, Some(&user), &values)? && draft.manager_runs(&user)? {
-            draft.activate(Activation::UserReload { user: credentials(&user) });
+            draft.activate(Activation::UserReload { user: Credentials::of(&user) });
         }
     }
     if !all.0.is_empty() {
@@ -57,7 +57,7 @@ fn write(draft: &mut Draft<'_>, user: Option<&User>, values: &Agreed) -> Result<
             let mut dirs = vec![dir.clone()];
             dirs.extend(draft.facts.conf_dirs(DIR));
             let mut place = draft.place_among(&dirs, &dir, NAME);
-            place.by = Writer::User(credentials(user));
+            place.by = Writer::User(Credentials::of(user));
             place
         }
     };

@@ -1,14 +1,14 @@
 //! The unit that runs K3s without root, and the drop-in with its variables. It is neither enabled nor
 //! started here.
 
-use super::draft::{Agreed, Draft, PUBLIC, Place, credentials, one_line};
+use super::draft::{Agreed, Draft, PUBLIC, Place, one_line};
 use super::k3s_environment::{check, line};
 use super::sections::{Entry, with_entries};
 use super::{FixError, Wanted, template};
 use crate::facts::Source;
 use crate::facts::unit_syntax::{assignments, words};
 use crate::facts::users::User;
-use crate::plan::{Activation, State, Writer};
+use crate::plan::{Activation, Credentials, State, Writer};
 use crate::settings::Setting;
 
 const UNIT: &str = "k3s-rootless.service";
@@ -64,7 +64,7 @@ fn write(draft: &mut Draft<'_>, service: &Service) -> Result<(), FixError> {
     let (searched, dir, by) = if running {
         let Some(dir) = draft.home_dir(first, ".config/systemd/user")? else { return Ok(()) };
         let searched = format!("{}/.config/systemd/user", first.home.trim_end_matches('/'));
-        (searched, dir, Writer::User(credentials(first)))
+        (searched, dir, Writer::User(Credentials::of(first)))
     } else {
         let dir = format!("{}/systemd/user", draft.root("/etc", "/usr/lib"));
         (dir.clone(), dir, Writer::System)
@@ -104,7 +104,7 @@ fn write(draft: &mut Draft<'_>, service: &Service) -> Result<(), FixError> {
         written = edit_environment(draft, &place, &service.environment)?;
     }
     if running && written && draft.manager_runs(first)? {
-        draft.activate(Activation::UserReload { user: credentials(first) });
+        draft.activate(Activation::UserReload { user: Credentials::of(first) });
     }
     Ok(())
 }

@@ -21,8 +21,11 @@ pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), Fix
             continue;
         }
         if draft.activates() {
-            if !matches!(draft.facts.linger(name)?, Linger::On(_)) {
-                draft.activate(Activation::Linger { user: name.clone(), uid: user.uid });
+            let (user, uid) = (name.clone(), user.uid);
+            match draft.facts.linger(name)? {
+                Linger::On(_) if draft.facts.user_manager_runs(uid)? => {}
+                Linger::On(_) => draft.activate(Activation::StartUserManager { user, uid }),
+                Linger::OnUntilBoot(_) | Linger::Off(_) => draft.activate(Activation::Linger { user, uid }),
             }
         } else if !draft.facts.running() && draft.options.layer == Layer::Vendor {
             let line = format!("f {} 0644 root root - -", tmpfiles_path(&path));
@@ -66,7 +69,7 @@ fn tmpfiles_path(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{host, ours, settled, vendor, written};
+    use super::super::testing::{host, managed, ours, settled, vendor, written};
     use super::super::{Artifact, Options};
     use super::*;
 
@@ -80,7 +83,10 @@ mod tests {
         assert_eq!(fixes.artifacts, []);
         assert_eq!(fixes.activations, [Activation::Linger { user: "edge".to_owned(), uid: 1000 }]);
         let on = host().file("/var/lib/systemd/linger/edge", "");
-        assert_eq!(settled(&on, &[linger("edge")], &Options::default()).0.activations, []);
+        let stopped = Activation::StartUserManager { user: "edge".to_owned(), uid: 1000 };
+        assert_eq!(settled(&on, &[linger("edge")], &Options::default()).0.activations, [stopped]);
+        let running = managed().file("/var/lib/systemd/linger/edge", "");
+        assert_eq!(settled(&running, &[linger("edge")], &Options::default()).0.activations, []);
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! Units of user managers: enabled by the links that `systemctl --user enable` makes, in an image by those
 //! of `systemctl --global enable` and a preset, and started where a user manager runs.
 
-use super::draft::{Draft, credentials};
+use super::draft::Draft;
 use super::drop_in::NAME;
 use super::lines::{content, replaced, split};
 use super::{FixError, Wanted, template};
 use crate::facts::unit::Unit;
 use crate::facts::unit_syntax::words;
 use crate::facts::users::User;
-use crate::plan::{Activation, State, Writer};
+use crate::plan::{Activation, Credentials, State, Writer};
 use crate::settings::Setting;
 
 const PRESET: &str = "systemd/user-preset";
@@ -34,9 +34,9 @@ pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), Fix
         }
         if draft.manager_runs(&user)? {
             if enable {
-                draft.activate(Activation::UserReload { user: credentials(&user) });
+                draft.activate(Activation::UserReload { user: Credentials::of(&user) });
             }
-            draft.activate(Activation::UserStart { user: credentials(&user), unit: unit.clone() });
+            draft.activate(Activation::UserStart { user: Credentials::of(&user), unit: unit.clone() });
         }
     }
     Ok(())
@@ -90,7 +90,7 @@ fn enabled(draft: &mut Draft<'_>, user: &User, name: &str, seen: &mut Vec<String
     }
     let (dir, by) = if draft.facts.running() {
         let Some(dir) = draft.home_dir(user, ".config/systemd/user")? else { return Ok(false) };
-        (dir, Writer::User(credentials(user)))
+        (dir, Writer::User(Credentials::of(user)))
     } else {
         (format!("{}/systemd/user", draft.root("/etc", "/usr/lib")), Writer::System)
     };

@@ -8,7 +8,7 @@ use crate::finding::{Level, Needs};
 use crate::fixes::{self, Artifact, FixError, Step};
 use crate::host::{Kind, Unread};
 use crate::inspection::{Request, RequestError, inspect};
-use crate::report::{Report, ReportedFinding, Row, StackVerdict, Status};
+use crate::report::{Report, ReportedFinding, Row, Status};
 use crate::settings::Setting;
 
 /// Where the system's bus listens (D-Bus Specification, "System Message Bus Instance").
@@ -60,6 +60,10 @@ impl Planner<'_> {
     pub fn plan(&self) -> Result<Plan, PlanError> {
         let facts = (self.open)(&[])?;
         let before = inspect(&facts, self.request)?;
+        if before.users.iter().any(|user| user.uid == 0) {
+            let why = "root runs nothing rootless: name the user who shall, with --user";
+            return Err(FixError::Refused(why.to_owned()).into());
+        }
         // Without a bus nobody can be told, and what is written takes effect at the next boot.
         let bus = !facts.running() || facts.stat(SYSTEM_BUS).is_ok_and(|stat| stat.kind == Kind::Socket);
         let files_only = fixes::Options { no_activate: true, ..self.options.clone() };
@@ -134,8 +138,10 @@ impl Planner<'_> {
 fn restarts(facts: &Facts, predicted: &Report) -> Result<Vec<Activation>, PlanError> {
     let mut restarts = Vec::new();
     for user in &predicted.users {
-        let waits = |stack: &StackVerdict| stack.user == user.name && stack.needs == Needs::ReLogin;
-        if !predicted.stacks.iter().any(waits) {
+        let waits = |(row, finding): (&Row, &ReportedFinding)| {
+            row.user.as_ref() == Some(&user.name) && finding.needs == Needs::ReLogin
+        };
+        if !open_findings(predicted).any(waits) {
             continue;
         }
         let Some(account) = facts.user_by_name(&user.name)? else { continue };

@@ -151,6 +151,13 @@ pub enum Activation {
         /// The UID.
         uid: u32,
     },
+    /// The manager of a user who lingers, and which does not run, is started.
+    StartUserManager {
+        /// The user's name.
+        user: String,
+        /// The UID.
+        uid: u32,
+    },
     /// What is configured to be delegated takes effect in the running user manager, which keeps running.
     Delegation {
         /// The user.
@@ -220,6 +227,7 @@ impl Activation {
             Activation::Linger { user, .. } => {
                 format!("{user} lingers: the user manager runs from boot on, and now")
             }
+            Activation::StartUserManager { user, .. } => format!("start the user manager of {user}"),
             Activation::Delegation { user, controllers } => format!(
                 "{} reach the running user manager of {}; nothing in it is restarted",
                 controllers.join(" "),

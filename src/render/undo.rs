@@ -99,7 +99,9 @@ fn taken_back(activation: &Activation) -> Option<String> {
             "the running user manager of {} keeps its controllers until it is started anew",
             user.name
         ),
-        Activation::Sysctl { before: None, .. } | Activation::RestartUserManager { .. } => return None,
+        Activation::Sysctl { before: None, .. }
+        | Activation::StartUserManager { .. }
+        | Activation::RestartUserManager { .. } => return None,
         Activation::Reload
         | Activation::ReloadAppArmor
         | Activation::ReloadLogind

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::checks::{ALL, Check, Run};
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
-use crate::finding::{Answer, Finding, Item, Level, Outcome, Verdict};
+use crate::finding::{Answer, Finding, Item, Level, Needs, Outcome, Verdict};
 use crate::host_summary::HostSummary;
 use crate::requirements::{Requirements, Stack};
 use crate::settings::{Setting, by_hand};
@@ -126,6 +126,9 @@ pub struct ReportedFinding {
     pub found: String,
     /// `met`, `pending`, `volatile` or `unmet`.
     pub verdict: &'static str,
+    /// What it takes where it is pending.
+    #[serde(skip)]
+    pub needs: Needs,
     /// The stacks that want it.
     pub stacks: Vec<Stack>,
     /// Why they do.
@@ -293,6 +296,7 @@ fn reported(item: &Item, running: bool) -> Option<ReportedFinding> {
         expected: expected.clone(),
         found: found.clone(),
         verdict: verdict.as_str(),
+        needs: if let Verdict::Pending(needs) = verdict { *needs } else { Needs::None },
         stacks: item.stacks.clone(),
         why: item.why.clone(),
         evidence: evidence.clone(),

@@ -100,6 +100,10 @@ fn linger() -> Activation {
     Activation::Linger { user: "edge".to_owned(), uid: 1000 }
 }
 
+fn start_manager() -> Activation {
+    Activation::StartUserManager { user: "edge".to_owned(), uid: 1000 }
+}
+
 fn sysctl(key: &str, before: Option<&str>) -> Activation {
     Activation::Sysctl { key: key.to_owned(), value: "1".to_owned(), before: before.map(str::to_owned) }
 }
@@ -134,6 +138,7 @@ fn each_activation_asks_for_what_it_takes_and_takes_it_back() {
             Some("ReloadOrRestartUnit systemd-logind.service"),
         ),
         (linger(), "SetUserLinger 1000 true", Some("SetUserLinger 1000 false")),
+        (start_manager(), "StartUnit user@1000.service", None),
         (delegation(), reexecuted, None),
         (Activation::UserReload { user: edge() }, "as edge; Reload", Some("as edge; Reload")),
         (start(), "as edge; StartUnit podman.socket", Some("as edge; StopUnit podman.socket")),
