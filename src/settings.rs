@@ -56,6 +56,11 @@ pub enum Setting {
         /// How many.
         count: u32,
     },
+    /// Podman of this user makes a new user namespace, with the IDs that are configured.
+    NewPodmanNamespace {
+        /// The user's name.
+        user: String,
+    },
     /// A file has these permission bits.
     FileMode {
         /// The file.

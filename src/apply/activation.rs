@@ -153,6 +153,10 @@ pub fn activate(activation: &Activation, via: &mut dyn Buses) -> Result<Done, Ac
         Activation::Delegation { user, controllers } => {
             Ok(delegate(via, user, controllers).map_or_else(|why| Done::Not { why }, |()| Done::Yes))
         }
+        Activation::NewPodmanNamespace { user } => {
+            let done = via.user(user, &UserCall::EndPodmanPause);
+            Ok(done.map_or_else(|error| Done::Not { why: error.to_string() }, |()| Done::Yes))
+        }
         Activation::UserReload { user } => {
             let what = format!("the user manager of {} reads its unit files again", user.name);
             of_user(via, &what, user, UserCall::Reload)
@@ -206,6 +210,8 @@ pub fn revert(activation: &Activation, via: &mut dyn Buses) -> Result<Done, Acti
         Activation::StartUserManager { user, .. } => {
             stays(&format!("the user manager of {user} stays started"), "it is stopped")
         }
+        // What the next command makes has the IDs that are configured then.
+        Activation::NewPodmanNamespace { .. } => activate(activation, via),
         Activation::Delegation { user, .. } => stays(
             &format!("the user manager of {} keeps the controllers that it has", user.name),
             &format!("{} is restarted, which ends its units", user_manager(user.uid)),

@@ -12,6 +12,7 @@ mod error;
 pub mod journal;
 pub mod live;
 mod place;
+pub mod podman_pause;
 pub mod shadow_lock;
 pub mod target;
 pub mod transaction;

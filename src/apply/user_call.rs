@@ -34,6 +34,8 @@ pub enum UserCall {
         /// The unit.
         unit: String,
     },
+    /// End the pause process of Podman.
+    EndPodmanPause,
     /// See whether a unit gets these controllers when it asks for them.
     VerifyDelegation {
         /// The controllers, by the kernel's names.
@@ -57,6 +59,12 @@ impl UserCall {
         reason = "what the kernel has now, after a change, is no fact of a report"
     )]
     pub fn perform(&self, uid: u32) -> Result<(), BusError> {
+        if *self == UserCall::EndPodmanPause {
+            return super::podman_pause::end(uid).map_err(|message| BusError::Failed {
+                call: "letting Podman make a new user namespace".to_owned(),
+                message,
+            });
+        }
         let bus = Bus::at(&format!("unix:path={}", user_bus(uid)), CALL_TIMEOUT)?;
         self.perform_on(&bus, |cgroup| {
             std::fs::read_to_string(format!("/sys/fs/cgroup{cgroup}/cgroup.controllers"))
@@ -76,6 +84,7 @@ impl UserCall {
             UserCall::Reload => bus.reload(),
             UserCall::Reexecute => bus.reexecute(),
             UserCall::Job { kind, unit } => bus.job(*kind, unit),
+            UserCall::EndPodmanPause => Ok(()),
             UserCall::VerifyDelegation { controllers: wanted } => verify(bus, wanted, controllers),
         }
     }

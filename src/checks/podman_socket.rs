@@ -50,7 +50,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
 fn look(facts: &Facts, user: &User) -> Fact<Finding> {
     let enablement = facts.user_unit_enabled(&user.home, user.uid, &user.groups, UNIT)?;
     let (socket, listens) = if facts.running() { listens(facts, user)? } else { (None, None) };
-    let runs = if facts.running() { facts.user_manager(user.uid)?.runs()? } else { false };
+    let runs = if facts.running() { facts.user_manager_runs(user.uid)? } else { false };
     let needs = if runs { Needs::None } else { Needs::ReLogin };
     let verdict = Verdict::of(enablement.is_enabled(), listens, needs);
     let found = match (is(&enablement), listens) {

@@ -3,7 +3,7 @@
 
 use crate::checks::check;
 use crate::checks::{
-    bridge_netfilter, inotify_limits, ip_forward, key_limits, ping_group_range, rp_filter,
+    bridge_netfilter, inotify_limits, ip_forward, key_limits, namespace_limits, ping_group_range, rp_filter,
     unprivileged_ports, userns_clone, userns_limit,
 };
 use crate::facts::modules::Resolution;
@@ -57,11 +57,12 @@ check! {
 }
 
 /// The keys of other checks.
-const OWNED: [&[&str]; 9] = [
+const OWNED: [&[&str]; 10] = [
     &bridge_netfilter::KEYS,
     &inotify_limits::KEYS,
     &ip_forward::KEYS,
     &key_limits::KEYS,
+    &namespace_limits::KEYS,
     &ping_group_range::KEYS,
     &rp_filter::KEYS,
     &unprivileged_ports::KEYS,

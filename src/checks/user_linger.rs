@@ -47,7 +47,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
 
 fn look(facts: &Facts, user: &User) -> Fact<Finding> {
     let (configured, at) = configured(facts, user)?;
-    let in_effect = if facts.running() { Some(facts.user_manager(user.uid)?.runs()?) } else { None };
+    let in_effect = if facts.running() { Some(facts.user_manager_runs(user.uid)?) } else { None };
     let verdict = match (configured, in_effect) {
         // The manager of a user who is logged in runs, but does not linger.
         (false, _) => Verdict::Unmet,

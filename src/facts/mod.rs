@@ -43,6 +43,7 @@ pub mod os_release;
 mod package_database;
 pub mod packages;
 pub mod podman;
+pub mod podman_pause;
 pub mod program_version;
 pub mod programs;
 mod real_path;

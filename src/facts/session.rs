@@ -23,12 +23,12 @@ pub struct UserManager {
 }
 
 impl UserManager {
-    /// Whether the user manager runs. The cgroup tells everyone on a v2 hierarchy; the socket is for
-    /// the rest.
+    /// Whether the user manager runs, where cgroups may be of version 1: see
+    /// [`Facts::user_manager_runs`]. The socket tells where no cgroup does.
     ///
     /// # Errors
     /// Where neither can be looked at.
-    pub fn runs(&self) -> Fact<bool> {
+    fn runs(&self) -> Fact<bool> {
         if self.cgroup.is_ok() {
             return Ok(true);
         }
@@ -61,17 +61,15 @@ impl Facts {
     }
 
     /// Whether the user manager of `uid` runs. On a v2 hierarchy that anyone can see, no cgroup means
-    /// no user manager, whatever the closed runtime directory holds.
+    /// no user manager, whatever the runtime directory holds: of a lingering user whose manager was
+    /// stopped it stays, sockets included (seen with systemd 257).
     ///
     /// # Errors
     /// In an image root, and where neither its cgroup nor its socket can be looked at.
     pub fn user_manager_runs(&self, uid: u32) -> Fact<bool> {
         let manager = self.user_manager(uid)?;
         let no_cgroup = manager.cgroup.as_ref().is_err_and(Unread::is_absent);
-        match manager.runs() {
-            Err(_) if no_cgroup && self.cgroup_is_unified()? => Ok(false),
-            other => other,
-        }
+        if no_cgroup && matches!(self.cgroup_is_unified(), Ok(true)) { Ok(false) } else { manager.runs() }
     }
 
     fn cgroup_is_unified(&self) -> Fact<bool> {
@@ -163,6 +161,9 @@ mod tests {
             denied.clone().file("/proc/self/mountinfo", line).facts().user_manager_runs(1000)
         };
         assert_eq!(mounts("cgroup2"), Ok(false));
+        let line = "35 24 0:30 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw\n";
+        let stopped = socket(empty_host().file("/proc/self/mountinfo", line), PRIVATE);
+        assert_eq!(stopped.facts().user_manager_runs(1000), Ok(false));
         assert_eq!(mounts("tmpfs"), Err(Unread::Denied { path: PRIVATE.to_owned() }));
     }
 

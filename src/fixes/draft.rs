@@ -267,7 +267,8 @@ fn rank(activation: &Activation) -> u8 {
         Activation::Linger { .. } | Activation::StartUserManager { .. } => 6,
         Activation::Delegation { .. } => 7,
         Activation::UserReload { .. } => 8,
-        Activation::UserStart { .. } => 9,
-        Activation::RestartUserManager { .. } => 10,
+        Activation::NewPodmanNamespace { .. } => 9,
+        Activation::UserStart { .. } => 10,
+        Activation::RestartUserManager { .. } => 11,
     }
 }

@@ -17,6 +17,7 @@ mod k3s_service;
 mod lines;
 mod linger;
 mod modules_load;
+mod podman_namespace;
 mod sections;
 mod subordinate_ids;
 mod sysctl;
@@ -131,11 +132,12 @@ pub enum FixError {
 type Add = fn(&mut Draft<'_>, &[Setting]) -> Result<(), FixError>;
 
 /// All kinds. What an earlier one writes, a later one sees: delegation looks at what the drop-ins grant.
-const KINDS: [Add; 13] = [
+const KINDS: [Add; 14] = [
     drop_in::add,
     modules_load::add,
     sysctl::add,
     subordinate_ids::add,
+    podman_namespace::add,
     linger::add,
     file_mode::add,
     apparmor::add,
@@ -186,6 +188,7 @@ mod tests {
             Setting::UserManagerLimit { directive: "LimitNOFILE", value: text("1024") },
             Setting::SliceTasks(text("infinity")),
             Setting::SubordinateIds { user: user(), start: 100_000, count: 65_536 },
+            Setting::NewPodmanNamespace { user: user() },
             Setting::FileMode { path: text("/usr/bin/newuidmap"), mode: 0o4755 },
             Setting::FileCapability { path: text("/usr/bin/newgidmap"), capability: "cap_setgid" },
             Setting::Engine { user: user(), table: "engine", key: text("runtime"), value: text("\"crun\"") },
@@ -233,6 +236,7 @@ mod tests {
                 "Linger",
                 "Delegation",
                 "UserReload",
+                "NewPodmanNamespace",
                 "UserStart"
             ]
         );

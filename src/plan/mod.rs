@@ -158,6 +158,11 @@ pub enum Activation {
         /// The UID.
         uid: u32,
     },
+    /// Podman's pause process is ended, where it holds no container.
+    NewPodmanNamespace {
+        /// The user.
+        user: Credentials,
+    },
     /// What is configured to be delegated takes effect in the running user manager, which keeps running.
     Delegation {
         /// The user.
@@ -200,14 +205,19 @@ impl Activation {
     /// On whose behalf it is done, where it is on a user's bus.
     pub fn user(&self) -> Option<&Credentials> {
         match self {
-            Activation::UserReload { user } | Activation::UserStart { user, .. } => Some(user),
+            Activation::UserReload { user }
+            | Activation::UserStart { user, .. }
+            | Activation::NewPodmanNamespace { user } => Some(user),
             _ => None,
         }
     }
 
     /// Whether it is done over D-Bus.
     pub fn needs_bus(&self) -> bool {
-        !matches!(self, Activation::Sysctl { .. } | Activation::DeviceMode { .. })
+        !matches!(
+            self,
+            Activation::Sysctl { .. } | Activation::DeviceMode { .. } | Activation::NewPodmanNamespace { .. }
+        )
     }
 
     /// In a few words, for people.
@@ -228,6 +238,9 @@ impl Activation {
                 format!("{user} lingers: the user manager runs from boot on, and now")
             }
             Activation::StartUserManager { user, .. } => format!("start the user manager of {user}"),
+            Activation::NewPodmanNamespace { user } => {
+                format!("the next podman of {} makes a new user namespace", user.name)
+            }
             Activation::Delegation { user, controllers } => format!(
                 "{} reach the running user manager of {}; nothing in it is restarted",
                 controllers.join(" "),

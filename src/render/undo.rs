@@ -105,7 +105,8 @@ fn taken_back(activation: &Activation) -> Option<String> {
         Activation::Reload
         | Activation::ReloadAppArmor
         | Activation::ReloadLogind
-        | Activation::UserReload { .. } => activation.describe(),
+        | Activation::UserReload { .. }
+        | Activation::NewPodmanNamespace { .. } => activation.describe(),
     })
 }
 

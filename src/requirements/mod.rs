@@ -108,6 +108,8 @@ pub enum Need {
     RootlessNetwork,
     /// Podman makes rootless networks with slirp4netns, not with pasta.
     Slirp4netnsNetwork,
+    /// The user namespace that Podman holds has the IDs that are configured.
+    PodmanUserNamespace,
     /// An OCI runtime is installed.
     OciRuntime,
     /// Pods have their pause process.

@@ -100,6 +100,11 @@ impl Script {
                     "{sudo}usermod {at}--add-subuids {start}-{end} --add-subgids {start}-{end} {user}"
                 ));
             }
+            Setting::NewPodmanNamespace { user } => {
+                if self.running {
+                    self.activate.push(format!("sudo -Hu {} podman system migrate", quoted(user)));
+                }
+            }
             Setting::FileMode { path, mode } => {
                 self.write.push(format!("{sudo}chmod {mode:04o} {root}{}", quoted(path)));
             }

@@ -1,0 +1,33 @@
+# Runs in a lab machine at every boot: carries out what comes in at the port, one request after the other.
+#
+#     run SIZE           the SIZE bytes that follow are a bash script; the answer is "CODE SIZE" and its output
+#     put MODE PATH SIZE the SIZE bytes that follow become a file; the answer is "0 0"
+port=/dev/virtio-ports/edgeprep.agent
+script=/var/lib/edgeprep-lab/script
+output=/var/lib/edgeprep-lab/output
+mkdir -p /var/lib/edgeprep-lab
+serve() {
+    local word first path size code
+    while read -r -u 3 word first path size; do
+        case $word in
+            run)
+                head -c "$first" <&3 >"$script"
+                code=0
+                (cd / && exec 3>&- && exec bash "$script") >"$output" 2>&1 </dev/null || code=$?
+                printf '%s %s\n' "$code" "$(stat -c %s "$output")" >&3
+                cat "$output" >&3
+                ;;
+            put)
+                head -c "$size" <&3 >"$path.new"
+                chmod "$first" "$path.new"
+                mv "$path.new" "$path"
+                echo '0 0' >&3
+                ;;
+        esac
+    done
+}
+while :; do
+    exec 3<>"$port" && serve
+    exec 3>&-
+    sleep 0.1
+done

@@ -1,0 +1,115 @@
+//! `docs/truth.md`.
+
+use std::fmt::Write;
+
+use edgeprep::checks::ALL;
+use edgeprep::finding::Level;
+
+use super::scenario::{IMAGES, Scenario};
+use super::score::Score;
+use super::trial::Trial;
+
+/// The document: how it was seen, the matrix, what was wrong, and each scenario.
+pub(crate) fn truth(
+    scenarios: &[Scenario],
+    trials: &[Trial],
+    score: &Score,
+    versions: &[(String, String)],
+) -> String {
+    let mut text = format!(
+        "# What edgeprep says, and what happens\n\n\
+         Written by `tests/vm/run --all`, which boots machines, breaks each in one way, asks edgeprep, and then \
+         runs the\nreal programs. {} scenarios, {} machines, and {} repairs.\n\n## Score\n\n{}\n",
+        scenarios.len(),
+        trials.len(),
+        score.repairs,
+        score.table()
+    );
+    for (title, list) in [
+        ("False ready", &score.false_ready),
+        ("False not-ready", &score.false_not_ready),
+        ("Not repaired", &score.not_repaired),
+        ("Not as expected", &score.unexpected),
+    ] {
+        if !list.is_empty() {
+            let _ = writeln!(text, "{title}:\n");
+            for one in list {
+                let _ = writeln!(text, "- {}", one.replace('\n', " / "));
+            }
+            text.push('\n');
+        }
+    }
+    if !score.peers.is_empty() {
+        text.push_str("## Others, asked the same\n\n| | ready, works | ready, fails | not ready, works | not ready, fails |\n|-|-:|-:|-:|-:|\n");
+        for (peer, [tp, fp, fneg, tn]) in &score.peers {
+            let _ = writeln!(text, "| {peer} | {tp} | {fp} | {fneg} | {tn} |");
+        }
+        text.push('\n');
+    }
+    text.push_str("## Scenarios\n\n| scenario | on | asked | edgeprep says | it | after `edgeprep fix` |\n|-|-|-|-|-|-|\n");
+    for scenario in scenarios {
+        let _ = rows(&mut text, scenario, trials);
+    }
+    let _ = writeln!(
+        text,
+        "\n## Not shown\n\nRequired checks that no scenario has as a blocker, as these machines cannot be broken that \
+         way: {}.",
+        not_shown(trials).join(", ")
+    );
+    text.push_str("\n## Versions\n");
+    for (image, said) in versions {
+        let name = IMAGES.iter().find(|(one, _)| one == image).map_or("", |(_, name)| name);
+        let _ = writeln!(text, "\n{name} ({image}):\n\n```\n{}\n```", said.trim());
+    }
+    text
+}
+
+/// A line for each answer, with the machines that gave it.
+fn rows(text: &mut String, scenario: &Scenario, trials: &[Trial]) -> std::fmt::Result {
+    let mut lines: Vec<(String, Vec<&str>)> = Vec::new();
+    let works = |works: bool| if works { "works" } else { "fails" };
+    for trial in trials.iter().filter(|trial| trial.scenario == scenario.name) {
+        let image = IMAGES.iter().find(|(one, _)| *one == trial.image).map_or("", |(_, name)| name);
+        let stacks = trial.stacks.iter().map(|judged| {
+            let mut says = judged.verdict.clone();
+            if !judged.blockers.is_empty() {
+                let _ = write!(says, ": {}", judged.blockers.join(", "));
+            }
+            let after = judged.after.as_ref();
+            let after = after.map_or(String::new(), |(verdict, o)| format!("{verdict}, {}", works(o.works)));
+            format!("{} | {says} | {} | {after}", judged.stack, works(judged.outcome.works))
+        });
+        let checks = trial.checks.iter().map(|found| {
+            let finds = |finds: bool| if finds { "found" } else { "passes" };
+            let after = found.after.as_ref();
+            let after = after.map_or(String::new(), |(f, o)| format!("{}, {}", finds(*f), works(o.works)));
+            let says = finds(found.finds);
+            format!("`{}` | {says} | {} | {after}", found.id, works(found.outcome.works))
+        });
+        for line in stacks.chain(checks) {
+            match lines.iter_mut().find(|(one, _)| *one == line) {
+                Some((_, images)) => images.push(image),
+                None => lines.push((line, vec![image])),
+            }
+        }
+    }
+    let mut name = format!("**{}**: {}", scenario.name, scenario.why);
+    for (line, images) in lines {
+        let images: Vec<_> = images.iter().map(|image| image.trim_start_matches("Debian ")).collect();
+        writeln!(text, "| {name} | {} | {line} |", images.join(", "))?;
+        name.clear();
+    }
+    Ok(())
+}
+
+/// The checks on which a verdict can depend, and that decided none.
+fn not_shown(trials: &[Trial]) -> Vec<String> {
+    let decides = |id: &str| {
+        trials.iter().any(|trial| {
+            trial.stacks.iter().any(|judged| judged.blockers.iter().any(|blocker| blocker == id))
+                || trial.checks.iter().any(|found| found.id == id && found.finds)
+        })
+    };
+    let required = ALL.iter().filter(|check| check.level == Level::Required && !decides(check.id));
+    required.map(|check| format!("`{}`", check.id)).collect()
+}

@@ -1,0 +1,107 @@
+//! Machines that were set up once and are gone on with many times.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::machine::Machine;
+use super::scenario::Base;
+
+const SET_UP: Duration = Duration::from_secs(400);
+/// What makes a machine that is saved; one that was made of anything else is made anew.
+const SCRIPTS: [(&str, &str); 3] = [
+    ("agent", include_str!("agent.sh")),
+    ("fresh", include_str!("fresh.sh")),
+    ("good", include_str!("good.sh")),
+];
+/// What no distribution packages, and is stood in for.
+const STAND_INS: [(&str, &str); 2] = [("k3s", include_str!("k3s")), ("k3d", include_str!("k3d"))];
+
+/// The folder of saved machines.
+pub(crate) struct Saved {
+    dir: PathBuf,
+    images: PathBuf,
+    making: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
+}
+
+impl Saved {
+    /// Beside the lab's images.
+    pub(crate) fn open() -> Result<Saved> {
+        let images = match (std::env::var_os("EDGEPREP_LAB_DIR"), std::env::var_os("XDG_CACHE_HOME")) {
+            (Some(dir), _) => PathBuf::from(dir),
+            (None, Some(cache)) => PathBuf::from(cache).join("edgeprep-lab"),
+            (None, None) => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?)
+                .join(".cache/edgeprep-lab"),
+        };
+        let dir = images.join("saved");
+        std::fs::create_dir_all(&dir)?;
+        Ok(Saved { dir, images, making: Mutex::new(BTreeMap::new()) })
+    }
+
+    /// A machine that goes on from where the saved one was left, which is made where it is missing.
+    pub(crate) fn machine(&self, image: &str, base: Base, kernel: &str) -> Result<Machine> {
+        let dir = self.saved(image, base, kernel)?;
+        Machine::start(image, kernel, Some(&dir), &self.dir)
+    }
+
+    fn saved(&self, image: &str, base: Base, kernel: &str) -> Result<PathBuf> {
+        let name = format!("{image}-{}{}", base.as_str(), slug(kernel));
+        let lock = match self.making.lock() {
+            Ok(mut making) => Arc::clone(making.entry(name.clone()).or_default()),
+            Err(_) => bail!("another machine failed"),
+        };
+        let Ok(_one_at_a_time) = lock.lock() else { bail!("another machine failed") };
+        let status = Command::new(super::lab()).args(["image", image]).status()?;
+        if !status.success() {
+            bail!("the image {image} cannot be built");
+        }
+        let recipe = std::fs::read_to_string(self.images.join(image).join("recipe.sha256"))?;
+        let key = format!("{recipe}{kernel}\n{STAND_INS:?}{SCRIPTS:?}");
+        let dir = self.dir.join(&name);
+        if std::fs::read_to_string(dir.join("key")).is_ok_and(|found| found == key) {
+            return Ok(dir);
+        }
+        let begun = Instant::now();
+        let _ = std::fs::remove_dir_all(&dir);
+        self.make(image, base, kernel)?.save(&dir)?;
+        std::fs::write(dir.join("key"), key)?;
+        println!("set up {name} in {} s", begun.elapsed().as_secs());
+        Ok(dir)
+    }
+
+    fn make(&self, image: &str, base: Base, kernel: &str) -> Result<Machine> {
+        let mut machine = Machine::start(image, kernel, None, &self.dir)?;
+        for (name, text) in STAND_INS {
+            machine.put(&format!("/var/lib/edgeprep-lab/{name}"), "755", text.as_bytes())?;
+        }
+        set_up(&mut machine, "fresh")?;
+        if base == Base::Good {
+            set_up(&mut machine, "good")?;
+            machine.reboot()?;
+            let ran = machine.run("wait_user_manager && sync", SET_UP)?;
+            if ran.code != 0 {
+                bail!("after a reboot: {}", ran.output);
+            }
+        }
+        Ok(machine)
+    }
+}
+
+fn set_up(machine: &mut Machine, name: &str) -> Result<()> {
+    let script = SCRIPTS.iter().find(|(one, _)| *one == name).map_or("", |(_, text)| text);
+    let ran = machine.run(script, SET_UP)?;
+    if ran.code != 0 {
+        bail!("{name}.sh: {}", ran.output);
+    }
+    Ok(())
+}
+
+/// Kernel arguments as part of a folder's name.
+fn slug(kernel: &str) -> String {
+    let slug: String = kernel.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    if slug.is_empty() { slug } else { format!("-{slug}") }
+}

@@ -1,0 +1,169 @@
+//! A scenario: one way in which a machine is broken, or looks broken and is not.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+/// The images of the lab, with the names of what they are.
+pub(crate) const IMAGES: [(&str, &str); 3] =
+    [("bookworm", "Debian 12"), ("trixie", "Debian 13"), ("forky", "Debian testing")];
+
+/// One file of `tests/vm/scenarios`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Scenario {
+    /// The file's name without its suffix.
+    #[serde(skip)]
+    pub(crate) name: String,
+    /// What it shows, in a line.
+    pub(crate) why: String,
+    /// The images that it is for.
+    #[serde(default = "all_images")]
+    pub(crate) images: Vec<String>,
+    /// From what the machine is broken.
+    #[serde(default)]
+    pub(crate) base: Base,
+    /// Kernel arguments.
+    #[serde(default)]
+    pub(crate) kernel: String,
+    /// Whether it is in the subset that the CI runs, on its first image.
+    #[serde(default)]
+    pub(crate) ci: bool,
+    /// What root does to the machine.
+    #[serde(default, rename = "break")]
+    pub(crate) script: String,
+    /// Whether it boots after that.
+    #[serde(default)]
+    pub(crate) reboot: bool,
+    /// Whether it boots after a fix.
+    #[serde(default)]
+    pub(crate) reboot_after_fix: bool,
+    /// Further options of the fix.
+    #[serde(default)]
+    pub(crate) fix_options: Vec<String>,
+    /// What is expected of each stack.
+    #[serde(default, rename = "stack")]
+    pub(crate) stacks: BTreeMap<String, Expected>,
+    /// Findings that make no stack fail, each with what shows it.
+    #[serde(default, rename = "check")]
+    pub(crate) checks: BTreeMap<String, Shown>,
+}
+
+/// What a machine is before it is broken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Base {
+    /// As it was installed.
+    Fresh,
+    /// Set up for every stack.
+    #[default]
+    Good,
+}
+
+impl Base {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Base::Fresh => "fresh",
+            Base::Good => "good",
+        }
+    }
+}
+
+/// What edgeprep shall say of a stack.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Expected {
+    /// The verdict.
+    pub(crate) verdict: String,
+    /// The checks that are to blame.
+    #[serde(default)]
+    pub(crate) blockers: Vec<String>,
+    /// Whether a fix makes it run.
+    #[serde(default)]
+    pub(crate) repairable: bool,
+    /// The images on which it is so, where not on all of the scenario.
+    pub(crate) images: Option<Vec<String>>,
+    /// What is asked instead of the stack's own oracle.
+    pub(crate) oracle: Option<String>,
+}
+
+/// A check that finds something, and a program that meets it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Shown {
+    /// Whether it finds something.
+    pub(crate) finds: bool,
+    /// A bash script that succeeds where nothing is wrong.
+    pub(crate) oracle: String,
+    /// Whether a fix repairs it.
+    #[serde(default)]
+    pub(crate) repairable: bool,
+    /// The images on which it is so, where not on all of the scenario.
+    pub(crate) images: Option<Vec<String>>,
+}
+
+fn all_images() -> Vec<String> {
+    IMAGES.iter().map(|(name, _)| (*name).to_owned()).collect()
+}
+
+/// All scenarios of a folder, by name.
+pub(crate) fn load(dir: &Path) -> Result<Vec<Scenario>> {
+    let mut scenarios = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let (Some(stem), Some("toml")) =
+            (path.file_stem().and_then(|s| s.to_str()), path.extension().and_then(|s| s.to_str()))
+        else {
+            continue;
+        };
+        let text = std::fs::read_to_string(&path)?;
+        let mut scenario: Scenario = toml::from_str(&text).with_context(|| path.display().to_string())?;
+        stem.clone_into(&mut scenario.name);
+        scenario.reject_nonsense().with_context(|| path.display().to_string())?;
+        scenarios.push(scenario);
+    }
+    scenarios.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(scenarios)
+}
+
+impl Scenario {
+    fn reject_nonsense(&self) -> Result<()> {
+        if let Some(image) = self.images.iter().find(|image| !all_images().contains(image)) {
+            bail!("no image is called {image}");
+        }
+        if self.stacks.is_empty() {
+            bail!("no stack is judged");
+        }
+        for (stack, expected) in &self.stacks {
+            if !["ready", "pending", "not-ready", "unknown"].contains(&expected.verdict.as_str()) {
+                bail!("{stack}: {} is no verdict", expected.verdict);
+            }
+            if (expected.verdict == "ready") != expected.blockers.is_empty() {
+                bail!("{stack}: blockers are named exactly where it is not ready");
+            }
+        }
+        Ok(())
+    }
+
+    /// The stacks that are judged on an image.
+    pub(crate) fn stacks_on(&self, image: &str) -> impl Iterator<Item = (&String, &Expected)> {
+        self.stacks.iter().filter(move |(_, expected)| on(expected.images.as_ref(), image))
+    }
+
+    /// The checks that are shown on an image.
+    pub(crate) fn checks_on(&self, image: &str) -> impl Iterator<Item = (&String, &Shown)> {
+        self.checks.iter().filter(move |(_, shown)| on(shown.images.as_ref(), image))
+    }
+
+    /// Whether a fix is tried on an image.
+    pub(crate) fn is_fixed_on(&self, image: &str) -> bool {
+        self.stacks_on(image).any(|(_, expected)| expected.repairable)
+            || self.checks_on(image).any(|(_, shown)| shown.repairable)
+    }
+}
+
+fn on(images: Option<&Vec<String>>, image: &str) -> bool {
+    images.is_none_or(|images| images.iter().any(|one| one == image))
+}

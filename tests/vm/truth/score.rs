@@ -1,0 +1,134 @@
+//! What edgeprep said against what happened.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::trial::{Found, Judged, Outcome, Trial};
+
+/// How often which verdict met which outcome, and what was wrong.
+pub(crate) struct Score {
+    /// By verdict: how often it worked, and how often it failed.
+    pub(crate) verdicts: BTreeMap<String, (usize, usize)>,
+    /// By whether a check finds something, likewise.
+    pub(crate) checks: BTreeMap<bool, (usize, usize)>,
+    /// By peer: ready and worked, ready and failed, not ready and worked, not ready and failed.
+    pub(crate) peers: BTreeMap<&'static str, [usize; 4]>,
+    pub(crate) false_ready: Vec<String>,
+    pub(crate) false_not_ready: Vec<String>,
+    /// Repairs that were tried, and those that did not help.
+    pub(crate) repairs: usize,
+    pub(crate) not_repaired: Vec<String>,
+    /// What differs from what the scenario expects, and trials that came to nothing.
+    pub(crate) unexpected: Vec<String>,
+}
+
+impl Score {
+    pub(crate) fn of(trials: &[Trial]) -> Score {
+        let mut score = Score {
+            verdicts: BTreeMap::new(),
+            checks: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            false_ready: Vec::new(),
+            false_not_ready: Vec::new(),
+            repairs: 0,
+            not_repaired: Vec::new(),
+            unexpected: Vec::new(),
+        };
+        for trial in trials {
+            let name = format!("{} on {}", trial.scenario, trial.image);
+            if let Some(error) = &trial.error {
+                score.unexpected.push(format!("{name}: {error}"));
+            }
+            for judged in &trial.stacks {
+                score.stack(&format!("{name}, {}", judged.stack), judged);
+            }
+            for found in &trial.checks {
+                score.check(&format!("{name}, {}", found.id), found);
+            }
+        }
+        score
+    }
+
+    fn stack(&mut self, name: &str, judged: &Judged) {
+        let Judged { expected, verdict, blockers, outcome, .. } = judged;
+        count(self.verdicts.entry(verdict.clone()).or_default(), outcome);
+        for (peer, ready) in &judged.peers {
+            let cell = usize::from(!ready) * 2 + usize::from(!outcome.works);
+            self.peers.entry(peer).or_default()[cell] += 1;
+        }
+        match (verdict.as_str(), outcome.works) {
+            ("ready", false) => self.false_ready.push(format!("{name}: {}", outcome.said)),
+            ("not-ready" | "pending", true) => self.false_not_ready.push(format!("{name}: {blockers:?}")),
+            _ => {}
+        }
+        let missing = expected.blockers.iter().any(|blocker| !blockers.contains(blocker));
+        if *verdict != expected.verdict || missing || blockers.len() != expected.blockers.len() {
+            self.unexpected.push(format!(
+                "{name}: {verdict} for {blockers:?}, expected {} for {:?}",
+                expected.verdict, expected.blockers
+            ));
+        }
+        if let Some((verdict, outcome)) = &judged.after {
+            self.repairs += 1;
+            if verdict != "ready" || !outcome.works {
+                self.not_repaired.push(format!("{name}: {verdict}; {}", outcome.said));
+            }
+        }
+    }
+
+    fn check(&mut self, name: &str, found: &Found) {
+        count(self.checks.entry(found.finds).or_default(), &found.outcome);
+        match (found.finds, found.outcome.works) {
+            (false, false) => self.false_ready.push(format!("{name}: {}", found.outcome.said)),
+            (true, true) => self.false_not_ready.push(name.to_owned()),
+            _ => {}
+        }
+        if found.finds != found.expected.finds {
+            self.unexpected.push(format!("{name}: finds something is {}", found.finds));
+        }
+        if let Some((finds, outcome)) = &found.after {
+            self.repairs += 1;
+            if *finds || !outcome.works {
+                self.not_repaired.push(format!("{name}: finds something is {finds}; {}", outcome.said));
+            }
+        }
+    }
+
+    /// Everything that is not as it should be.
+    pub(crate) fn wrong(&self) -> Vec<String> {
+        let lists = [
+            ("false ready", &self.false_ready),
+            ("false not-ready", &self.false_not_ready),
+            ("not repaired", &self.not_repaired),
+            ("not as expected", &self.unexpected),
+        ];
+        lists.iter().flat_map(|(what, list)| list.iter().map(move |one| format!("{what}: {one}"))).collect()
+    }
+
+    /// The matrix, as Markdown that reads well in a terminal, too.
+    pub(crate) fn table(&self) -> String {
+        let mut text = String::from("| edgeprep says   | it works | it fails |\n");
+        text.push_str("|-----------------|---------:|---------:|\n");
+        let mut row = |what: &str, works: usize, fails: usize| {
+            let _ = writeln!(text, "| {what:15} | {works:8} | {fails:8} |");
+        };
+        for (verdict, (works, fails)) in &self.verdicts {
+            row(verdict, *works, *fails);
+        }
+        for (finds, (works, fails)) in &self.checks {
+            row(if *finds { "a check finds" } else { "a check passes" }, *works, *fails);
+        }
+        let _ = writeln!(text, "\nfalse ready: {}", self.false_ready.len());
+        let _ = writeln!(text, "false not-ready: {}", self.false_not_ready.len());
+        let _ = writeln!(text, "repaired: {} of {}", self.repairs - self.not_repaired.len(), self.repairs);
+        text
+    }
+}
+
+fn count(cell: &mut (usize, usize), outcome: &Outcome) {
+    if outcome.works {
+        cell.0 += 1;
+    } else {
+        cell.1 += 1;
+    }
+}

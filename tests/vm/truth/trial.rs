@@ -1,0 +1,295 @@
+//! One scenario on one machine: what edgeprep says, what happens, and the same after a fix.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::machine::{Machine, Ran};
+use super::saved::Saved;
+use super::scenario::{Base, Expected, Scenario, Shown};
+
+const STEP: Duration = Duration::from_secs(240);
+const LIB: &str = include_str!("lib.sh");
+const EDGEPREP: &str = "/usr/local/bin/edgeprep";
+
+/// What every trial takes.
+pub(crate) struct Lab {
+    pub(crate) edgeprep: Vec<u8>,
+    pub(crate) saved: Saved,
+    pub(crate) peers: Vec<Peer>,
+}
+
+/// Another program that says whether a host is ready.
+pub(crate) struct Peer {
+    pub(crate) name: &'static str,
+    /// The stacks that it is written for.
+    pub(crate) stacks: &'static [&'static str],
+    folder: PathBuf,
+    script: &'static str,
+}
+
+/// The peers whose sources are there.
+pub(crate) fn peers(usernetes: Option<&Path>, moby: Option<&Path>) -> Result<Vec<Peer>> {
+    let usernetes = usernetes.map(|dir| Peer {
+        name: "Usernetes' check-preflight.sh",
+        stacks: &["podman", "podman-kube", "k3s", "k3d", "kind", "usernetes"],
+        folder: dir.join("Makefile.d"),
+        script: "as_user env CONTAINER_ENGINE=podman bash /root/peer/check-preflight.sh",
+    });
+    // It is for the kernel of the machine; what is missing is in its text, not in its exit code.
+    let moby = moby.map(|dir| Peer {
+        name: "Moby's check-config.sh",
+        stacks: &["podman", "podman-kube", "k3s", "k3d", "kind", "usernetes"],
+        folder: dir.join("contrib"),
+        script: "said=$(bash /root/peer/check-config.sh 2>&1); echo \"$said\"
+            ! sed -n '/Generally Necessary/,/Optional/p' <<<\"$said\" | grep -q missing",
+    });
+    let peers: Vec<_> = usernetes.into_iter().chain(moby).collect();
+    match peers.iter().find(|peer| !peer.folder.is_dir()) {
+        Some(peer) => bail!("{} is no folder", peer.folder.display()),
+        None => Ok(peers),
+    }
+}
+
+/// What a scenario came to on an image.
+#[derive(Debug, Clone)]
+pub(crate) struct Trial {
+    pub(crate) scenario: String,
+    pub(crate) image: String,
+    pub(crate) stacks: Vec<Judged>,
+    pub(crate) checks: Vec<Found>,
+    /// Why it came to nothing.
+    pub(crate) error: Option<String>,
+}
+
+/// A stack's verdict, and what happened.
+#[derive(Debug, Clone)]
+pub(crate) struct Judged {
+    pub(crate) stack: String,
+    pub(crate) expected: Expected,
+    pub(crate) verdict: String,
+    pub(crate) blockers: Vec<String>,
+    pub(crate) outcome: Outcome,
+    pub(crate) peers: Vec<(&'static str, bool)>,
+    pub(crate) after: Option<(String, Outcome)>,
+}
+
+/// Whether a check found something, and what happened.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub(crate) id: String,
+    pub(crate) expected: Shown,
+    pub(crate) finds: bool,
+    pub(crate) outcome: Outcome,
+    pub(crate) after: Option<(bool, Outcome)>,
+}
+
+/// What a program came to.
+#[derive(Debug, Clone)]
+pub(crate) struct Outcome {
+    pub(crate) works: bool,
+    /// The end of what it said.
+    pub(crate) said: String,
+}
+
+impl Lab {
+    /// A machine with edgeprep on it, broken in no way yet.
+    fn machine(&self, image: &str, base: Base, kernel: &str) -> Result<Machine> {
+        let mut machine = self.saved.machine(image, base, kernel)?;
+        machine.put(EDGEPREP, "755", &self.edgeprep)?;
+        Ok(machine)
+    }
+
+    /// Runs a script on such a machine.
+    pub(crate) fn on_a_machine(&self, image: &str, base: Base, kernel: &str, script: &str) -> Result<Ran> {
+        self.machine(image, base, kernel)?.run(&format!("{LIB}\n{script}"), STEP * 4)
+    }
+
+    /// The versions of what is on each image.
+    pub(crate) fn versions(&self, images: &[&str]) -> Result<Vec<(String, String)>> {
+        let script =
+            "uname -r; systemctl --version | sed 's/ (.*//;q'; podman --version; crun --version | sed 1q
+            pasta --version 2>/dev/null | sed 1q; slirp4netns --version | sed 1q; rootlesskit --version
+            kind --version 2>/dev/null || true; docker --version 2>/dev/null || true";
+        images
+            .iter()
+            .map(|image| {
+                let ran = self.on_a_machine(image, Base::Good, "", script)?;
+                Ok(((*image).to_owned(), ran.output))
+            })
+            .collect()
+    }
+}
+
+impl Trial {
+    /// Runs a scenario on an image.
+    pub(crate) fn run(lab: &Lab, scenario: &Scenario, image: &str) -> Trial {
+        let (name, image) = (scenario.name.clone(), image.to_owned());
+        let mut trial = Trial { scenario: name, image, stacks: Vec::new(), checks: Vec::new(), error: None };
+        if let Err(error) = trial.carry_out(lab, scenario) {
+            trial.error = Some(format!("{error:#}"));
+        }
+        trial
+    }
+
+    fn carry_out(&mut self, lab: &Lab, scenario: &Scenario) -> Result<()> {
+        let mut machine = lab.machine(&self.image, scenario.base, &scenario.kernel)?;
+        let ran = machine.run(&format!("{LIB}\nset -eu\n{}", scenario.script), STEP)?;
+        if ran.code != 0 {
+            bail!("the break failed: {}", ran.output);
+        }
+        if scenario.reboot {
+            machine.reboot()?;
+            settle(&mut machine)?;
+        }
+        let stacks: Vec<&str> = scenario.stacks_on(&self.image).map(|(name, _)| name.as_str()).collect();
+        let report = check(&mut machine, &stacks)?;
+        let mut peers = Vec::new();
+        for peer in &lab.peers {
+            peers.push((peer, peer.ask(&mut machine)?));
+        }
+        for (stack, expected) in scenario.stacks_on(&self.image) {
+            let (verdict, blockers) = verdict(&report, stack)?;
+            let outcome = ask(&mut machine, expected.oracle.as_deref(), stack)?;
+            let peers = peers
+                .iter()
+                .filter(|(peer, _)| peer.stacks.contains(&stack.as_str()))
+                .map(|(peer, ready)| (peer.name, *ready))
+                .collect();
+            let (stack, expected) = (stack.clone(), expected.clone());
+            self.stacks.push(Judged { stack, expected, verdict, blockers, outcome, peers, after: None });
+        }
+        for (id, expected) in scenario.checks_on(&self.image) {
+            let finds = finds(&report, id)?;
+            let outcome = ask(&mut machine, Some(&expected.oracle), id)?;
+            let (id, expected) = (id.clone(), expected.clone());
+            self.checks.push(Found { id, expected, finds, outcome, after: None });
+        }
+        if scenario.is_fixed_on(&self.image) {
+            self.fix(&mut machine, scenario, &stacks)?;
+        }
+        Ok(())
+    }
+
+    fn fix(&mut self, machine: &mut Machine, scenario: &Scenario, stacks: &[&str]) -> Result<()> {
+        let options = scenario.fix_options.join(" ");
+        let ran =
+            machine.run(&format!("{EDGEPREP} fix --yes --user edge {} {options}", named(stacks)), STEP)?;
+        if !matches!(ran.code, 0 | 1 | 3 | 4) {
+            bail!("the fix ended with {}: {}", ran.code, ran.output);
+        }
+        if scenario.reboot_after_fix {
+            machine.reboot()?;
+            settle(machine)?;
+        }
+        let report = check(machine, stacks)?;
+        for judged in self.stacks.iter_mut().filter(|judged| judged.expected.repairable) {
+            let (verdict, _) = verdict(&report, &judged.stack)?;
+            let outcome = ask(machine, judged.expected.oracle.as_deref(), &judged.stack)?;
+            judged.after = Some((verdict, outcome));
+        }
+        for found in self.checks.iter_mut().filter(|found| found.expected.repairable) {
+            let outcome = ask(machine, Some(&found.expected.oracle), &found.id)?;
+            found.after = Some((finds(&report, &found.id)?, outcome));
+        }
+        Ok(())
+    }
+
+    /// The trial in a line.
+    pub(crate) fn line(&self) -> String {
+        let mut parts = vec![format!("{} on {}:", self.scenario, self.image)];
+        let word = |outcome: &Outcome| if outcome.works { "works" } else { "fails" };
+        for judged in &self.stacks {
+            let mut part = format!("{} {} and {}", judged.stack, judged.verdict, word(&judged.outcome));
+            if let Some((verdict, outcome)) = &judged.after {
+                part.push_str(&format!(" (fixed: {verdict} and {})", word(outcome)));
+            }
+            parts.push(part);
+        }
+        for found in &self.checks {
+            let finds = |finds: bool| if finds { "finds" } else { "passes" };
+            let mut part = format!("{} {} and {}", found.id, finds(found.finds), word(&found.outcome));
+            if let Some((after, outcome)) = &found.after {
+                part.push_str(&format!(" (fixed: {} and {})", finds(*after), word(outcome)));
+            }
+            parts.push(part);
+        }
+        parts.extend(self.error.clone());
+        parts.join(" ")
+    }
+}
+
+impl Peer {
+    /// Whether it says that the host is ready.
+    fn ask(&self, machine: &mut Machine) -> Result<bool> {
+        let tar = Command::new("tar").arg("-C").arg(&self.folder).args(["-c", "."]).output()?.stdout;
+        machine.put("/root/peer.tar", "644", &tar)?;
+        let unpack =
+            "rm -rf /root/peer; mkdir /root/peer; tar -C /root/peer -xf /root/peer.tar; chmod 755 /root";
+        Ok(machine.run(&format!("{unpack}\n{}", self.script), STEP)?.code == 0)
+    }
+}
+
+/// After a boot: a lingering user's manager has come up, or will not.
+fn settle(machine: &mut Machine) -> Result<()> {
+    let script = "for ((i = 0; i < 60; i++)); do
+            systemctl is-active --quiet multi-user.target && break; sleep 0.5
+        done
+        [ ! -e /var/lib/systemd/linger/edge ] || systemctl start user@1000.service || true";
+    machine.run(script, STEP).map(drop)
+}
+
+fn named(stacks: &[&str]) -> String {
+    stacks.iter().map(|stack| format!("--stack {stack} ")).collect()
+}
+
+fn check(machine: &mut Machine, stacks: &[&str]) -> Result<Value> {
+    let ran = machine.run(&format!("{EDGEPREP} check --format json --user edge {}", named(stacks)), STEP)?;
+    serde_json::from_str(&ran.output).with_context(|| format!("edgeprep check said {:?}", ran.output))
+}
+
+fn verdict(report: &Value, stack: &str) -> Result<(String, Vec<String>)> {
+    let stacks = report["stacks"].as_array().context("no stacks")?;
+    let found = stacks.iter().find(|one| one["name"] == *stack).context("the stack is not in the report")?;
+    let blockers = found["blockers"].as_array().into_iter().flatten();
+    Ok((
+        found["verdict"].as_str().unwrap_or_default().to_owned(),
+        blockers.filter_map(Value::as_str).map(str::to_owned).collect(),
+    ))
+}
+
+fn finds(report: &Value, id: &str) -> Result<bool> {
+    let checks = report["checks"].as_array().context("no checks")?;
+    let mut rows = checks.iter().filter(|row| row["id"] == *id).peekable();
+    rows.peek().with_context(|| format!("no check {id} in the report"))?;
+    Ok(rows.any(|row| row["status"] == "fail"))
+}
+
+/// Asks an oracle: a script that is given, or the stack's own.
+fn ask(machine: &mut Machine, oracle: Option<&str>, stack: &str) -> Result<Outcome> {
+    let script = match oracle {
+        Some(script) => script.to_owned(),
+        None => oracle_of(stack)?,
+    };
+    let ran = machine.run(&format!("{LIB}\n{script}"), STEP)?;
+    let lines: Vec<&str> = ran.output.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let said = lines[lines.len().saturating_sub(6)..].join("\n");
+    Ok(Outcome { works: ran.code == 0, said })
+}
+
+/// What a stack does when it starts, after what the stacks do that it is made of.
+fn oracle_of(stack: &str) -> Result<String> {
+    let own = read(&format!("oracles/{stack}.sh"))?;
+    Ok(match stack {
+        "podman" | "k3s" => own,
+        _ => format!("{}\n{own}", read("oracles/podman.sh")?),
+    })
+}
+
+fn read(path: &str) -> Result<String> {
+    let path = super::here(path);
+    std::fs::read_to_string(&path).with_context(|| path.display().to_string())
+}
