@@ -9,6 +9,8 @@ use super::trial::{Found, Judged, Outcome, Trial};
 pub(crate) struct Score {
     /// By verdict: how often it worked, and how often it failed.
     pub(crate) verdicts: BTreeMap<String, (usize, usize)>,
+    /// The same with `--probe`.
+    pub(crate) probed: BTreeMap<String, (usize, usize)>,
     /// By whether a check finds something, likewise.
     pub(crate) checks: BTreeMap<bool, (usize, usize)>,
     /// By peer: ready and worked, ready and failed, not ready and worked, not ready and failed.
@@ -26,6 +28,7 @@ impl Score {
     pub(crate) fn of(trials: &[Trial]) -> Score {
         let mut score = Score {
             verdicts: BTreeMap::new(),
+            probed: BTreeMap::new(),
             checks: BTreeMap::new(),
             peers: BTreeMap::new(),
             false_ready: Vec::new(),
@@ -56,10 +59,15 @@ impl Score {
             let cell = usize::from(!ready) * 2 + usize::from(!outcome.works);
             self.peers.entry(peer).or_default()[cell] += 1;
         }
-        match (verdict.as_str(), outcome.works) {
-            ("ready", false) => self.false_ready.push(format!("{name}: {}", outcome.said)),
-            ("not-ready" | "pending", true) => self.false_not_ready.push(format!("{name}: {blockers:?}")),
-            _ => {}
+        count(self.probed.entry(judged.probed.clone()).or_default(), outcome);
+        for (verdict, how) in [(verdict, ""), (&judged.probed, ", probed")] {
+            match (verdict.as_str(), outcome.works) {
+                ("ready", false) => self.false_ready.push(format!("{name}{how}: {}", outcome.said)),
+                ("not-ready" | "pending", true) => {
+                    self.false_not_ready.push(format!("{name}{how}: {blockers:?}"));
+                }
+                _ => {}
+            }
         }
         let missing = expected.blockers.iter().any(|blocker| !blockers.contains(blocker));
         if *verdict != expected.verdict || missing || blockers.len() != expected.blockers.len() {
@@ -107,13 +115,16 @@ impl Score {
 
     /// The matrix, as Markdown that reads well in a terminal, too.
     pub(crate) fn table(&self) -> String {
-        let mut text = String::from("| edgeprep says   | it works | it fails |\n");
-        text.push_str("|-----------------|---------:|---------:|\n");
+        let mut text = String::from("| edgeprep says     | it works | it fails |\n");
+        text.push_str("|-------------------|---------:|---------:|\n");
         let mut row = |what: &str, works: usize, fails: usize| {
-            let _ = writeln!(text, "| {what:15} | {works:8} | {fails:8} |");
+            let _ = writeln!(text, "| {what:17} | {works:8} | {fails:8} |");
         };
         for (verdict, (works, fails)) in &self.verdicts {
             row(verdict, *works, *fails);
+        }
+        for (verdict, (works, fails)) in &self.probed {
+            row(&format!("{verdict}, probed"), *works, *fails);
         }
         for (finds, (works, fails)) in &self.checks {
             row(if *finds { "a check finds" } else { "a check passes" }, *works, *fails);

@@ -71,6 +71,8 @@ pub(crate) struct Judged {
     pub(crate) stack: String,
     pub(crate) expected: Expected,
     pub(crate) verdict: String,
+    /// The verdict with `--probe`.
+    pub(crate) probed: String,
     pub(crate) blockers: Vec<String>,
     pub(crate) outcome: Outcome,
     pub(crate) peers: Vec<(&'static str, bool)>,
@@ -146,12 +148,19 @@ impl Trial {
             settle(&mut machine)?;
         }
         let stacks: Vec<&str> = scenario.stacks_on(&self.image).map(|(name, _)| name.as_str()).collect();
-        let report = check(&mut machine, &stacks)?;
+        let report = check(&mut machine, &stacks, "")?;
+        let before = traces(&mut machine)?;
+        let probed = check(&mut machine, &stacks, "--probe")?;
+        let left = traces(&mut machine)?;
+        if before != left {
+            bail!("the probes leave a trace:\n{}", differing(&before, &left));
+        }
         let mut peers = Vec::new();
         for peer in &lab.peers {
             peers.push((peer, peer.ask(&mut machine)?));
         }
         for (stack, expected) in scenario.stacks_on(&self.image) {
+            let (probed, _) = verdict(&probed, stack)?;
             let (verdict, blockers) = verdict(&report, stack)?;
             let outcome = ask(&mut machine, expected.oracle.as_deref(), stack)?;
             let peers = peers
@@ -160,7 +169,16 @@ impl Trial {
                 .map(|(peer, ready)| (peer.name, *ready))
                 .collect();
             let (stack, expected) = (stack.clone(), expected.clone());
-            self.stacks.push(Judged { stack, expected, verdict, blockers, outcome, peers, after: None });
+            self.stacks.push(Judged {
+                stack,
+                expected,
+                verdict,
+                probed,
+                blockers,
+                outcome,
+                peers,
+                after: None,
+            });
         }
         for (id, expected) in scenario.checks_on(&self.image) {
             let finds = finds(&report, id)?;
@@ -185,7 +203,7 @@ impl Trial {
             machine.reboot()?;
             settle(machine)?;
         }
-        let report = check(machine, stacks)?;
+        let report = check(machine, stacks, "")?;
         for judged in self.stacks.iter_mut().filter(|judged| judged.expected.repairable) {
             let (verdict, _) = verdict(&report, &judged.stack)?;
             let outcome = ask(machine, judged.expected.oracle.as_deref(), &judged.stack)?;
@@ -204,6 +222,9 @@ impl Trial {
         let word = |outcome: &Outcome| if outcome.works { "works" } else { "fails" };
         for judged in &self.stacks {
             let mut part = format!("{} {} and {}", judged.stack, judged.verdict, word(&judged.outcome));
+            if judged.probed != judged.verdict {
+                part.push_str(&format!(" (probed: {})", judged.probed));
+            }
             if let Some((verdict, outcome)) = &judged.after {
                 part.push_str(&format!(" (fixed: {verdict} and {})", word(outcome)));
             }
@@ -246,9 +267,26 @@ fn named(stacks: &[&str]) -> String {
     stacks.iter().map(|stack| format!("--stack {stack} ")).collect()
 }
 
-fn check(machine: &mut Machine, stacks: &[&str]) -> Result<Value> {
-    let ran = machine.run(&format!("{EDGEPREP} check --format json --user edge {}", named(stacks)), STEP)?;
+fn check(machine: &mut Machine, stacks: &[&str], options: &str) -> Result<Value> {
+    let ran = machine
+        .run(&format!("{EDGEPREP} check --format json --user edge {options} {}", named(stacks)), STEP)?;
     serde_json::from_str(&ran.output).with_context(|| format!("edgeprep check said {:?}", ran.output))
+}
+
+/// What a probe could leave: processes, mounts, cgroups, network interfaces and files.
+fn traces(machine: &mut Machine) -> Result<String> {
+    let script = "ps -e -o pid=,comm= | grep -vE ' (ps|grep|sort|bash|find|kworker.*)$'; cat /proc/self/mountinfo
+        find /sys/fs/cgroup -type d | sort; ip -o link
+        find /home /tmp /var/tmp /run /etc /root /dev -xdev -not -path '/run/systemd/*' -printf '%p %T@ %s\\n' | sort";
+    Ok(machine.run(script, STEP)?.output)
+}
+
+fn differing(before: &str, after: &str) -> String {
+    let only = |one: &str, other: &str, sign: &str| -> String {
+        let lines = one.lines().filter(|line| !other.lines().any(|l| l == *line));
+        lines.map(|line| format!("{sign} {line}\n")).collect()
+    };
+    format!("{}{}", only(before, after, "-"), only(after, before, "+"))
 }
 
 fn verdict(report: &Value, stack: &str) -> Result<(String, Vec<String>)> {
