@@ -146,6 +146,9 @@ pub struct CheckArgs {
     /// Which checks.
     #[command(flatten)]
     pub selection: SelectionArgs,
+    /// Also try as the user what can be tried on a running host, and take it back
+    #[arg(long, env = "EDGEPREP_PROBE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub probe: bool,
     /// Put the time of the check into the report
     #[arg(long, env = "EDGEPREP_TIMESTAMP", value_parser = clap::builder::FalseyValueParser::new())]
     pub timestamp: bool,

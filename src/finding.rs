@@ -121,6 +121,20 @@ pub struct Finding {
     pub evidence: Vec<Evidence>,
     /// What repairs it; empty for what is met.
     pub remedy: Remedy,
+    /// What the files said, where a probe says otherwise.
+    pub overruled: Option<Overruled>,
+}
+
+/// What the files said of something that a probe has seen to be otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Overruled {
+    /// The probe.
+    pub by: &'static str,
+    /// `met`, `pending`, `volatile` or `unmet`, by the files.
+    pub verdict: &'static str,
+    /// What was found, by the files.
+    pub found: String,
 }
 
 impl Finding {
@@ -138,6 +152,7 @@ impl Finding {
             verdict,
             evidence: Vec::new(),
             remedy: Remedy::default(),
+            overruled: None,
         }
     }
 
@@ -167,6 +182,16 @@ pub struct Item {
     pub why: String,
     /// What came of it.
     pub answer: Answer,
+}
+
+impl Item {
+    /// What the files said, where a probe says otherwise.
+    pub fn overruled(&self) -> Option<&Overruled> {
+        match &self.answer {
+            Answer::Found(finding) => finding.overruled.as_ref(),
+            Answer::Unknown { .. } => None,
+        }
+    }
 }
 
 /// See [`Item`].

@@ -7,6 +7,7 @@ use crate::facts::users::User;
 use crate::facts::{Evidence, Facts, POLICY_DIR};
 use crate::host::{Host, Mode, Unread};
 use crate::host_summary::{Hardware, HostSummary};
+use crate::probes::{self, Trials};
 use crate::profile::{self, Layer, ProfileError, Waiver};
 use crate::report::{self, ProfileChoice, Report, Selection, Summary, UserName};
 use crate::requirements::{Requirements, Stack};
@@ -88,6 +89,22 @@ fn listed(names: &[String]) -> String {
 /// # Errors
 /// [`RequestError`]: nothing was judged then.
 pub fn inspect(facts: &Facts, request: &Request) -> Result<Report, RequestError> {
+    look(facts, request, |_, _, _| Trials::default())
+}
+
+/// Looks at a running host, and then tries what can be tried (`--probe`).
+///
+/// # Errors
+/// As [`inspect`].
+pub fn inspect_and_probe(facts: &Facts, request: &Request) -> Result<Report, RequestError> {
+    look(facts, request, |requirements, users, selection| probes::run(facts, requirements, users, selection))
+}
+
+fn look(
+    facts: &Facts,
+    request: &Request,
+    probe: impl FnOnce(&Requirements, &[User], &Selection) -> Trials,
+) -> Result<Report, RequestError> {
     for glob in request.select.iter().chain(&request.ignore) {
         if !ALL.iter().any(|check| report::glob_matches(glob, check.id)) {
             return Err(RequestError::NoSuchCheck { glob: glob.clone() });
@@ -98,7 +115,10 @@ pub fn inspect(facts: &Facts, request: &Request) -> Result<Report, RequestError>
     let users = choose_users(facts, request, &policy)?;
     let requirements = Requirements::merge(&stacks, &policy.layers)?;
     let selection = policy.selection(request)?;
-    let rows = report::rows(facts, &requirements, &users, &selection);
+    let said = report::run(facts, &requirements, &users, &selection);
+    // After the checks: what is tried can load a module, which they would see.
+    let trials = probe(&requirements, &users, &selection);
+    let rows = report::rows(said, &trials, &selection, facts.running());
     let verdicts = report::verdicts(&rows, &stacks, &users, request.strict);
     let summary = Summary::of(&rows, &verdicts);
     Ok(Report {
@@ -110,6 +130,7 @@ pub fn inspect(facts: &Facts, request: &Request) -> Result<Report, RequestError>
         profile: policy.choice,
         users: users.into_iter().map(|User { name, uid, .. }| UserName { name, uid }).collect(),
         stacks: verdicts,
+        probes: report::tried(&trials, &rows),
         checks: rows,
         summary,
     })

@@ -20,6 +20,7 @@ pub mod host_summary;
 pub mod inspection;
 pub mod output;
 pub mod plan;
+pub mod probes;
 pub mod profile;
 pub mod render;
 pub mod report;

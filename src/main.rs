@@ -13,6 +13,9 @@ fn main() -> ExitCode {
     if edgeprep::apply::as_user::is_called() {
         return edgeprep::apply::as_user::serve();
     }
+    if edgeprep::probes::is_called() {
+        return edgeprep::probes::serve();
+    }
     let cli = edgeprep::cli::Cli::from_command_line();
     match edgeprep::commands::run(cli) {
         Ok(code) => ExitCode::from(code),

@@ -2,6 +2,8 @@
 //!
 //! At most 80 columns, no meaning in colour alone, nothing but ASCII of our own.
 
+mod probes;
+
 use console::Style;
 
 use crate::checks::ALL;
@@ -47,6 +49,7 @@ pub fn report(report: &Report, detail: Detail, terminal: Terminal) -> String {
     }
     if detail != Detail::Quiet {
         page.rows(report, detail);
+        page.probes(report, detail);
     }
     page.next(report, detail);
     page.shown(terminal)
@@ -298,9 +301,14 @@ impl Page {
             }
             (_, shown) => groups(shown).iter().map(|group| sentence(group)).collect::<Vec<_>>().join("; "),
         };
+        self.hanging(&mark, &title, &text);
+    }
+
+    /// A mark, a title, and a text in a column of its own.
+    fn hanging(&mut self, mark: &str, title: &str, text: &str) {
         let longest = ALL.iter().map(|check| check.id.len()).max().unwrap_or(0);
         let hang = title.len().max(longest) + 1;
-        let lines = wrap(&printable(&text), WIDTH - hang - 2);
+        let lines = wrap(&printable(text), WIDTH - hang - 2);
         self.line(&format!("{mark} {title:hang$}{}", lines[0]));
         for line in &lines[1..] {
             self.line(&format!("  {:hang$}{line}", ""));

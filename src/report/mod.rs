@@ -2,9 +2,11 @@
 //! form is public (`docs/report.schema.json`); keys stand in the order in which they are declared.
 
 mod selection;
+mod tried;
 mod verdict;
 
 pub use selection::{Selection, glob_matches};
+pub use tried::{Tried, tried};
 pub use verdict::{Readiness, StackVerdict, verdicts};
 
 use serde::Serialize;
@@ -12,8 +14,9 @@ use serde::Serialize;
 use crate::checks::{ALL, Check, Run};
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
-use crate::finding::{Answer, Finding, Item, Level, Needs, Outcome, Verdict};
+use crate::finding::{Answer, Finding, Item, Level, Needs, Outcome, Overruled, Verdict};
 use crate::host_summary::HostSummary;
+use crate::probes::Trials;
 use crate::requirements::{Requirements, Stack};
 use crate::settings::{Setting, by_hand};
 
@@ -45,6 +48,9 @@ pub struct Report {
     pub stacks: Vec<StackVerdict>,
     /// What was checked, in the registry's order.
     pub checks: Vec<Row>,
+    /// What was tried as the users, with `--probe`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<Tried>,
     /// The sums.
     pub summary: Summary,
 }
@@ -137,6 +143,9 @@ pub struct ReportedFinding {
     pub evidence: Vec<Evidence>,
     /// What repairs it.
     pub remedy: ReportedRemedy,
+    /// What the files said, where a probe says otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overruled: Option<Overruled>,
 }
 
 /// A [`Remedy`](crate::finding::Remedy), as reported.
@@ -177,25 +186,52 @@ pub struct Summary {
     pub exit_code: u8,
 }
 
-/// Runs the selected checks and returns their rows in the registry's order.
-pub fn rows(facts: &Facts, req: &Requirements, users: &[User], selection: &Selection) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for check in ALL {
-        if !selection.selected(check.id) {
-            rows.push(not_selected(check));
-            continue;
-        }
+/// What a check said.
+#[derive(Clone, Debug)]
+pub struct Said {
+    check: &'static Check,
+    user: Option<String>,
+    /// `None` for a check that was not selected.
+    outcome: Option<Outcome>,
+}
+
+/// Runs the selected checks, in the registry's order.
+pub fn run(facts: &Facts, req: &Requirements, users: &[User], selection: &Selection) -> Vec<Said> {
+    let mut said = Vec::new();
+    for &check in ALL {
+        let mut add = |user: Option<&User>, outcome| {
+            said.push(Said { check, user: user.map(|user| user.name.clone()), outcome });
+        };
         match check.run {
-            Run::Host(run) => rows.extend(split(check, None, run(facts, req), selection, facts.running())),
-            Run::User(run) => {
-                for user in users {
-                    let outcome = run(facts, req, user);
-                    rows.extend(split(check, Some(&user.name), outcome, selection, facts.running()));
-                }
-            }
+            _ if !selection.selected(check.id) => add(None, None),
+            Run::Host(run) => add(None, Some(run(facts, req))),
+            Run::User(run) => users.iter().for_each(|user| add(Some(user), Some(run(facts, req, user)))),
         }
     }
-    rows
+    said
+}
+
+/// The rows of what the checks said, with what was tried of it put in.
+pub fn rows(said: Vec<Said>, trials: &Trials, selection: &Selection, running: bool) -> Vec<Row> {
+    let rows = said.into_iter().map(|Said { check, user, outcome }| match outcome {
+        None => vec![not_selected(check)],
+        Some(mut outcome) => {
+            trials.merge(check.id, user.as_deref(), &mut outcome);
+            split(check, user.as_deref(), outcome, selection, running)
+        }
+    });
+    rows.flatten().collect()
+}
+
+/// The rows of one outcome, for tests of what changes outcomes.
+#[cfg(test)]
+pub(crate) fn rows_of(
+    check: &'static Check,
+    user: Option<&str>,
+    outcome: Outcome,
+    selection: &Selection,
+) -> Vec<Row> {
+    split(check, user, outcome, selection, true)
 }
 
 /// The row of a check that was not asked for: it is listed, so that no verdict hides what it left out.
@@ -288,9 +324,8 @@ fn unknown_reasons(items: &[Item]) -> Vec<String> {
 }
 
 fn reported(item: &Item, running: bool) -> Option<ReportedFinding> {
-    let Answer::Found(Finding { subject, expected, found, verdict, evidence, remedy }) = &item.answer else {
-        return None;
-    };
+    let Answer::Found(finding) = &item.answer else { return None };
+    let Finding { subject, expected, found, verdict, evidence, remedy, overruled } = finding;
     Some(ReportedFinding {
         subject: subject.clone(),
         expected: expected.clone(),
@@ -307,6 +342,7 @@ fn reported(item: &Item, running: bool) -> Option<ReportedFinding> {
             settings: remedy.settings.clone(),
             manual: remedy.commands.clone(),
         },
+        overruled: overruled.clone(),
     })
 }
 
@@ -422,7 +458,9 @@ mod tests {
     fn an_empty_host_makes_every_check_speak() {
         let facts = empty_host().facts();
         let req = Requirements::merge(&Stack::ALL, &[]).unwrap();
-        let rows = rows(&facts, &req, &[User::example("edge", 1000)], &Selection::default());
+        let selection = Selection::default();
+        let said = run(&facts, &req, &[User::example("edge", 1000)], &selection);
+        let rows = rows(said, &Trials::default(), &selection, true);
         for check in ALL {
             assert!(rows.iter().any(|row| row.id == check.id), "{}", check.id);
         }

@@ -16,7 +16,8 @@ pub struct Selection {
 }
 
 impl Selection {
-    pub(super) fn selected(&self, id: &str) -> bool {
+    /// Whether a check is looked at.
+    pub fn selected(&self, id: &str) -> bool {
         self.select.is_empty() || self.select.iter().any(|glob| glob_matches(glob, id))
     }
 

@@ -10,8 +10,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, getgroups, getresgid, getresuid, setgroups, setresgid, setresuid};
 
-use super::pipe::LINE_LIMIT_BYTES;
-use super::{Request, Response};
+use super::{LINE_LIMIT_BYTES, Request, Response};
 use crate::apply::target::Target;
 use crate::plan::Credentials;
 
@@ -24,13 +23,13 @@ pub fn serve() -> ExitCode {
 }
 
 fn answer_all(input: &mut impl BufRead, output: &mut impl Write) -> io::Result<()> {
-    let Some(user) = next::<Credentials>(input)? else { return Ok(()) };
-    if let Err(why) = become_user(&user) {
+    let Some(user) = next::<Credentials>(input, LINE_LIMIT_BYTES)? else { return Ok(()) };
+    if let Err(why) = become_user(&user, Privileges::GivenUp) {
         return reply(output, &Response::Refused(why));
     }
     reply(output, &Response::Ready)?;
     let target = Target::home(&user.home, user.uid);
-    while let Some(request) = next::<Request>(input)? {
+    while let Some(request) = next::<Request>(input, LINE_LIMIT_BYTES)? {
         reply(output, &answer(&target, &user.home, user.uid, request))?;
     }
     Ok(())
@@ -52,10 +51,19 @@ fn answer(target: &Target, home: &str, uid: u32, request: Request) -> Response {
     done.unwrap_or_else(Response::Failed)
 }
 
-/// Becomes the user in a way that cannot be taken back, or says why not.
-fn become_user(user: &Credentials) -> Result<(), String> {
+/// Whether a process that became a user can still execute a program that is more than the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Privileges {
+    /// No (`prctl(2)`, PR_SET_NO_NEW_PRIVS).
+    GivenUp,
+    /// As the user can.
+    OfTheUser,
+}
+
+/// Becomes the user in a way that cannot be taken back, or says why not. The process dies with its parent.
+pub(crate) fn become_user(user: &Credentials, privileges: Privileges) -> Result<(), String> {
     if user.uid == 0 {
-        return Err("root is not a user for whom files are written".to_owned());
+        return Err("root is not a user whose place is taken".to_owned());
     }
     let failed = |what: &str| {
         let what = what.to_owned();
@@ -68,7 +76,7 @@ fn become_user(user: &Credentials) -> Result<(), String> {
         setgroups(&groups).map_err(|errno| match errno {
             Errno::EPERM => format!(
                 "cannot take on the groups of {}: {}; a user namespace in which setgroups is denied, or a \
-                 container without CAP_SETGID, cannot write for a user",
+                 container without CAP_SETGID, cannot act for a user",
                 user.name,
                 errno.desc()
             ),
@@ -91,14 +99,16 @@ fn become_user(user: &Credentials) -> Result<(), String> {
     }
     let now = getresuid().map_err(failed("cannot tell as whom this process runs"))?;
     if [now.real, now.effective, now.saved] != [uid; 3] {
-        return Err(format!("UID {} cannot write for {} (UID {uid})", now.real, user.name));
+        return Err(format!("UID {} cannot act for {} (UID {uid})", now.real, user.name));
     }
     // `prctl(2)`, PR_SET_SECUREBITS: capabilities can be made to outlive the UID.
     let root = Uid::from_raw(0);
     if setresuid(root, root, root).is_ok() {
         return Err("this process could become root again".to_owned());
     }
-    set_no_new_privs().map_err(failed("cannot give up new privileges"))?;
+    if privileges == Privileges::GivenUp {
+        set_no_new_privs().map_err(failed("cannot give up new privileges"))?;
+    }
     // After the last change of the UID, which clears it. A parent that died before has closed our input.
     set_pdeathsig(Signal::SIGKILL).map_err(failed("cannot die with the parent"))?;
     umask(Mode::from_bits_truncate(0o022));
@@ -106,15 +116,19 @@ fn become_user(user: &Credentials) -> Result<(), String> {
 }
 
 /// The next line; `None` at the end.
-fn next<T: serde::de::DeserializeOwned>(input: &mut impl BufRead) -> io::Result<Option<T>> {
+pub(crate) fn next<T: serde::de::DeserializeOwned>(
+    input: &mut impl BufRead,
+    limit_bytes: u64,
+) -> io::Result<Option<T>> {
     let mut line = Vec::new();
-    if input.take(LINE_LIMIT_BYTES).read_until(b'\n', &mut line)? == 0 {
+    if input.take(limit_bytes).read_until(b'\n', &mut line)? == 0 {
         return Ok(None);
     }
     serde_json::from_slice(&line).map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-fn reply(output: &mut impl Write, response: &Response) -> io::Result<()> {
+/// Writes a line.
+pub(crate) fn reply(output: &mut impl Write, response: &impl serde::Serialize) -> io::Result<()> {
     let mut line = serde_json::to_vec(response)?;
     line.push(b'\n');
     output.write_all(&line)?;

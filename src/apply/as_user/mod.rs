@@ -4,22 +4,23 @@
 //! The child is edgeprep itself with the hidden argument [`ARGUMENT`]. Its first line of input says who it is
 //! to be; from then on it answers each [`Request`] with one [`Response`], a line of JSON each. It ends with
 //! its input or its parent.
-#![expect(clippy::disallowed_methods, reason = "the one process that is started is edgeprep itself")]
 
 mod child;
 mod pipe;
+mod process;
 
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use child::serve;
+pub(crate) use child::{Privileges, become_user, next, reply};
+pub(crate) use process::{OURSELVES, Process, is_called_with};
 use serde::{Deserialize, Serialize};
 
 use super::WriteError;
 use super::bus::BusError;
+use super::place::FILE_LIMIT_BYTES;
 use super::user_call::UserCall;
 use crate::plan::{Credentials, State};
 
@@ -27,10 +28,8 @@ use crate::plan::{Credentials, State};
 pub const ARGUMENT: &str = "--as-user";
 /// How long a reply may take: a home directory on a file server that is gone must not hang edgeprep.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a child may take to end after its input has.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How often an ending child is looked at.
-const POLL: Duration = Duration::from_millis(5);
+/// A file of the largest size that is read, with every byte written as six of JSON, and the rest.
+const LINE_LIMIT_BYTES: u64 = 2 * 6 * FILE_LIMIT_BYTES + (64 << 10);
 
 /// What the child does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,18 +81,12 @@ pub enum Response {
 
 /// Whether this process was started to write for a user.
 pub fn is_called() -> bool {
-    let mut arguments = std::env::args_os().skip(1);
-    arguments.next().is_some_and(|argument| argument == ARGUMENT) && arguments.next().is_none()
+    is_called_with(ARGUMENT)
 }
 
 /// A child that has a user's credentials. It dies with the thread that started it.
 #[derive(Debug)]
-pub struct AsUser {
-    child: Child,
-    /// `None` once the child is not to be trusted with another request, so that no late answer is taken for
-    /// the answer to it.
-    pipe: Option<pipe::Pipe>,
-}
+pub struct AsUser(Process);
 
 impl AsUser {
     /// Starts the child. The caller is root or already this user.
@@ -101,7 +94,7 @@ impl AsUser {
     /// # Errors
     /// Those of the system, and what the child says if it cannot become the user.
     pub fn spawn(user: &Credentials) -> io::Result<AsUser> {
-        AsUser::spawn_program(Path::new("/proc/self/exe"), user)
+        AsUser::spawn_program(Path::new(OURSELVES), user)
     }
 
     /// The same, where the process is not edgeprep itself: `program` is.
@@ -109,23 +102,9 @@ impl AsUser {
     /// # Errors
     /// As [`AsUser::spawn`].
     pub fn spawn_program(program: &Path, user: &Credentials) -> io::Result<AsUser> {
-        let mut child = Command::new(program)
-            .arg0("edgeprep")
-            .arg(ARGUMENT)
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            // Nothing of a user's holds root's terminal.
-            .stderr(Stdio::null())
-            // Ctrl-C interrupts the parent, which then still needs the child to put things back.
-            .process_group(0)
-            .spawn()?;
-        let pipe =
-            child.stdin.take().zip(child.stdout.take()).map(|(input, output)| pipe::Pipe::new(input, output));
-        let mut started = AsUser { child, pipe: pipe.transpose()? };
-        match started.exchange(user, PATIENCE)? {
-            Response::Ready => Ok(started),
+        let mut process = Process::start(program, ARGUMENT, LINE_LIMIT_BYTES)?;
+        match process.exchange(user, PATIENCE)? {
+            Response::Ready => Ok(AsUser(process)),
             Response::Refused(why) => Err(io::Error::new(io::ErrorKind::PermissionDenied, why)),
             _ => Err(io::Error::from(io::ErrorKind::InvalidData)),
         }
@@ -133,7 +112,7 @@ impl AsUser {
 
     /// The child's PID.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.0.pid()
     }
 
     /// Has one request done, within this time. After an error the child is gone, and what it was doing may
@@ -142,29 +121,7 @@ impl AsUser {
     /// # Errors
     /// Those of the pipes; `TimedOut`.
     pub fn ask(&mut self, request: &Request, within: Duration) -> io::Result<Response> {
-        self.exchange(request, within)
-    }
-
-    fn exchange(&mut self, line: &impl Serialize, within: Duration) -> io::Result<Response> {
-        let mut pipe = self.pipe.take().ok_or_else(|| {
-            io::Error::new(io::ErrorKind::BrokenPipe, "the process that writes for the user is gone")
-        })?;
-        let mut bytes = serde_json::to_vec(line)?;
-        bytes.push(b'\n');
-        let answer = pipe.exchange(&bytes, Instant::now() + within).and_then(|line| {
-            serde_json::from_slice(&line).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-        });
-        match answer {
-            Ok(response) => {
-                self.pipe = Some(pipe);
-                Ok(response)
-            }
-            Err(error) => {
-                // It may have ended already.
-                let _ = self.child.kill();
-                Err(error)
-            }
-        }
+        self.0.exchange(request, within)
     }
 
     fn file(&mut self, path: &str, request: &Request) -> Result<Response, WriteError> {
@@ -212,21 +169,5 @@ impl AsUser {
     /// [`WriteError`].
     pub fn sweep(&mut self, path: &str) -> Result<(), WriteError> {
         self.done(path, &Request::Sweep { path: path.to_owned() })
-    }
-}
-
-impl Drop for AsUser {
-    fn drop(&mut self) {
-        // The end of its input ends it.
-        self.pipe = None;
-        let deadline = Instant::now() + LAST_WORDS;
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if Instant::now() >= deadline {
-                // One that hangs in the kernel dies when it can; it is not waited for.
-                let _ = self.child.kill();
-                return;
-            }
-            std::thread::sleep(POLL);
-        }
     }
 }

@@ -10,24 +10,21 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::apply::place::FILE_LIMIT_BYTES;
-
-/// A file of the largest size that is read, with every byte written as six of JSON, and the rest.
-pub(super) const LINE_LIMIT_BYTES: u64 = 2 * 6 * FILE_LIMIT_BYTES + (64 << 10);
-
 #[derive(Debug)]
 pub(super) struct Pipe {
     input: ChildStdin,
     output: ChildStdout,
+    limit_bytes: u64,
 }
 
 impl Pipe {
-    pub(super) fn new(input: ChildStdin, output: ChildStdout) -> io::Result<Pipe> {
+    /// A pipe on which no answer is longer than this.
+    pub(super) fn new(input: ChildStdin, output: ChildStdout, limit_bytes: u64) -> io::Result<Pipe> {
         for fd in [input.as_fd(), output.as_fd()] {
             let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
             fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         }
-        Ok(Pipe { input, output })
+        Ok(Pipe { input, output, limit_bytes })
     }
 
     /// Sends a line and returns the line that answers it.
@@ -49,7 +46,7 @@ impl Pipe {
             if answer.last() == Some(&b'\n') {
                 return Ok(answer);
             }
-            if answer.len() as u64 > LINE_LIMIT_BYTES {
+            if answer.len() as u64 > self.limit_bytes {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "its process does not stop talking"));
             }
         }

@@ -1,0 +1,42 @@
+//! What was tried, for people: a count, and what is refused, unknown or other than the files say.
+
+use console::Style;
+
+use super::{Detail, Page};
+use crate::report::{Report, Tried};
+
+impl Page {
+    /// Nothing without `--probe`.
+    pub(super) fn probes(&mut self, report: &Report, detail: Detail) {
+        if report.probes.is_empty() {
+            return;
+        }
+        let count = |result| report.probes.iter().filter(|tried| tried.result == result).count();
+        let counts = [("work", count("works")), ("refused", count("refused")), ("unknown", count("unknown"))];
+        let counts: Vec<String> =
+            counts.into_iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!("{n} {what}")).collect();
+        self.line("");
+        self.line(&format!("Tried: {}", counts.join(", ")));
+        let verbose = detail == Detail::Verbose;
+        let shown = |tried: &&Tried| verbose || tried.result != "works" || !tried.overrules.is_empty();
+        for tried in report.probes.iter().filter(shown) {
+            self.tried(tried, report.users.len() > 1);
+        }
+    }
+
+    fn tried(&mut self, tried: &Tried, several: bool) {
+        let (style, mark) = match tried.result {
+            "works" => (Style::new().green(), "+"),
+            "refused" => (Style::new().red(), "x"),
+            _ => (Style::new().yellow(), "?"),
+        };
+        let mark = self.paint(style, mark);
+        let of = if several { format!(" for {}", tried.user) } else { String::new() };
+        let overrules = match &tried.overrules[..] {
+            [] => String::new(),
+            ids => format!(" (the files say otherwise: {})", ids.join(", ")),
+        };
+        let text = format!("{}{of}: {}{overrules}", tried.subject, tried.text);
+        self.hanging(&mark, tried.probe, &text);
+    }
+}
