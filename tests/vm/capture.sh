@@ -12,7 +12,7 @@ check >/share/out/live.json
 /share/edgeprep capture --output /share/out/capture.tar --user edge --keep-identity
 check --capture /share/out/capture.tar >/share/out/capture.json
 # The mode, and what changes from one moment to the next, are all that may differ.
-normal() { sed -e 's/"mode": "[a-z]*"/"mode"/' -e 's/[0-9.]* [KMGT]iB free/free/' "$1"; }
+normal() { sed -e 's/"mode": "[a-z]*"/"mode"/' -e 's/[0-9.]* [KMGT]iB\( and [0-9]* inodes\)\? free/free/' "$1"; }
 normal /share/out/live.json >/tmp/live
 normal /share/out/capture.json >/tmp/capture
 diff -u /tmp/live /tmp/capture
