@@ -99,6 +99,11 @@ pub enum Setting {
     },
     /// The slice of each user may hold this many tasks: `TasksMax=` of `user-UID.slice`.
     SliceTasks(String),
+    /// The running slice of this user has the limit that is configured.
+    SliceTasksInEffect {
+        /// The UID.
+        uid: u32,
+    },
     /// Processes of a user outlive their sessions: `KillUserProcesses=no` of `logind.conf(5)`.
     KeepUserProcesses,
     /// A key of `containers.conf(5)` has a value for this user.

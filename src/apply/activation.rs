@@ -153,6 +153,7 @@ pub fn activate(activation: &Activation, via: &mut dyn Buses) -> Result<Done, Ac
         Activation::Delegation { user, controllers } => {
             Ok(delegate(via, user, controllers).map_or_else(|why| Done::Not { why }, |()| Done::Yes))
         }
+        Activation::SliceLimits { uid } => Ok(apply_limits(via, *uid)),
         Activation::NewPodmanNamespace { user } => {
             let done = via.user(user, &UserCall::EndPodmanPause);
             Ok(done.map_or_else(|error| Done::Not { why: error.to_string() }, |()| Done::Yes))
@@ -211,7 +212,7 @@ pub fn revert(activation: &Activation, via: &mut dyn Buses) -> Result<Done, Acti
             stays(&format!("the user manager of {user} stays started"), "it is stopped")
         }
         // What the next command makes has the IDs that are configured then.
-        Activation::NewPodmanNamespace { .. } => activate(activation, via),
+        Activation::NewPodmanNamespace { .. } | Activation::SliceLimits { .. } => activate(activation, via),
         Activation::Delegation { user, .. } => stays(
             &format!("the user manager of {} keeps the controllers that it has", user.name),
             &format!("{} is restarted, which ends its units", user_manager(user.uid)),
@@ -313,6 +314,22 @@ fn user_manager_runs(via: &mut dyn Buses, what: &str, uid: u32) -> Result<Done, 
     })
 }
 
+/// Makes systemd write what is configured for the slice of a user to its cgroup, which it does where a unit
+/// starts in it: an empty slice will do (seen with systemd 257, which a reload alone does not bring to it).
+fn realize(via: &mut dyn Buses, uid: u32) -> Result<(), BusError> {
+    let slice = format!("user-{uid}-edgeprep.slice");
+    via.system().and_then(|bus| bus.with_transient_slice(&slice, &[], |_| Ok(())))
+}
+
+fn apply_limits(via: &mut dyn Buses, uid: u32) -> Done {
+    match realize(via, uid) {
+        Ok(()) => Done::Yes,
+        Err(error) => {
+            Done::Not { why: format!("{error}; user-{uid}.slice has its limits from the next boot on") }
+        }
+    }
+}
+
 /// Brings what is configured to be delegated into a running user manager, whose units keep running. None
 /// of it is documented; it was seen on systemd 252, 257 and 262. After PID 1 has read the drop-in, 252 and
 /// 262 give the controllers to the user manager's cgroup at once, 257 not before some unit beside it starts
@@ -331,9 +348,7 @@ fn delegate(via: &mut dyn Buses, user: &Credentials, controllers: &[String]) -> 
         Err(error) => Err(otherwise(format!("what {unit} has of controllers cannot be read: {error}"))),
     };
     if !lacking(via)?.is_empty() {
-        let slice = format!("user-{}-edgeprep.slice", user.uid);
-        let started = via.system().and_then(|bus| bus.with_transient_slice(&slice, &[], |_| Ok(())));
-        started.map_err(|error| otherwise(error.to_string()))?;
+        realize(via, user.uid).map_err(|error| otherwise(error.to_string()))?;
         let mut left = CONTROLLERS_WITHIN;
         loop {
             let lacking = lacking(via)?;

@@ -87,14 +87,19 @@ fn look(facts: &Facts, user: &User, slice: &str, wanted: u64) -> Fact<Result<Fin
         Some(now) => shown(now.value),
         None => shown(configured.value),
     };
-    let remedy = match verdict {
-        Verdict::Pending(_) => Remedy::manual("reload systemd, which applies what is configured")
-            .command("sudo systemctl daemon-reload"),
+    let in_effect = Setting::SliceTasksInEffect { uid: user.uid };
+    let mut remedy = match verdict {
+        Verdict::Pending(_) => {
+            Remedy::setting("put the limit that is configured into effect", in_effect.clone())
+        }
         _ => Remedy::setting(
             "take the limit off the slices of users, now and at boot",
             Setting::SliceTasks("infinity".to_owned()),
         ),
     };
+    if verdict == Verdict::Unmet && now.is_some() {
+        remedy.settings.push(in_effect);
+    }
     let now = now.map(|now| now.at);
     let at: Vec<Evidence> = match verdict {
         Verdict::Volatile => [Some(configured.at), now].into_iter().flatten().collect(),
@@ -159,7 +164,9 @@ mod tests {
             (finding.verdict, finding.expected.as_str(), finding.found.as_str()),
             (Verdict::Unmet, "at least 10000", "2581")
         );
-        assert_eq!(finding.remedy.settings, [Setting::SliceTasks("infinity".to_owned())]);
+        let settings =
+            [Setting::SliceTasks("infinity".to_owned()), Setting::SliceTasksInEffect { uid: 1000 }];
+        assert_eq!(finding.remedy.settings, settings);
         let outcome = look_at(configured(with(7823, "2581"), "infinity"));
         let finding = findings(&outcome)[0];
         assert_eq!(

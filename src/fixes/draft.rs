@@ -259,7 +259,7 @@ fn utf8<'t>(path: &str, bytes: &'t [u8]) -> Result<&'t str, FixError> {
 fn rank(activation: &Activation) -> u8 {
     match activation {
         Activation::Reload => 0,
-        Activation::ReloadLogind => 1,
+        Activation::ReloadLogind | Activation::SliceLimits { .. } => 1,
         Activation::LoadModules { .. } => 2,
         Activation::Sysctl { .. } => 3,
         Activation::DeviceMode { .. } => 4,

@@ -30,6 +30,7 @@ pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), Fix
                 one_line("TasksMax", value)?;
                 tasks.add("TasksMax", value)?;
             }
+            Setting::SliceTasksInEffect { uid } => draft.activate(Activation::SliceLimits { uid: *uid }),
             Setting::KeepUserProcesses => keep_processes = true,
             _ => {}
         }

@@ -187,6 +187,7 @@ mod tests {
             Setting::Delegation(vec![Controller::Cpuset]),
             Setting::UserManagerLimit { directive: "LimitNOFILE", value: text("1024") },
             Setting::SliceTasks(text("infinity")),
+            Setting::SliceTasksInEffect { uid: 1000 },
             Setting::SubordinateIds { user: user(), start: 100_000, count: 65_536 },
             Setting::NewPodmanNamespace { user: user() },
             Setting::FileMode { path: text("/usr/bin/newuidmap"), mode: 0o4755 },
@@ -227,6 +228,7 @@ mod tests {
             kinds,
             [
                 "Reload",
+                "SliceLimits",
                 "ReloadLogind",
                 "LoadModules",
                 "Sysctl",

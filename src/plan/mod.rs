@@ -158,6 +158,11 @@ pub enum Activation {
         /// The UID.
         uid: u32,
     },
+    /// The running slice of a user gets the limits that are configured for it.
+    SliceLimits {
+        /// The UID.
+        uid: u32,
+    },
     /// Podman's pause process is ended, where it holds no container.
     NewPodmanNamespace {
         /// The user.
@@ -238,6 +243,9 @@ impl Activation {
                 format!("{user} lingers: the user manager runs from boot on, and now")
             }
             Activation::StartUserManager { user, .. } => format!("start the user manager of {user}"),
+            Activation::SliceLimits { uid } => {
+                format!("user-{uid}.slice gets the limits that are configured; nothing in it is restarted")
+            }
             Activation::NewPodmanNamespace { user } => {
                 format!("the next podman of {} makes a new user namespace", user.name)
             }

@@ -106,7 +106,8 @@ fn taken_back(activation: &Activation) -> Option<String> {
         | Activation::ReloadAppArmor
         | Activation::ReloadLogind
         | Activation::UserReload { .. }
-        | Activation::NewPodmanNamespace { .. } => activation.describe(),
+        | Activation::NewPodmanNamespace { .. }
+        | Activation::SliceLimits { .. } => activation.describe(),
     })
 }
 

@@ -130,6 +130,11 @@ impl Script {
                 self.file(SLICE_DROP_IN, &["[Slice]", &format!("TasksMax={value}")]);
                 self.activate.push(RELOAD.to_owned());
             }
+            // Seen with systemd 257: the reload alone reaches no slice that runs.
+            Setting::SliceTasksInEffect { uid } => self.activate.extend([
+                RELOAD.to_owned(),
+                format!("sudo systemd-run --quiet --wait --slice=user-{uid}.slice true"),
+            ]),
             Setting::KeepUserProcesses => {
                 self.file(LOGIND_DROP_IN, &["[Login]", "KillUserProcesses=no"]);
                 self.activate.push("sudo systemctl reload-or-restart systemd-logind.service".to_owned());

@@ -138,6 +138,11 @@ fn each_activation_asks_for_what_it_takes_and_takes_it_back() {
             Some("ReloadOrRestartUnit systemd-logind.service"),
         ),
         (linger(), "SetUserLinger 1000 true", Some("SetUserLinger 1000 false")),
+        (
+            Activation::SliceLimits { uid: 1000 },
+            "StartTransientUnit user-1000-edgeprep.slice; StopUnit user-1000-edgeprep.slice",
+            Some("StartTransientUnit user-1000-edgeprep.slice; StopUnit user-1000-edgeprep.slice"),
+        ),
         (start_manager(), "StartUnit user@1000.service", None),
         (delegation(), reexecuted, None),
         (Activation::UserReload { user: edge() }, "as edge; Reload", Some("as edge; Reload")),
