@@ -89,7 +89,7 @@ fn listed(names: &[String]) -> String {
 /// # Errors
 /// [`RequestError`]: nothing was judged then.
 pub fn inspect(facts: &Facts, request: &Request) -> Result<Report, RequestError> {
-    look(facts, request, |_, _, _| Trials::default())
+    look(facts, request, |_, _, _| None)
 }
 
 /// Looks at a running host, and then tries what can be tried (`--probe`).
@@ -97,13 +97,13 @@ pub fn inspect(facts: &Facts, request: &Request) -> Result<Report, RequestError>
 /// # Errors
 /// As [`inspect`].
 pub fn inspect_and_probe(facts: &Facts, request: &Request) -> Result<Report, RequestError> {
-    look(facts, request, |requirements, users, selection| probes::run(facts, requirements, users, selection))
+    look(facts, request, |req, users, selection| Some(probes::run(facts, req, users, selection)))
 }
 
 fn look(
     facts: &Facts,
     request: &Request,
-    probe: impl FnOnce(&Requirements, &[User], &Selection) -> Trials,
+    probe: impl FnOnce(&Requirements, &[User], &Selection) -> Option<Trials>,
 ) -> Result<Report, RequestError> {
     for glob in request.select.iter().chain(&request.ignore) {
         if !ALL.iter().any(|check| report::glob_matches(glob, check.id)) {
@@ -118,7 +118,7 @@ fn look(
     let said = report::run(facts, &requirements, &users, &selection);
     // After the checks: what is tried can load a module, which they would see.
     let trials = probe(&requirements, &users, &selection);
-    let rows = report::rows(said, &trials, &selection, facts.running());
+    let rows = report::rows(said, trials.as_ref(), &selection, facts.running());
     let verdicts = report::verdicts(&rows, &stacks, &users, request.strict);
     let summary = Summary::of(&rows, &verdicts);
     Ok(Report {
@@ -130,7 +130,7 @@ fn look(
         profile: policy.choice,
         users: users.into_iter().map(|User { name, uid, .. }| UserName { name, uid }).collect(),
         stacks: verdicts,
-        probes: report::tried(&trials, &rows),
+        probes: trials.map(|trials| report::tried(&trials, &rows)),
         checks: rows,
         summary,
     })

@@ -4,7 +4,8 @@
 //! Data flows one way: [`host`] reads, [`facts`] parse, [`checks`] judge facts against
 //! [`requirements`], [`report`] collects, [`render`] prints. Of the [`settings`] that findings ask for,
 //! [`fixes`] make files, a [`plan`] compares those with the host, and [`apply`] carries it out; then the same
-//! checks run again. Each step is a plain value.
+//! checks run again. Where it is asked for, [`probes`] try as the user what the checks tell, and the report has
+//! both. Each step is a plain value.
 
 pub mod apply;
 pub mod capture;

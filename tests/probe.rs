@@ -58,11 +58,15 @@ impl Host<'_> {
         for line in &self.commands {
             script += &format!("{line}\n");
         }
+        // Where every user can get at it.
+        let binary = dir.path().join("edgeprep");
+        fs::write(&binary, "").unwrap();
+        let built = assert_cmd::cargo::cargo_bin!("edgeprep").display().to_string();
+        script += &format!("mount --bind {built} {}\n", binary.display());
         script += "exec \"$@\"\n";
-        let binary = assert_cmd::cargo::cargo_bin!("edgeprep");
         let mut command = Command::new("unshare");
         command.args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"]);
-        command.args(&self.prefix).arg(binary).args(["check", "--probe", "--format", "json"]);
+        command.args(&self.prefix).arg(&binary).args(["check", "--probe", "--format", "json"]);
         let output = command.args(arguments).env_clear().env("PATH", PATH).output().expect("unshare");
         let text = String::from_utf8(output.stdout).unwrap();
         let report: Value = serde_json::from_str(&text)
@@ -276,7 +280,6 @@ fn a_user_tries_for_nobody_else() {
         Host { prefix: vec!["setpriv", "--reuid", "1", "--regid", "1", "--clear-groups", "--"], ..subid() }
             .check(&["--user", user, "--stack", "podman"])
     };
-    // Whoever cannot reach the binary cannot start it: the tests' target directory is open to all.
     let report = as_user("daemon");
     assert_eq!(trial(&report, "id-map", "/newuidmap").0, "works");
     let report = as_user("nobody");

@@ -8,18 +8,17 @@ use crate::report::{Report, Tried};
 impl Page {
     /// Nothing without `--probe`.
     pub(super) fn probes(&mut self, report: &Report, detail: Detail) {
-        if report.probes.is_empty() {
-            return;
-        }
-        let count = |result| report.probes.iter().filter(|tried| tried.result == result).count();
+        let Some(probes) = &report.probes else { return };
+        let count = |result| probes.iter().filter(|tried| tried.result == result).count();
         let counts = [("work", count("works")), ("refused", count("refused")), ("unknown", count("unknown"))];
         let counts: Vec<String> =
             counts.into_iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!("{n} {what}")).collect();
         self.line("");
-        self.line(&format!("Tried: {}", counts.join(", ")));
+        let sums = if counts.is_empty() { "nothing is asked for".to_owned() } else { counts.join(", ") };
+        self.line(&format!("Tried: {sums}"));
         let verbose = detail == Detail::Verbose;
         let shown = |tried: &&Tried| verbose || tried.result != "works" || !tried.overrules.is_empty();
-        for tried in report.probes.iter().filter(shown) {
+        for tried in probes.iter().filter(shown) {
             self.tried(tried, report.users.len() > 1);
         }
     }
