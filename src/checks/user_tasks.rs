@@ -173,7 +173,7 @@ mod tests {
             (finding.verdict, finding.found.as_str()),
             (Verdict::Pending(Needs::None), "2581 now, unlimited at the next boot")
         );
-        assert_eq!(finding.remedy.commands, ["sudo systemctl daemon-reload"]);
+        assert_eq!(finding.remedy.settings, [Setting::SliceTasksInEffect { uid: 1000 }]);
         let outcome = look_at(configured(with(61896, "20425"), "512"));
         assert_eq!(verdicts(&outcome)[0].1, Verdict::Volatile);
         assert_eq!(findings(&outcome)[0].evidence[0].to_string(), format!("{DROP_IN}:2"));
