@@ -118,6 +118,6 @@ rm /usr/local/bin/newuidmap
 # From root alone can be seen what happens without a user manager.
 loginctl disable-linger edge
 systemctl stop user@1000.service
-probe no-user-manager '  podman  not ready' '^x cgroup-make +user@1000.service: it has no cgroup' '^x user-manager'
+probe no-user-manager '  k3s +not ready: 5 required' '^x cgroup-make +user@1000.service: it has no cgroup' '^x user-manager'
 dmesg | grep -i overlay || true
 echo 'all probes came out as they should'
