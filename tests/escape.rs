@@ -409,13 +409,13 @@ fn nobody_writes_for_root_and_only_root_for_others() {
     let mut home = Home::new();
     home.user.uid = 0;
     let error = home.spawn().unwrap_err();
-    assert_eq!(error.to_string(), "root is not a user for whom files are written");
+    assert_eq!(error.to_string(), "root is not a user to act for");
     if getuid().is_root() {
         return;
     }
     home.user.uid = NOBODY + 1;
     let error = home.spawn().unwrap_err().to_string();
-    assert!(error.ends_with("cannot write for edge (UID 54322)"), "{error}");
+    assert!(error.ends_with("cannot act for edge (UID 54322)"), "{error}");
 }
 
 /// The child has the user's credentials, no way back, and ends with its parent's pipe.

@@ -67,7 +67,14 @@ fn answer(request: &Request) -> Result<Reply, Failure> {
         }
         Request::Open { path, major, minor } => open(path, (*major, *minor))?,
         Request::Bind { udp, port } => bind_port(*udp, *port).map_err(|errno| Step::Bind.failed(errno))?,
-        Request::MakeCgroup { manager, name } => return make_cgroup(manager, name),
+        Request::MakeCgroup { manager, name } => {
+            // What takes no time and is taken back is not broken off: an end of edgeprep ends this process by the
+            // end of its input.
+            set_pdeathsig(None).map_err(|errno| Step::MakeCgroup.failed(errno))?;
+            let made = make_cgroup(manager, name);
+            set_pdeathsig(Signal::SIGKILL).map_err(|errno| Step::RemoveCgroup.failed(errno))?;
+            return made;
+        }
     }
     Ok(Reply::Done)
 }

@@ -5,7 +5,7 @@
 #
 # Holds when: on a fresh machine every probe agrees with the files, for root and for the user; each thing that
 # is broken is refused, and the check that it belongs to fails; where files and kernel differ the probe wins,
-# in both directions; a helper that hangs is not waited for; and after each run there is no process, mount,
+# in both directions; a helper that hangs is not waited for; edgeprep can be killed; and after each run there is no process, mount,
 # cgroup, interface or file more than before.
 . /share/guest-lib.sh
 set -euo pipefail
@@ -115,9 +115,22 @@ chmod 755 /usr/local/bin/newuidmap
 probe hangs '^\? id-map +newuidmap: it did not end in time' '^\+ fuse-open'
 rm /usr/local/bin/newuidmap
 
+# Killed at whatever it was doing.
+traces >"$kept/before"
+for ((at = 0; at < 60; at++)); do
+    "$edgeprep" check --probe --user edge --stack podman --stack k3s >/dev/null &
+    sleep "0.$(printf %03d $((at * 5)))"
+    kill -KILL $! 2>/dev/null || true
+    wait $! 2>/dev/null || true
+done
+sleep 2
+traces >"$kept/after"
+if diff "$kept/before" "$kept/after" | grep '^>'; then fail 'killed: traces'; fi
+echo '--- killed'
+
 # From root alone can be seen what happens without a user manager.
 loginctl disable-linger edge
 systemctl stop user@1000.service
-probe no-user-manager '  podman  not ready' '^x cgroup-make +user@1000.service: it has no cgroup' '^x user-manager'
+probe no-user-manager '  k3s +not ready: 5 required' '^x cgroup-make +user@1000.service: it has no cgroup' '^x user-manager'
 dmesg | grep -i overlay || true
 echo 'all probes came out as they should'

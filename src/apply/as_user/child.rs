@@ -63,7 +63,7 @@ pub(crate) enum Privileges {
 /// Becomes the user in a way that cannot be taken back, or says why not. The process dies with its parent.
 pub(crate) fn become_user(user: &Credentials, privileges: Privileges) -> Result<(), String> {
     if user.uid == 0 {
-        return Err("root is not a user whose place is taken".to_owned());
+        return Err("root is not a user to act for".to_owned());
     }
     let failed = |what: &str| {
         let what = what.to_owned();
