@@ -63,7 +63,6 @@ fn mapped(source: &Source) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::facts::testing::{TestHost, fixture};
 
     fn host() -> TestHost {
