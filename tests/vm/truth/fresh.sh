@@ -10,6 +10,7 @@ import_bb || echo 'no images on this machine'
 lab=/var/lib/edgeprep-lab
 context=$(mktemp -d)
 install -D /usr/bin/busybox "$context/usr/bin/busybox"
+chmod 755 "$context"
 mkdir "$context/bin"
 busybox --install -s "$context/bin"
 mkdir -p "$context/srv"
@@ -20,6 +21,7 @@ chown 65534:65534 "$context/srv/nobody"
 tar -C "$context" -cf "$lab/owners.tar" .
 rm -rf "$context"
 context=$(mktemp -d)
+chmod 755 "$context"
 mkdir -p "$context"/{usr,etc/systemd/system,var,root,run,tmp,proc,sys,dev,lib64}
 rmdir "$context/lib64"
 for name in bin sbin lib lib64; do ln -s "usr/$name" "$context/$name"; done
