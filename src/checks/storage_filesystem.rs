@@ -25,9 +25,12 @@ check! {
     /// - Podman does not stack overlay on overlay (a live system, a container) unless storage.conf has
     ///   a `mount_program`.
     /// - On tmpfs all images are gone at the next boot: volatile.
-    /// - `noexec` stops K3s, which runs programs from there, and Podman's vfs driver. Overlay mounts
-    ///   do not inherit it; volumes do. `nosuid` and `nodev` stop nothing but set-user-ID programs
-    ///   with the vfs driver.
+    /// - `noexec` stops K3s, which runs programs from there, and Podman's vfs driver, which Podman
+    ///   before 4.6 takes where none is configured. Overlay mounts do not inherit it; volumes do.
+    ///   `nosuid` and `nodev` stop nothing but set-user-ID programs with the vfs driver.
+    ///
+    /// Seen on booted machines: on a home mounted `noexec`, Podman 5.4 of Debian 13 runs containers, and
+    /// 4.3 of Debian 12, which keeps them with vfs, does not ("open executable: Permission denied").
     ///
     /// Whether a file system has d_type (XFS made with `ftype=0` has not) cannot be told from files;
     /// edgeprep does not write to find out.
@@ -151,7 +154,7 @@ fn look(
     };
     let judgement = match unwritable(facts, &place, user) {
         Some(_) => Judgement::Fails("cannot be written by the user"),
-        None => judge(facts, mount, conf.as_deref()).map_err(|why| told(&why))?,
+        None => judge(facts, mount, conf.as_deref(), user).map_err(|why| told(&why))?,
     };
     let described = format!("{} on {}", mount.fs_type, mount.point);
     let finding = |found: String, verdict| {
@@ -191,9 +194,9 @@ fn unwritable(facts: &Facts, place: &StoragePlace, user: &User) -> Option<Eviden
 }
 
 /// `podman` is the configuration for Podman; `None` for K3s, which uses fuse-overlayfs.
-fn judge(facts: &Facts, mount: &Mount, podman: Option<&StorageConf>) -> Fact<Judgement> {
+fn judge(facts: &Facts, mount: &Mount, podman: Option<&StorageConf>, user: &User) -> Fact<Judgement> {
     use Judgement::{Fails, Forgets, Holds, HoldsBut, Unsure};
-    let vfs = podman.is_some_and(|conf| conf.driver.as_ref().is_some_and(|driver| driver.value == "vfs"));
+    let vfs = || podman.map_or(Ok(false), |conf| facts.storage_is_vfs(conf, user));
     let mounts_itself = podman.is_some_and(|conf| conf.mount_program.is_some());
     if mount.read_only() {
         return Ok(Fails("mounted read-only"));
@@ -201,17 +204,17 @@ fn judge(facts: &Facts, mount: &Mount, podman: Option<&StorageConf>) -> Fact<Jud
     let by_type = match mount.fs_type.as_str() {
         "tmpfs" => Forgets,
         "autofs" => Unsure("what is mounted there on first use is not known"),
-        "aufs" | "ecryptfs" | "overlay" if podman.is_some() && !vfs && !mounts_itself => {
+        "aufs" | "ecryptfs" | "overlay" if podman.is_some() && !mounts_itself && !vfs()? => {
             Fails("Podman wants a mount_program in storage.conf for it")
         }
         "overlay" => Holds,
-        "zfs" if vfs || podman.is_none() || fuse_overlayfs(facts, mounts_itself)? => Holds,
+        "zfs" if podman.is_none() || fuse_overlayfs(facts, mounts_itself)? || vfs()? => Holds,
         "zfs" => Unsure("OpenZFS before 2.2 does not take overlay, and there is no fuse-overlayfs"),
         name if GOOD.contains(&name) => Holds,
         name if BAD.contains(&name) => Fails("which has no Unix owners or cannot be written"),
         name if BAD_FUSE.contains(&name) => Fails("a network file system"),
         name if is_remote(name) => {
-            if podman.is_some() && !vfs && fuse_overlayfs(facts, mounts_itself)? {
+            if podman.is_some() && fuse_overlayfs(facts, mounts_itself)? && !vfs()? {
                 Unsure("with fuse-overlayfs it works if the server keeps user extended attributes")
             } else {
                 Fails("a network file system")
@@ -221,9 +224,9 @@ fn judge(facts: &Facts, mount: &Mount, podman: Option<&StorageConf>) -> Fact<Jud
         _ => Unsure("not known to hold containers, nor not to"),
     };
     Ok(match by_type {
-        Holds | Forgets if mount.noexec() && (podman.is_none() || vfs) => Fails("mounted noexec"),
+        Holds | Forgets if mount.noexec() && (podman.is_none() || vfs()?) => Fails("mounted noexec"),
         Holds if mount.noexec() => HoldsBut("mounted noexec: no program can be run from a volume"),
-        Holds if mount.nosuid() && vfs => HoldsBut("mounted nosuid: sudo and the like fail in containers"),
+        Holds if mount.nosuid() && vfs()? => HoldsBut("mounted nosuid: sudo and the like fail in containers"),
         other => other,
     })
 }

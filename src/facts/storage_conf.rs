@@ -6,8 +6,9 @@ use std::rc::Rc;
 use super::containers_conf::user_containers_path;
 use super::toml_keys::TomlKeys;
 use super::users::User;
+use super::version::Version;
 use super::{Facts, Source, Sourced};
-use crate::host::{Fact, OrAbsent};
+use crate::host::{Fact, OrAbsent, Unread};
 
 /// The drivers that a rootless user takes over from the system's file (containers/storage,
 /// `types/options.go`, `isRootlessDriver`).
@@ -50,8 +51,7 @@ impl StorageFile {
 /// What is in effect for a rootless user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StorageConf {
-    /// The driver that is configured; `None` where it is picked: the one that the storage was made
-    /// with, else `overlay` with `fuse-overlayfs` or Linux 5.13, else `vfs`.
+    /// The driver that is configured; `None` where it is picked, see [`Facts::storage_is_vfs`].
     pub driver: Option<Sourced<String>>,
     /// Where images and containers are kept.
     pub graphroot: String,
@@ -126,6 +126,28 @@ impl Facts {
             let parse = |source: Option<Rc<Source>>| source.map(|s| StorageFile::parse(&s)).transpose();
             Ok(StorageConf::rootless(&parse(system)?.unwrap_or_default(), parse(own)?.as_ref(), user))
         })
+    }
+
+    /// Whether each layer is a copy of all files below, instead of a mount. Where no driver is
+    /// configured, Podman before 4.6 takes `vfs` (containers/storage 1.46, `types/options.go`,
+    /// `getRootlessStorageOpts`), a later one what the storage was made with, else `overlay`.
+    ///
+    /// # Errors
+    /// Why the version of Podman is not known, or what the storage was made with.
+    pub fn storage_is_vfs(&self, conf: &StorageConf, user: &User) -> Fact<bool> {
+        if let Some(driver) = &conf.driver {
+            return Ok(driver.value == "vfs");
+        }
+        if let Some(podman) = self.podman(user)? {
+            let version = podman.version.as_ref().map_err(Unread::clone)?;
+            match version.value.is_at_least(&Version::new(&[4, 6])) {
+                Some(true) => {}
+                Some(false) => return Ok(true),
+                None => return Err(podman.unknown()),
+            }
+        }
+        let made_with = |driver| self.stat(&format!("{}/{driver}-images", conf.graphroot)).or_absent();
+        Ok(made_with("vfs")?.is_some() && made_with("overlay")?.is_none())
     }
 }
 
