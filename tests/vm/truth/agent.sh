@@ -14,8 +14,10 @@ serve() {
                 head -c "$first" <&3 >"$script"
                 code=0
                 (cd / && exec 3>&- && exec bash "$script") >"$output" 2>&1 </dev/null || code=$?
-                printf '%s %s\n' "$code" "$(stat -c %s "$output")" >&3
-                cat "$output" >&3
+                # What it left running may go on to write.
+                size=$(stat -c %s "$output")
+                printf '%s %s\n' "$code" "$size" >&3
+                head -c "$size" "$output" >&3
                 ;;
             put)
                 head -c "$size" <&3 >"$path.new"

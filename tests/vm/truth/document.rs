@@ -7,7 +7,7 @@ use edgeprep::finding::Level;
 
 use super::scenario::{IMAGES, Scenario};
 use super::score::Score;
-use super::trial::Trial;
+use super::trial::{Outcome, Says, Trial};
 
 /// The document: how it was seen, the matrix, what was wrong, and each scenario.
 pub(crate) fn truth(
@@ -71,20 +71,19 @@ fn rows(text: &mut String, scenario: &Scenario, trials: &[Trial]) -> std::fmt::R
     for trial in trials.iter().filter(|trial| trial.scenario == scenario.name) {
         let image = IMAGES.iter().find(|(one, _)| *one == trial.image).map_or("", |(_, name)| name);
         let stacks = trial.stacks.iter().map(|judged| {
-            let mut says = judged.verdict.clone();
-            if !judged.blockers.is_empty() {
-                let _ = write!(says, ": {}", judged.blockers.join(", "));
-            }
+            let says = told(&judged.says);
+            let probed = told(&judged.probed);
+            let says = if probed == says { says } else { format!("{says}; with `--probe` {probed}") };
             let after = judged.after.as_ref();
             let after = after.map_or(String::new(), |(verdict, o)| format!("{verdict}, {}", works(o.works)));
-            format!("{} | {says} | {} | {after}", judged.stack, works(judged.outcome.works))
+            format!("{} | {says} | {} | {after}", judged.stack, became(&judged.outcome))
         });
         let checks = trial.checks.iter().map(|found| {
             let finds = |finds: bool| if finds { "found" } else { "passes" };
             let after = found.after.as_ref();
             let after = after.map_or(String::new(), |(f, o)| format!("{}, {}", finds(*f), works(o.works)));
             let says = finds(found.finds);
-            format!("`{}` | {says} | {} | {after}", found.id, works(found.outcome.works))
+            format!("`{}` | {says} | {} | {after}", found.id, became(&found.outcome))
         });
         for line in stacks.chain(checks) {
             match lines.iter_mut().find(|(one, _)| *one == line) {
@@ -102,11 +101,29 @@ fn rows(text: &mut String, scenario: &Scenario, trials: &[Trial]) -> std::fmt::R
     Ok(())
 }
 
+fn told(says: &Says) -> String {
+    match says.blockers.as_slice() {
+        [] => says.verdict.clone(),
+        blockers => format!("{}: {}", says.verdict, blockers.join(", ")),
+    }
+}
+
+/// What a program came to, with the end of what it said where it failed.
+fn became(outcome: &Outcome) -> String {
+    let said = outcome.said.lines().next_back().unwrap_or_default();
+    let said: String = said.chars().filter(|c| !c.is_control()).take(120).collect();
+    match outcome.works {
+        true => "works".to_owned(),
+        false if said.is_empty() => "fails".to_owned(),
+        false => format!("fails: `{}`", said.replace(['`', '|'], "'")),
+    }
+}
+
 /// The checks on which a verdict can depend, and that decided none.
 fn not_shown(trials: &[Trial]) -> Vec<String> {
     let decides = |id: &str| {
         trials.iter().any(|trial| {
-            trial.stacks.iter().any(|judged| judged.blockers.iter().any(|blocker| blocker == id))
+            trial.stacks.iter().any(|judged| judged.says.blockers.iter().any(|blocker| blocker == id))
                 || trial.checks.iter().any(|found| found.id == id && found.finds)
         })
     };

@@ -1,4 +1,5 @@
 # A machine as it is installed, on which the user edge lingers and has images.
+set -e
 wait_user_manager || exit 1
 # Units of Quadlet wait for it, and nothing else on a machine without a network card does.
 ln -s /usr/lib/systemd/system/network-online.target /etc/systemd/system/multi-user.target.wants/
@@ -22,8 +23,7 @@ tar -C "$context" -cf "$lab/owners.tar" .
 rm -rf "$context"
 context=$(mktemp -d)
 chmod 755 "$context"
-mkdir -p "$context"/{usr,etc/systemd/system,var,root,run,tmp,proc,sys,dev,lib64}
-rmdir "$context/lib64"
+mkdir -p "$context"/{usr,etc/systemd/system,var,root,run,tmp,proc,sys,dev}
 for name in bin sbin lib lib64; do ln -s "usr/$name" "$context/$name"; done
 grep -E '^(root|systemd|nobody|messagebus)' /etc/passwd >"$context/etc/passwd"
 grep -E '^(root|systemd|nogroup|messagebus)' /etc/group >"$context/etc/group"

@@ -1,4 +1,5 @@
 # The fresh machine, set up by hand for every stack, as the documentation of each says.
+set -e
 install -m 755 /var/lib/edgeprep-lab/{k3s,k3d} /usr/local/bin/
 mkdir -p /etc/systemd/system/user@.service.d
 printf '[Service]\nDelegate=cpu cpuset io memory pids\n' >/etc/systemd/system/user@.service.d/delegate.conf

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 
 use saved::Saved;
@@ -83,7 +83,11 @@ fn main() -> Result<()> {
     }
     let scenarios = scenario::load(&here("scenarios"))?;
     let begun = Instant::now();
-    let trials = run(&lab, chosen(&scenarios, &arguments), arguments.machines.max(1));
+    let chosen = chosen(&scenarios, &arguments);
+    if chosen.is_empty() {
+        bail!("no scenario of that name on that image");
+    }
+    let trials = run(&lab, chosen, arguments.machines.max(1));
     let score = Score::of(&trials);
     println!("\n{}", score.table());
     println!("{} trials in {} s", trials.len(), begun.elapsed().as_secs());

@@ -1,9 +1,8 @@
 //! Machines that were set up once and are gone on with many times.
 
-use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -25,7 +24,10 @@ const STAND_INS: [(&str, &str); 2] = [("k3s", include_str!("k3s")), ("k3d", incl
 pub(crate) struct Saved {
     dir: PathBuf,
     images: PathBuf,
-    making: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
+    /// What reads what is saved.
+    qemu: String,
+    /// Locked while this runs.
+    _running: File,
 }
 
 impl Saved {
@@ -39,7 +41,21 @@ impl Saved {
         };
         let dir = images.join("saved");
         std::fs::create_dir_all(&dir)?;
-        Ok(Saved { dir, images, making: Mutex::new(BTreeMap::new()) })
+        let running = File::create(dir.join("lock"))?;
+        // Where nobody else runs, what is there was left by somebody who was killed.
+        if running.try_lock().is_ok() {
+            for entry in std::fs::read_dir(&dir)?.flatten() {
+                if entry.file_name().to_string_lossy().starts_with("machine.") {
+                    std::fs::remove_dir_all(entry.path())?;
+                }
+            }
+            running.unlock()?;
+        }
+        running.lock_shared()?;
+        let qemu =
+            Command::new("qemu-system-x86_64").arg("--version").output().context("qemu-system-x86_64")?;
+        let qemu = String::from_utf8(qemu.stdout)?;
+        Ok(Saved { dir, images, qemu, _running: running })
     }
 
     /// A machine that goes on from where the saved one was left, which is made where it is missing.
@@ -50,17 +66,16 @@ impl Saved {
 
     fn saved(&self, image: &str, base: Base, kernel: &str) -> Result<PathBuf> {
         let name = format!("{image}-{}{}", base.as_str(), slug(kernel));
-        let lock = match self.making.lock() {
-            Ok(mut making) => Arc::clone(making.entry(name.clone()).or_default()),
-            Err(_) => bail!("another machine failed"),
-        };
-        let Ok(_one_at_a_time) = lock.lock() else { bail!("another machine failed") };
+        let made_by_one = File::create(self.dir.join(format!("{name}.lock")))?;
+        made_by_one.lock()?;
         let status = Command::new(super::lab()).args(["image", image]).status()?;
         if !status.success() {
             bail!("the image {image} cannot be built");
         }
-        let recipe = std::fs::read_to_string(self.images.join(image).join("recipe.sha256"))?;
-        let key = format!("{recipe}{kernel}\n{STAND_INS:?}{SCRIPTS:?}");
+        // The saved disk lies on that of the image.
+        let disk = std::fs::metadata(self.images.join(image).join("root.img"))?.modified()?;
+        let lab = std::fs::read_to_string(super::lab())?;
+        let key = format!("{disk:?}{kernel}\n{lab}{}{STAND_INS:?}{SCRIPTS:?}", self.qemu);
         let dir = self.dir.join(&name);
         if std::fs::read_to_string(dir.join("key")).is_ok_and(|found| found == key) {
             return Ok(dir);

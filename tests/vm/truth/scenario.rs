@@ -80,6 +80,10 @@ pub(crate) struct Expected {
     /// The checks that are to blame.
     #[serde(default)]
     pub(crate) blockers: Vec<String>,
+    /// What it shall say with `--probe`, where the files do not show what is tried.
+    pub(crate) probed: Option<Says>,
+    /// Part of what the program shall say when it fails.
+    pub(crate) because: Option<String>,
     /// Whether a fix makes it run.
     #[serde(default)]
     pub(crate) repairable: bool,
@@ -87,6 +91,23 @@ pub(crate) struct Expected {
     pub(crate) images: Option<Vec<String>>,
     /// What is asked instead of the stack's own oracle.
     pub(crate) oracle: Option<String>,
+}
+
+/// A verdict, and the checks that are to blame.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Says {
+    pub(crate) verdict: String,
+    #[serde(default)]
+    pub(crate) blockers: Vec<String>,
+}
+
+impl Expected {
+    /// What it shall say, with `--probe` or without.
+    pub(crate) fn says(&self, probed: bool) -> Says {
+        let says = Says { verdict: self.verdict.clone(), blockers: self.blockers.clone() };
+        self.probed.clone().filter(|_| probed).unwrap_or(says)
+    }
 }
 
 /// A check that finds something, and a program that meets it.
@@ -133,8 +154,13 @@ impl Scenario {
         if let Some(image) = self.images.iter().find(|image| !all_images().contains(image)) {
             bail!("no image is called {image}");
         }
-        if self.stacks.is_empty() {
-            bail!("no stack is judged");
+        if let Some(image) = self.images.iter().find(|image| self.stacks_on(image).next().is_none()) {
+            bail!("no stack is judged on {image}");
+        }
+        let some = self.stacks.values().filter_map(|expected| expected.images.as_ref());
+        let mut some = some.chain(self.checks.values().filter_map(|shown| shown.images.as_ref())).flatten();
+        if let Some(image) = some.find(|image| !self.images.contains(image)) {
+            bail!("{image} is none of the images of the scenario");
         }
         for (stack, expected) in &self.stacks {
             if !["ready", "pending", "not-ready", "unknown"].contains(&expected.verdict.as_str()) {
@@ -142,6 +168,9 @@ impl Scenario {
             }
             if (expected.verdict == "ready") != expected.blockers.is_empty() {
                 bail!("{stack}: blockers are named exactly where it is not ready");
+            }
+            if expected.verdict == "ready" && expected.repairable {
+                bail!("{stack}: what is ready is not repaired");
             }
         }
         Ok(())

@@ -53,28 +53,41 @@ impl Score {
     }
 
     fn stack(&mut self, name: &str, judged: &Judged) {
-        let Judged { expected, verdict, blockers, outcome, .. } = judged;
-        count(self.verdicts.entry(verdict.clone()).or_default(), outcome);
+        let Judged { expected, says, probed, outcome, .. } = judged;
+        count(self.verdicts.entry(says.verdict.clone()).or_default(), outcome);
+        count(self.probed.entry(probed.verdict.clone()).or_default(), outcome);
         for (peer, ready) in &judged.peers {
             let cell = usize::from(!ready) * 2 + usize::from(!outcome.works);
             self.peers.entry(peer).or_default()[cell] += 1;
         }
-        count(self.probed.entry(judged.probed.clone()).or_default(), outcome);
-        for (verdict, how) in [(verdict, ""), (&judged.probed, ", probed")] {
-            match (verdict.as_str(), outcome.works) {
-                ("ready", false) => self.false_ready.push(format!("{name}{how}: {}", outcome.said)),
+        for (says, how) in [(says, ""), (probed, ", probed")] {
+            let name = format!("{name}{how}");
+            match (says.verdict.as_str(), outcome.works) {
+                ("ready", false) if expected.probed.is_some() && how.is_empty() => {}
+                ("ready", false) => self.false_ready.push(format!("{name}: {}", outcome.said)),
+                ("not-ready" | "pending", true) if expected.probed.is_some() && how.is_empty() => {}
                 ("not-ready" | "pending", true) => {
-                    self.false_not_ready.push(format!("{name}{how}: {blockers:?}"));
+                    self.false_not_ready.push(format!("{name}: {}", says.blockers.join(", ")));
                 }
                 _ => {}
             }
+            let expected = expected.says(how == ", probed");
+            if (&says.verdict, sorted(&says.blockers)) != (&expected.verdict, sorted(&expected.blockers)) {
+                self.unexpected.push(format!(
+                    "{name}: {} for {:?}, expected {} for {:?}",
+                    says.verdict, says.blockers, expected.verdict, expected.blockers
+                ));
+            }
         }
-        let missing = expected.blockers.iter().any(|blocker| !blockers.contains(blocker));
-        if *verdict != expected.verdict || missing || blockers.len() != expected.blockers.len() {
-            self.unexpected.push(format!(
-                "{name}: {verdict} for {blockers:?}, expected {} for {:?}",
-                expected.verdict, expected.blockers
-            ));
+        if !outcome.said.contains(expected.because.as_deref().unwrap_or_default()) {
+            self.unexpected.push(format!("{name}: it fails for another reason: {}", outcome.said));
+        }
+        if judged.fixable != expected.repairable {
+            self.unexpected
+                .push(format!("{name}: edgeprep says that a fix repairs it is {}", judged.fixable));
+        }
+        if let Some(outcome) = judged.rebooted.as_ref().filter(|outcome| !outcome.works) {
+            self.unexpected.push(format!("{name}: pending, and it fails after a reboot: {}", outcome.said));
         }
         if let Some((verdict, outcome)) = &judged.after {
             self.repairs += 1;
@@ -134,6 +147,12 @@ impl Score {
         let _ = writeln!(text, "repaired: {} of {}", self.repairs - self.not_repaired.len(), self.repairs);
         text
     }
+}
+
+fn sorted(names: &[String]) -> Vec<&String> {
+    let mut names: Vec<_> = names.iter().collect();
+    names.sort();
+    names
 }
 
 fn count(cell: &mut (usize, usize), outcome: &Outcome) {

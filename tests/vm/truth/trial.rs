@@ -12,6 +12,9 @@ use super::saved::Saved;
 use super::scenario::{Base, Expected, Scenario, Shown};
 
 const STEP: Duration = Duration::from_secs(240);
+/// How long a program that is asked may take; one that takes longer does not work.
+const PATIENCE: Duration = Duration::from_secs(200);
+const ORACLE: &str = "/root/oracle";
 const LIB: &str = include_str!("lib.sh");
 const EDGEPREP: &str = "/usr/local/bin/edgeprep";
 
@@ -72,13 +75,24 @@ pub(crate) struct Trial {
 pub(crate) struct Judged {
     pub(crate) stack: String,
     pub(crate) expected: Expected,
-    pub(crate) verdict: String,
-    /// The verdict with `--probe`.
-    pub(crate) probed: String,
-    pub(crate) blockers: Vec<String>,
+    pub(crate) says: Says,
+    /// What it says with `--probe`.
+    pub(crate) probed: Says,
+    /// Whether it says that a fix repairs all that blocks it.
+    pub(crate) fixable: bool,
     pub(crate) outcome: Outcome,
     pub(crate) peers: Vec<(&'static str, bool)>,
+    /// What happens after a reboot, where that is what it waits for.
+    pub(crate) rebooted: Option<Outcome>,
+    /// After a fix.
     pub(crate) after: Option<(String, Outcome)>,
+}
+
+/// A verdict, and the checks that are to blame for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Says {
+    pub(crate) verdict: String,
+    pub(crate) blockers: Vec<String>,
 }
 
 /// Whether a check found something, and what happened.
@@ -140,15 +154,7 @@ impl Trial {
     }
 
     fn carry_out(&mut self, lab: &Lab, scenario: &Scenario) -> Result<()> {
-        let mut machine = lab.machine(&self.image, scenario.base, &scenario.kernel)?;
-        let ran = machine.run(&format!("{LIB}\nset -eu\n{}", scenario.script), STEP)?;
-        if ran.code != 0 {
-            bail!("the break failed: {}", ran.output);
-        }
-        if scenario.reboot {
-            machine.reboot()?;
-            settle(&mut machine)?;
-        }
+        let mut machine = broken(lab, scenario, &self.image)?;
         let stacks: Vec<&str> = scenario.stacks_on(&self.image).map(|(name, _)| name.as_str()).collect();
         let report = check(&mut machine, &stacks, "")?;
         let before = traces(&mut machine)?;
@@ -158,30 +164,19 @@ impl Trial {
         if !new.is_empty() {
             bail!("the probes leave a trace:\n{}", new.join("\n"));
         }
-        let mut peers = Vec::new();
-        for peer in &lab.peers {
-            peers.push((peer, peer.ask(&mut machine)?));
-        }
         for (stack, expected) in scenario.stacks_on(&self.image) {
-            let (probed, _) = verdict(&probed, stack)?;
-            let (verdict, blockers) = verdict(&report, stack)?;
-            let outcome = ask(&mut machine, expected.oracle.as_deref(), stack)?;
-            let peers = peers
-                .iter()
-                .filter(|(peer, _)| peer.stacks.contains(&stack.as_str()))
-                .map(|(peer, ready)| (peer.name, *ready))
-                .collect();
-            let (stack, expected) = (stack.clone(), expected.clone());
-            self.stacks.push(Judged {
-                stack,
-                expected,
-                verdict,
-                probed,
-                blockers,
-                outcome,
-                peers,
+            let judged = Judged {
+                stack: stack.clone(),
+                expected: expected.clone(),
+                says: says(&report, stack)?,
+                probed: says(&probed, stack)?,
+                fixable: is_fixable(&report, stack)?,
+                outcome: ask(&mut machine, expected.oracle.as_deref(), stack)?,
+                peers: Vec::new(),
+                rebooted: None,
                 after: None,
-            });
+            };
+            self.stacks.push(judged);
         }
         for (id, expected) in scenario.checks_on(&self.image) {
             let finds = finds(&report, id)?;
@@ -189,8 +184,29 @@ impl Trial {
             let (id, expected) = (id.clone(), expected.clone());
             self.checks.push(Found { id, expected, finds, outcome, after: None });
         }
+        for peer in &lab.peers {
+            let ready = peer.ask(&mut machine)?;
+            for judged in self.stacks.iter_mut().filter(|one| peer.stacks.contains(&one.stack.as_str())) {
+                judged.peers.push((peer.name, ready));
+            }
+        }
         if scenario.is_fixed_on(&self.image) {
             self.fix(&mut machine, scenario, &stacks)?;
+        }
+        drop(machine);
+        if self.stacks.iter().any(|judged| judged.says.verdict == "pending") {
+            self.wait_for_what_is_pending(lab, scenario)?;
+        }
+        Ok(())
+    }
+
+    /// What is pending comes with a reboot at the latest, and without a fix.
+    fn wait_for_what_is_pending(&mut self, lab: &Lab, scenario: &Scenario) -> Result<()> {
+        let mut machine = broken(lab, scenario, &self.image)?;
+        machine.reboot()?;
+        settle(&mut machine)?;
+        for judged in self.stacks.iter_mut().filter(|judged| judged.says.verdict == "pending") {
+            judged.rebooted = Some(ask(&mut machine, judged.expected.oracle.as_deref(), &judged.stack)?);
         }
         Ok(())
     }
@@ -208,7 +224,7 @@ impl Trial {
         }
         let report = check(machine, stacks, "")?;
         for judged in self.stacks.iter_mut().filter(|judged| judged.expected.repairable) {
-            let (verdict, _) = verdict(&report, &judged.stack)?;
+            let Says { verdict, .. } = says(&report, &judged.stack)?;
             let outcome = ask(machine, judged.expected.oracle.as_deref(), &judged.stack)?;
             judged.after = Some((verdict, outcome));
         }
@@ -222,11 +238,17 @@ impl Trial {
     /// The trial in a line.
     pub(crate) fn line(&self) -> String {
         let mut parts = vec![format!("{} on {}:", self.scenario, self.image)];
-        let word = |outcome: &Outcome| if outcome.works { "works" } else { "fails" };
+        let word = |outcome: &Outcome| match outcome.works {
+            true => "works".to_owned(),
+            false => format!("fails ({})", outcome.said.lines().next_back().unwrap_or_default()),
+        };
         for judged in &self.stacks {
-            let mut part = format!("{} {} and {}", judged.stack, judged.verdict, word(&judged.outcome));
-            if judged.probed != judged.verdict {
-                part.push_str(&format!(" (probed: {})", judged.probed));
+            let mut part = format!("{} {} and {}", judged.stack, judged.says.verdict, word(&judged.outcome));
+            if judged.probed.verdict != judged.says.verdict {
+                part.push_str(&format!(" (probed: {})", judged.probed.verdict));
+            }
+            if let Some(outcome) = &judged.rebooted {
+                part.push_str(&format!(" (rebooted: {})", word(outcome)));
             }
             if let Some((verdict, outcome)) = &judged.after {
                 part.push_str(&format!(" (fixed: {verdict} and {})", word(outcome)));
@@ -257,6 +279,20 @@ impl Peer {
     }
 }
 
+/// A machine that is broken as a scenario says.
+fn broken(lab: &Lab, scenario: &Scenario, image: &str) -> Result<Machine> {
+    let mut machine = lab.machine(image, scenario.base, &scenario.kernel)?;
+    let ran = machine.run(&format!("{LIB}\nset -eu\n{}", scenario.script), STEP)?;
+    if ran.code != 0 {
+        bail!("the break failed: {}", ran.output);
+    }
+    if scenario.reboot {
+        machine.reboot()?;
+        settle(&mut machine)?;
+    }
+    Ok(machine)
+}
+
 /// After a boot: a lingering user's manager has come up, or will not.
 fn settle(machine: &mut Machine) -> Result<()> {
     let script = "for ((i = 0; i < 60; i++)); do
@@ -281,26 +317,58 @@ fn check(machine: &mut Machine, stacks: &[&str], options: &str) -> Result<Value>
 fn traces(machine: &mut Machine) -> Result<String> {
     let script = "ps -e -o pid=,comm= | grep -vE ' (ps|grep|sort|bash|find|kworker.*|.udev-worker.)$'; cat /proc/self/mountinfo
         find /sys/fs/cgroup -type d | sort; ip -o link
-        find /home /tmp /var/tmp /run /etc /root /dev -xdev -not -path '/run/systemd/*' -not -path '/run/udev*' \
+        grep -r . --include=cgroup.subtree_control /sys/fs/cgroup | sort
+        find /home /tmp /var /run /run/user/1000 /dev/shm /etc /root /dev -xdev -not -path '/var/log/*' -not -path '/run/systemd/*' -not -path '/run/udev*' \
             -not -path '/dev/char*' -not -path '/dev/net/tun' -printf '%p %T@ %s\\n' | sort";
     Ok(machine.run(script, STEP)?.output)
 }
 
-fn verdict(report: &Value, stack: &str) -> Result<(String, Vec<String>)> {
+fn says(report: &Value, stack: &str) -> Result<Says> {
     let stacks = report["stacks"].as_array().context("no stacks")?;
     let found = stacks.iter().find(|one| one["name"] == *stack).context("the stack is not in the report")?;
     let blockers = found["blockers"].as_array().into_iter().flatten();
-    Ok((
-        found["verdict"].as_str().unwrap_or_default().to_owned(),
-        blockers.filter_map(Value::as_str).map(str::to_owned).collect(),
-    ))
+    Ok(Says {
+        verdict: found["verdict"].as_str().context("no verdict")?.to_owned(),
+        blockers: blockers.filter_map(Value::as_str).map(str::to_owned).collect(),
+    })
 }
 
-fn finds(report: &Value, id: &str) -> Result<bool> {
+/// The rows of a check.
+fn rows<'a>(report: &'a Value, id: &'a str) -> Result<impl Iterator<Item = &'a Value> + Clone> {
     let checks = report["checks"].as_array().context("no checks")?;
-    let mut rows = checks.iter().filter(|row| row["id"] == *id).peekable();
+    let mut rows = checks.iter().filter(move |row| row["id"] == *id).peekable();
     rows.peek().with_context(|| format!("no check {id} in the report"))?;
+    Ok(rows)
+}
+
+/// Whether a check finds something; it has to know.
+fn finds(report: &Value, id: &str) -> Result<bool> {
+    let mut rows = rows(report, id)?;
+    if let Some(row) = rows.clone().find(|row| row["status"] == "unknown") {
+        bail!("{id} does not know of {}", row["item"]);
+    }
+    if !rows.clone().any(|row| row["status"] == "pass" || row["status"] == "fail") {
+        bail!("{id} did not look");
+    }
     Ok(rows.any(|row| row["status"] == "fail"))
+}
+
+/// Whether a fix repairs all that keeps a stack from being ready.
+fn is_fixable(report: &Value, stack: &str) -> Result<bool> {
+    let Says { verdict, blockers } = says(report, stack)?;
+    for id in &blockers {
+        let mut open = rows(report, id)?
+            .filter(|row| row["level"] == "required")
+            .flat_map(|row| row["findings"].as_array().into_iter().flatten())
+            .filter(|finding| !matches!(finding["verdict"].as_str(), Some("met" | "volatile")))
+            .filter(|finding| {
+                finding["stacks"].as_array().is_some_and(|stacks| stacks.contains(&stack.into()))
+            });
+        if !open.all(|finding| finding["remedy"]["fixable"] == true) {
+            return Ok(false);
+        }
+    }
+    Ok(verdict != "ready")
 }
 
 /// Asks an oracle: a script that is given, or the stack's own.
@@ -309,7 +377,9 @@ fn ask(machine: &mut Machine, oracle: Option<&str>, stack: &str) -> Result<Outco
         Some(script) => script.to_owned(),
         None => oracle_of(stack)?,
     };
-    let ran = machine.run(&format!("{LIB}\n{script}"), STEP)?;
+    // What hangs, fails.
+    machine.put(ORACLE, "644", format!(". /share/guest-lib.sh\n{LIB}\n{script}").as_bytes())?;
+    let ran = machine.run(&format!("timeout --kill-after 5 {} bash {ORACLE}", PATIENCE.as_secs()), STEP)?;
     let lines: Vec<&str> = ran.output.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     let said = lines[lines.len().saturating_sub(6)..].join("\n");
     Ok(Outcome { works: ran.code == 0, said })
