@@ -15,6 +15,9 @@ check! {
     /// The directory `/usr/lib/modules/RELEASE` (or `/lib/modules/RELEASE`) of the running kernel, in
     /// an image that of every kernel, and `modules.dep` in it, without which modprobe finds nothing.
     ///
+    /// Where another kernel is installed, with its modules and with the file that it boots from, a reboot
+    /// is what is pending.
+    ///
     /// Where there is no such directory for any kernel and no module is loaded, the kernel has all it
     /// needs built in, and the check does not apply. It does not apply in a container either, where
     /// the modules are on the host.
@@ -86,12 +89,15 @@ fn look(facts: &Facts, kernel: &Kernel) -> Fact<Result<Finding, &'static str>> {
         return Ok(Ok(unmet.at([Evidence::path(&dep, "does not exist")]).repair(remedy)));
     }
     let installed = facts.kernels()?;
-    let others: Vec<&Kernel> = installed.iter().filter(|other| !other.running).collect();
+    let mut others = Vec::new();
+    for other in installed.iter().filter(|other| !other.running) {
+        others.extend(image_of(facts, other)?.map(|image| (other, image)));
+    }
     let gone = Evidence::path(&path, "does not exist");
-    if let Some(newest) = others.last() {
+    if let Some((newest, image)) = others.pop() {
         let remedy = Remedy::manual(format!("reboot into Linux {}", newest.release)).command("sudo reboot");
         let pending = finding("no such directory", Verdict::Pending(Needs::Reboot));
-        return Ok(Ok(pending.at([gone, kernel.at.clone(), newest.at.clone()]).repair(remedy)));
+        return Ok(Ok(pending.at([gone, kernel.at.clone(), newest.at.clone(), image]).repair(remedy)));
     }
     let loaded = facts.loaded_modules()?;
     let Some(first) = loaded.loaded.first() else {
@@ -103,6 +109,23 @@ fn look(facts: &Facts, kernel: &Kernel) -> Fact<Result<Finding, &'static str>> {
     let remedy = Remedy::manual(format!("install the modules of Linux {}", kernel.release));
     let unmet = finding("no such directory", Verdict::Unmet);
     Ok(Ok(unmet.at([gone, first.at.clone()]).repair(remedy)))
+}
+
+/// The file that a kernel boots from, under the names that distributions give it. The firmware of the
+/// Raspberry Pi boots one whose name says nothing of the release.
+fn image_of(facts: &Facts, kernel: &Kernel) -> Fact<Option<Evidence>> {
+    let release = &kernel.release;
+    let named = ["vmlinuz", "vmlinux", "Image", "zImage", "uImage", "kernel"];
+    let named = named.iter().map(|name| format!("/boot/{name}-{release}"));
+    let beside = kernel.modules_dir.iter().map(|dir| format!("{dir}/vmlinuz"));
+    let firmware = ["kernel.img", "kernel7.img", "kernel7l.img", "kernel8.img", "kernel_2712.img"];
+    let firmware = firmware.iter().map(|name| format!("/boot/firmware/{name}"));
+    for path in named.chain(beside).chain(firmware) {
+        if facts.stat(&path).or_absent()?.is_some() {
+            return Ok(Some(Evidence::path(&path, "")));
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -129,11 +152,21 @@ mod tests {
     fn an_upgraded_kernel_takes_a_reboot() {
         let newer = "/usr/lib/modules/6.12.200+deb13-cloud-amd64";
         let host = fixture("debian-13").without(DIR).file(&format!("{newer}/modules.builtin"), "");
-        let outcome = look_at(host);
+        let image = "/boot/vmlinuz-6.12.200+deb13-cloud-amd64";
+        let outcome = look_at(host.file(image, ""));
         assert_eq!(verdicts(&outcome), [(DIR, Verdict::Pending(Needs::Reboot))]);
         let finding = findings(&outcome)[0];
         assert_eq!(finding.evidence[0], Evidence::path(DIR, "does not exist"));
+        assert_eq!(finding.evidence[3], Evidence::path(image, ""));
         assert_eq!(finding.remedy.summary, "reboot into Linux 6.12.200+deb13-cloud-amd64");
+    }
+
+    #[test]
+    fn modules_of_a_kernel_that_is_not_there_are_no_help() {
+        let host = fixture("debian-13").without(DIR).file("/usr/lib/modules/6.12.200/modules.builtin", "");
+        let pi = || host.clone().file("/boot/firmware/kernel8.img", "");
+        assert_eq!(verdicts(&look_at(pi())), [(DIR, Verdict::Pending(Needs::Reboot))]);
+        assert_eq!(verdicts(&look_at(host)), [(DIR, Verdict::Unmet)]);
     }
 
     #[test]
