@@ -7,6 +7,7 @@ mod machine;
 mod saved;
 mod scenario;
 mod score;
+mod seen;
 mod trial;
 
 use std::path::PathBuf;
@@ -34,6 +35,9 @@ struct Arguments {
     /// Only on this image; may be repeated
     #[arg(long, value_name = "NAME")]
     image: Vec<String>,
+    /// Also look again at what was seen with the same edgeprep, scenario and machine
+    #[arg(long)]
+    again: bool,
     /// Machines running at once
     #[arg(long, value_name = "N", default_value_t = 2)]
     machines: usize,
@@ -87,7 +91,7 @@ fn main() -> Result<()> {
     if chosen.is_empty() {
         bail!("no scenario of that name on that image");
     }
-    let trials = run(&lab, chosen, arguments.machines.max(1));
+    let trials = run(&lab, chosen, arguments.machines.max(1), arguments.again);
     let score = Score::of(&trials);
     println!("\n{}", score.table());
     println!("{} trials in {} s", trials.len(), begun.elapsed().as_secs());
@@ -124,7 +128,7 @@ fn chosen<'a>(scenarios: &'a [Scenario], arguments: &Arguments) -> Vec<(&'a Scen
     chosen
 }
 
-fn run(lab: &Lab, chosen: Vec<(&Scenario, &str)>, machines: usize) -> Vec<Trial> {
+fn run(lab: &Lab, chosen: Vec<(&Scenario, &str)>, machines: usize, again: bool) -> Vec<Trial> {
     let count = chosen.len();
     let waiting = Mutex::new(chosen.into_iter());
     let done = Mutex::new(Vec::new());
@@ -135,16 +139,15 @@ fn run(lab: &Lab, chosen: Vec<(&Scenario, &str)>, machines: usize) -> Vec<Trial>
                     let next = waiting.lock().ok().and_then(|mut waiting| waiting.next());
                     let Some((scenario, image)) = next else { break };
                     let begun = Instant::now();
-                    let trial = Trial::run(lab, scenario, image);
+                    let (trial, was_seen) = seen::seen_or_run(lab, scenario, image, again);
+                    let time = match was_seen {
+                        true => "seen before".to_owned(),
+                        false => format!("{} s", begun.elapsed().as_secs()),
+                    };
                     if let Ok(mut done) = done.lock() {
                         done.push(trial);
                         let trial = &done[done.len() - 1];
-                        println!(
-                            "[{}/{count}] {} ({} s)",
-                            done.len(),
-                            trial.line(),
-                            begun.elapsed().as_secs()
-                        );
+                        println!("[{}/{count}] {} ({time})", done.len(), trial.line());
                     }
                 }
             });

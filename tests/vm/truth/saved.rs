@@ -40,7 +40,7 @@ impl Saved {
                 .join(".cache/edgeprep-lab"),
         };
         let dir = images.join("saved");
-        std::fs::create_dir_all(&dir)?;
+        std::fs::create_dir_all(dir.join("seen"))?;
         let running = File::create(dir.join("lock"))?;
         // Where nobody else runs, what is there was left by somebody who was killed.
         if running.try_lock().is_ok() {
@@ -68,14 +68,7 @@ impl Saved {
         let name = format!("{image}-{}{}", base.as_str(), slug(kernel));
         let made_by_one = File::create(self.dir.join(format!("{name}.lock")))?;
         made_by_one.lock()?;
-        let status = Command::new(super::lab()).args(["image", image]).status()?;
-        if !status.success() {
-            bail!("the image {image} cannot be built");
-        }
-        // The saved disk lies on that of the image.
-        let disk = std::fs::metadata(self.images.join(image).join("root.img"))?.modified()?;
-        let lab = std::fs::read_to_string(super::lab())?;
-        let key = format!("{disk:?}{kernel}\n{lab}{}{STAND_INS:?}{SCRIPTS:?}", self.qemu);
+        let key = self.key(image, kernel)?;
         let dir = self.dir.join(&name);
         if std::fs::read_to_string(dir.join("key")).is_ok_and(|found| found == key) {
             return Ok(dir);
@@ -86,6 +79,23 @@ impl Saved {
         std::fs::write(dir.join("key"), key)?;
         println!("set up {name} in {} s", begun.elapsed().as_secs());
         Ok(dir)
+    }
+
+    /// All that a machine is made of; the image is built where it is missing.
+    pub(crate) fn key(&self, image: &str, kernel: &str) -> Result<String> {
+        let status = Command::new(super::lab()).args(["image", image]).status()?;
+        if !status.success() {
+            bail!("the image {image} cannot be built");
+        }
+        // The saved disk lies on that of the image.
+        let disk = std::fs::metadata(self.images.join(image).join("root.img"))?.modified()?;
+        let lab = std::fs::read_to_string(super::lab())?;
+        Ok(format!("{disk:?}{kernel}\n{lab}{}{STAND_INS:?}{SCRIPTS:?}", self.qemu))
+    }
+
+    /// Where what was seen is kept.
+    pub(crate) fn seen(&self) -> PathBuf {
+        self.dir.join("seen")
     }
 
     fn make(&self, image: &str, base: Base, kernel: &str) -> Result<Machine> {

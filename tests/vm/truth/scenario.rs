@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The images of the lab, with the names of what they are.
 pub(crate) const IMAGES: [(&str, &str); 3] =
@@ -72,7 +72,7 @@ impl Base {
 }
 
 /// What edgeprep shall say of a stack.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Expected {
     /// The verdict.
@@ -94,7 +94,7 @@ pub(crate) struct Expected {
 }
 
 /// A verdict, and the checks that are to blame.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Says {
     pub(crate) verdict: String,
@@ -111,7 +111,7 @@ impl Expected {
 }
 
 /// A check that finds something, and a program that meets it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Shown {
     /// Whether it finds something.

@@ -14,7 +14,7 @@ pub(crate) struct Score {
     /// By whether a check finds something, likewise.
     pub(crate) checks: BTreeMap<bool, (usize, usize)>,
     /// By peer: ready and worked, ready and failed, not ready and worked, not ready and failed.
-    pub(crate) peers: BTreeMap<&'static str, [usize; 4]>,
+    pub(crate) peers: BTreeMap<String, [usize; 4]>,
     pub(crate) false_ready: Vec<String>,
     pub(crate) false_not_ready: Vec<String>,
     /// Repairs that were tried, and those that did not help.
@@ -58,7 +58,7 @@ impl Score {
         count(self.probed.entry(probed.verdict.clone()).or_default(), outcome);
         for (peer, ready) in &judged.peers {
             let cell = usize::from(!ready) * 2 + usize::from(!outcome.works);
-            self.peers.entry(peer).or_default()[cell] += 1;
+            self.peers.entry(peer.clone()).or_default()[cell] += 1;
         }
         for (says, how) in [(says, ""), (probed, ", probed")] {
             let name = format!("{name}{how}");

@@ -1,10 +1,12 @@
 //! One scenario on one machine: what edgeprep says, what happens, and the same after a fix.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::machine::{Machine, Ran};
@@ -60,7 +62,7 @@ pub(crate) fn peers(usernetes: Option<&Path>, moby: Option<&Path>) -> Result<Vec
 }
 
 /// What a scenario came to on an image.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Trial {
     pub(crate) scenario: String,
     pub(crate) image: String,
@@ -71,7 +73,7 @@ pub(crate) struct Trial {
 }
 
 /// A stack's verdict, and what happened.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Judged {
     pub(crate) stack: String,
     pub(crate) expected: Expected,
@@ -81,7 +83,7 @@ pub(crate) struct Judged {
     /// Whether it says that a fix repairs all that blocks it.
     pub(crate) fixable: bool,
     pub(crate) outcome: Outcome,
-    pub(crate) peers: Vec<(&'static str, bool)>,
+    pub(crate) peers: Vec<(String, bool)>,
     /// What happens after a reboot, where that is what it waits for.
     pub(crate) rebooted: Option<Outcome>,
     /// After a fix.
@@ -89,14 +91,14 @@ pub(crate) struct Judged {
 }
 
 /// A verdict, and the checks that are to blame for it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Says {
     pub(crate) verdict: String,
     pub(crate) blockers: Vec<String>,
 }
 
 /// Whether a check found something, and what happened.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Found {
     pub(crate) id: String,
     pub(crate) expected: Shown,
@@ -106,7 +108,7 @@ pub(crate) struct Found {
 }
 
 /// What a program came to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     pub(crate) works: bool,
     /// The end of what it said.
@@ -119,6 +121,20 @@ impl Lab {
         let mut machine = self.saved.machine(image, base, kernel)?;
         machine.put(EDGEPREP, "755", &self.edgeprep)?;
         Ok(machine)
+    }
+
+    /// All that what is seen depends on.
+    pub(crate) fn key(&self, scenario: &Scenario, image: &str) -> Result<u64> {
+        let mut hasher = DefaultHasher::new();
+        (&self.edgeprep, format!("{scenario:?}"), self.saved.key(image, scenario.kernel.as_str())?, LIB)
+            .hash(&mut hasher);
+        for (stack, _) in scenario.stacks_on(image) {
+            oracle_of(stack)?.hash(&mut hasher);
+        }
+        for peer in &self.peers {
+            peer.name.hash(&mut hasher);
+        }
+        Ok(hasher.finish())
     }
 
     /// Runs a script on such a machine.
@@ -187,7 +203,7 @@ impl Trial {
         for peer in &lab.peers {
             let ready = peer.ask(&mut machine)?;
             for judged in self.stacks.iter_mut().filter(|one| peer.stacks.contains(&one.stack.as_str())) {
-                judged.peers.push((peer.name, ready));
+                judged.peers.push((peer.name.to_owned(), ready));
             }
         }
         if scenario.is_fixed_on(&self.image) {
