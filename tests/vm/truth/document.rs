@@ -110,7 +110,10 @@ fn told(says: &Says) -> String {
 
 /// What a program came to, with the end of what it said where it failed.
 fn became(outcome: &Outcome) -> String {
-    let said = outcome.said.lines().next_back().unwrap_or_default();
+    // RootlessKit says last that its child failed.
+    let lines = || outcome.said.lines().rev();
+    let said = lines().find(|line| !line.starts_with("[rootlesskit:parent]")).or(lines().next());
+    let said = said.unwrap_or_default();
     let said: String = said.chars().filter(|c| !c.is_control()).take(120).collect();
     match outcome.works {
         true => "works".to_owned(),

@@ -39,7 +39,7 @@ struct Arguments {
     #[arg(long)]
     again: bool,
     /// Machines running at once
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = 3)]
     machines: usize,
     /// Usernetes' sources, whose preflight script is asked, too
     #[arg(long, value_name = "DIR")]
@@ -77,6 +77,7 @@ fn main() -> Result<()> {
             .with_context(|| arguments.edgeprep.display().to_string())?,
         saved: Saved::open()?,
         peers: trial::peers(arguments.usernetes.as_deref(), arguments.moby.as_deref())?,
+        of_kernels: Mutex::default(),
     };
     if let Some(script) = &arguments.script {
         let base = if arguments.base == "fresh" { Base::Fresh } else { Base::Good };

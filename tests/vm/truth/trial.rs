@@ -1,8 +1,10 @@
 //! One scenario on one machine: what edgeprep says, what happens, and the same after a fix.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -25,6 +27,8 @@ pub(crate) struct Lab {
     pub(crate) edgeprep: Vec<u8>,
     pub(crate) saved: Saved,
     pub(crate) peers: Vec<Peer>,
+    /// What those said that look at the kernel alone, by image and kernel arguments.
+    pub(crate) of_kernels: Mutex<BTreeMap<(&'static str, String, String), bool>>,
 }
 
 /// Another program that says whether a host is ready.
@@ -34,6 +38,8 @@ pub(crate) struct Peer {
     pub(crate) stacks: &'static [&'static str],
     folder: PathBuf,
     script: &'static str,
+    /// It looks at nothing but the kernel and how that was booted: asked once for each.
+    of_kernel: bool,
 }
 
 /// The peers whose sources are there.
@@ -43,6 +49,7 @@ pub(crate) fn peers(usernetes: Option<&Path>, moby: Option<&Path>) -> Result<Vec
         stacks: &["podman", "podman-kube", "k3s", "k3d", "kind", "usernetes"],
         folder: dir.join("Makefile.d"),
         script: "as_user env CONTAINER_ENGINE=podman bash /root/peer/check-preflight.sh",
+        of_kernel: false,
     });
     // It is for the kernel of the machine; what is missing is in its text, not in its exit code. It takes
     // zgrep some two hundred times, a script that is slow here, and the file is not compressed.
@@ -53,6 +60,7 @@ pub(crate) fn peers(usernetes: Option<&Path>, moby: Option<&Path>) -> Result<Vec
         script: "ln -sf /bin/grep /root/peer/zgrep
             said=$(PATH=/root/peer:$PATH bash /root/peer/check-config.sh 2>&1); echo \"$said\"
             ! sed -n '/Generally Necessary/,/Optional/p' <<<\"$said\" | grep -q missing",
+        of_kernel: true,
     });
     let peers: Vec<_> = usernetes.into_iter().chain(moby).collect();
     match peers.iter().find(|peer| !peer.folder.is_dir()) {
@@ -137,6 +145,25 @@ impl Lab {
         Ok(hasher.finish())
     }
 
+    /// Whether a peer says that a machine is ready.
+    fn ask(&self, peer: &Peer, machine: &mut Machine, image: &str, kernel: &str) -> Result<bool> {
+        if !peer.of_kernel {
+            return peer.ask(machine);
+        }
+        let key = (peer.name, image.to_owned(), kernel.to_owned());
+        let known = self.of_kernels.lock().ok().and_then(|known| known.get(&key).copied());
+        match known {
+            Some(ready) => Ok(ready),
+            None => {
+                let ready = peer.ask(machine)?;
+                if let Ok(mut known) = self.of_kernels.lock() {
+                    known.insert(key, ready);
+                }
+                Ok(ready)
+            }
+        }
+    }
+
     /// Runs a script on such a machine.
     pub(crate) fn on_a_machine(&self, image: &str, base: Base, kernel: &str, script: &str) -> Result<Ran> {
         self.machine(image, base, kernel)?.run(&format!("{LIB}\n{script}"), STEP * 4)
@@ -201,7 +228,7 @@ impl Trial {
             self.checks.push(Found { id, expected, finds, outcome, after: None });
         }
         for peer in &lab.peers {
-            let ready = peer.ask(&mut machine)?;
+            let ready = lab.ask(peer, &mut machine, &self.image, &scenario.kernel)?;
             for judged in self.stacks.iter_mut().filter(|one| peer.stacks.contains(&one.stack.as_str())) {
                 judged.peers.push((peer.name.to_owned(), ready));
             }
