@@ -13,9 +13,10 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -231,6 +232,37 @@ fn a_helper_that_hangs_is_killed_with_all_that_it_started() {
     assert_eq!(common::status(&report, "idmap-helpers"), "pass", "what was not seen changes nothing");
     assert_eq!(trial(&report, "port-bind", "tcp/80 as a low port").0, "refused", "and the rest is tried");
     assert_eq!(left(&before), [""; 0]);
+}
+
+#[test]
+fn a_users_process_has_neither_the_session_nor_the_files_of_root() {
+    let _machine = alone();
+    for argument in ["--probe-as-user", "--as-user"] {
+        // Descriptor 9 is what root's shell left open.
+        let mut child = Command::new("sh")
+            .args(["-c", "exec \"$0\" \"$1\" 9</etc/shadow"])
+            .arg(assert_cmd::cargo::cargo_bin!("edgeprep"))
+            .arg(argument)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let line = "{\"name\":\"daemon\",\"uid\":1,\"gid\":1,\"groups\":[1],\"home\":\"/\"}\n";
+        child.stdin.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
+        let mut answer = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut answer).unwrap();
+        assert!(answer.contains("ready"), "{answer}");
+        let process = format!("/proc/{}", child.id());
+        let open: BTreeSet<_> =
+            fs::read_dir(format!("{process}/fd")).unwrap().map(|fd| fd.unwrap().file_name()).collect();
+        assert_eq!(open, ["0", "1", "2"].map(Into::into).into(), "{argument}");
+        let stat = fs::read_to_string(format!("{process}/stat")).unwrap();
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+        // `proc_pid_stat(5)`: the session, and the terminal that controls it.
+        assert_eq!((fields[3], fields[4]), (child.id().to_string().as_str(), "0"), "{argument}");
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
 }
 
 #[test]

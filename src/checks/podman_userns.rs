@@ -23,10 +23,14 @@ check! {
     /// the user had subordinate IDs has the user's own ID alone, and containers fail as before:
     /// "cannot setresuid", "potentially insufficient UIDs or GIDs". Seen with Podman 4.3, 5.4 and 5.8.
     ///
+    /// Where the pause process is gone and another process of the user's has its PID, Podman tries to join
+    /// the namespace of that one; if it is the host's own, every command fails.
+    ///
     /// ## Repair
     ///
     /// The pause process is ended, where no container of the user runs; the next `podman` makes a new
-    /// namespace. `podman system migrate` does the same, and stops containers first.
+    /// namespace. `podman system migrate` does the same, and stops containers first. A process that only
+    /// has the PID is left alone, and the file that names it is removed.
     ///
     /// ## Sources
     ///
@@ -56,7 +60,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
 
 fn look(facts: &Facts, user: &User, least: u64) -> Fact<Option<Finding>> {
     let Some(held) = facts.podman_namespace(user.uid)? else { return Ok(None) };
-    let enough = held.uids.min(held.gids) > least;
+    let enough = held.uids.min(held.gids) > least && !held.is_hosts;
     let configured = [facts.subuid(), facts.subgid()]
         .into_iter()
         .map(|file| Ok(file.or_absent()?.map_or(0, |file| total_ids(&file.ranges_of(user)))))
@@ -69,7 +73,11 @@ fn look(facts: &Facts, user: &User, least: u64) -> Fact<Option<Finding>> {
         (false, false) => Verdict::Unmet,
     };
     let subject = format!("process {}", held.pid);
-    let found = format!("{} UIDs and {} GIDs", held.uids, held.gids);
+    let found = if held.is_hosts {
+        "in the host's user namespace, so it is not Podman's pause process".to_owned()
+    } else {
+        format!("{} UIDs and {} GIDs", held.uids, held.gids)
+    };
     let setting = Setting::NewPodmanNamespace { user: user.name.clone() };
     let remedy = Remedy::setting(format!("let Podman of {} make a new user namespace", user.name), setting);
     let expected = format!("more than {least} of each");
@@ -115,6 +123,15 @@ mod tests {
         assert_eq!(finding.remedy.settings, [Setting::NewPodmanNamespace { user: "edge".to_owned() }]);
         let none = look_at(holding(ONE).file("/etc/subuid", ""));
         assert_eq!(verdicts(&none), [("process 487", Verdict::Unmet)]);
+    }
+
+    #[test]
+    fn a_reused_pid_in_the_hosts_own_namespace() {
+        let outcome = look_at(holding("         0          0 4294967295\n"));
+        assert_eq!(verdicts(&outcome), [("process 487", Verdict::Pending(Needs::None))]);
+        let finding = findings(&outcome)[0];
+        assert_eq!(finding.found, "in the host's user namespace, so it is not Podman's pause process");
+        assert!(finding.evidence[0].to_string().starts_with("/proc/487/uid_map:1"));
     }
 
     #[test]

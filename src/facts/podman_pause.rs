@@ -14,6 +14,9 @@ pub struct HeldNamespace {
     pub uids: u64,
     /// How many GIDs.
     pub gids: u64,
+    /// Whether it is the host's own: Podman does not look at what kind of process has the PID, tries to join its
+    /// namespace, and fails with one that it is in already.
+    pub is_hosts: bool,
     /// Where that was read.
     pub at: [Evidence; 2],
 }
@@ -39,7 +42,8 @@ impl Facts {
                 expected: "expected the PID of a process".to_owned(),
             });
         };
-        // What it says may be a left-over, and any process may have that PID now.
+        // What it says may be a left-over, and any process may have that PID now. Podman goes on with every one
+        // that it may signal (`TryJoinFromFilePaths`).
         match self.stat(&format!("/proc/{pid}")).or_absent()? {
             Some(stat) if stat.uid == uid => {}
             _ => return Ok(None),
@@ -47,7 +51,8 @@ impl Facts {
         let (uids, gids) =
             (self.source(&format!("/proc/{pid}/uid_map"))?, self.source(&format!("/proc/{pid}/gid_map"))?);
         let at = [line(&uids), line(&gids)];
-        Ok(Some(HeldNamespace { pid, uids: mapped(&uids), gids: mapped(&gids), at }))
+        let is_hosts = is_hosts(&uids);
+        Ok(Some(HeldNamespace { pid, uids: mapped(&uids), gids: mapped(&gids), is_hosts, at }))
     }
 }
 
@@ -59,6 +64,11 @@ fn line(source: &Source) -> Evidence {
 fn mapped(source: &Source) -> u64 {
     let count = |line: &str| line.split_whitespace().nth(2).and_then(|n| n.parse::<u64>().ok());
     source.lines().filter_map(|(_, line)| count(line)).sum()
+}
+
+/// The map of the first user namespace (Linux: `kernel/user.c`, `init_user_ns`).
+fn is_hosts(source: &Source) -> bool {
+    source.text().split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 #[cfg(test)]
@@ -78,6 +88,13 @@ mod tests {
         let held = host().facts().podman_namespace(1000).unwrap().unwrap();
         assert_eq!((held.pid, held.uids, held.gids), (487, 65_537, 1));
         assert_eq!(held.at[1].to_string(), "/proc/487/gid_map:1");
+    }
+
+    #[test]
+    fn a_pid_that_a_process_outside_has_now() {
+        assert!(!host().facts().podman_namespace(1000).unwrap().unwrap().is_hosts);
+        let reused = host().file("/proc/487/uid_map", "         0          0 4294967295\n");
+        assert!(reused.facts().podman_namespace(1000).unwrap().unwrap().is_hosts);
     }
 
     #[test]

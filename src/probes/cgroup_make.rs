@@ -6,7 +6,7 @@ use nix::unistd::getpid;
 
 use super::bench::Bench;
 use super::id_map::NO_ANSWER;
-use super::request::{Reply, Request};
+use super::request::{Reply, Request, Step};
 use super::{Asked, Claim, Probe, Trial, Word};
 use crate::facts::cgroup::{Controller, Controllers, Hierarchy, user_manager_levels};
 use crate::requirements::Need;
@@ -55,6 +55,10 @@ fn run(asked: &Asked, bench: &mut Bench) -> Vec<Trial> {
         Ok(Reply::Failed(failure)) if failure.errno() == Errno::ENOENT => {
             let word = Word::Refused(format!("it has no cgroup: {failure}"));
             return vec![Trial::new(&CGROUP_MAKE, user, &unit, word).about([running()])];
+        }
+        // Made it was, and something else is in it by now.
+        Ok(Reply::Failed(failure)) if failure.step == Step::RemoveCgroup => {
+            Word::Unknown(failure.to_string())
         }
         Ok(Reply::Failed(failure)) => Word::Refused(failure.to_string()),
         Ok(_) => Word::Unknown(NO_ANSWER.to_owned()),

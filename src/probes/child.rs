@@ -26,7 +26,7 @@ use nix::sys::socket::{
 use nix::sys::stat::{major, minor};
 
 use super::request::{Failure, LINE_LIMIT_BYTES, Reply, Request, Step};
-use crate::apply::as_user::{Privileges, become_user, next, reply};
+use crate::apply::as_user::{Privileges, become_user, leave_session, next, reply};
 use crate::plan::Credentials;
 
 /// The most that is read of a `cgroup.controllers`, in bytes.
@@ -34,7 +34,8 @@ const CONTROLLERS_LIMIT_BYTES: u64 = 4096;
 
 /// Runs the process: nothing has happened in it yet, and it has one thread, as `unshare(2)` wants it.
 pub fn serve() -> ExitCode {
-    match answer_all(&mut BufReader::new(io::stdin().lock()), &mut io::stdout().lock()) {
+    let all = || answer_all(&mut BufReader::new(io::stdin().lock()), &mut io::stdout().lock());
+    match leave_session().and_then(|()| all()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }

@@ -2,7 +2,7 @@
 
 use super::bench::Bench;
 use super::id_map::NO_ANSWER;
-use super::request::{Reply, Request};
+use super::request::{Reply, Request, Step};
 use super::{Asked, Claim, Probe, Trial, Word, is_told_apart};
 use crate::facts::version::Version;
 use crate::requirements::{Component, Need};
@@ -14,7 +14,7 @@ pub(super) static OVERLAY_MOUNT: Probe = Probe {
     id: "overlay-mount",
     summary: "overlay is mounted on a tmpfs in a mount namespace of its own, and a file is written through \
               it; all ends with the process",
-    checks: &["kernel-release"],
+    checks: &["kernel-release", "namespace-limits"],
     remedy: "look into the kernel log for what refuses it; until then use fuse-overlayfs",
     run,
 };
@@ -26,7 +26,12 @@ fn run(asked: &Asked, bench: &mut Bench) -> Vec<Trial> {
     if asked.req.need(Need::UserNamespaces).is_empty() {
         return Vec::new();
     }
-    let word = match bench.is_mapped.then(|| bench.ask_inside(&Request::MountOverlay)).flatten() {
+    let reply = bench.is_mapped.then(|| bench.ask_inside(&Request::MountOverlay)).flatten();
+    let claims = match &reply {
+        Some(Ok(Reply::Failed(failure))) => claims_of(asked, failure.step),
+        _ => claims(asked),
+    };
+    let word = match reply {
         None => Word::Unknown("there is no user namespace with ID maps to try it in".to_owned()),
         Some(Err(why)) => Word::Unknown(why),
         Some(Ok(Reply::Done)) => Word::Works("mounted and written to".to_owned()),
@@ -36,7 +41,16 @@ fn run(asked: &Asked, bench: &mut Bench) -> Vec<Trial> {
         },
         Some(Ok(_)) => Word::Unknown(NO_ANSWER.to_owned()),
     };
-    vec![Trial::new(&OVERLAY_MOUNT, asked.user, "overlay", word).about(claims(asked))]
+    vec![Trial::new(&OVERLAY_MOUNT, asked.user, "overlay", word).about(claims)]
+}
+
+/// Whose business it is that this step is refused.
+fn claims_of(asked: &Asked, step: Step) -> Vec<Claim> {
+    match step {
+        Step::MountNamespace => vec![Claim::supports("namespace-limits", "user.max_mnt_namespaces")],
+        Step::Overlay | Step::WriteToOverlay => claims(asked),
+        _ => Vec::new(),
+    }
 }
 
 fn claims(asked: &Asked) -> Vec<Claim> {
@@ -58,6 +72,18 @@ mod tests {
     use crate::facts::users::User;
     use crate::finding::Level;
     use crate::requirements::{Requirements, Stack};
+
+    #[test]
+    fn only_overlay_itself_is_the_releases() {
+        let facts = fixture("debian-13").facts();
+        let req = Requirements::merge(&[Stack::Podman], &[]).unwrap();
+        let user = User::example("edge", 1000);
+        let asked = Asked { facts: &facts, req: &req, user: &user };
+        let checks = |step| claims_of(&asked, step).iter().map(|claim| claim.check).collect::<Vec<_>>();
+        assert_eq!(checks(Step::MountNamespace), ["namespace-limits"]);
+        assert_eq!(checks(Step::Overlay), ["kernel-release"]);
+        assert!(checks(Step::Tmpfs).is_empty());
+    }
 
     #[test]
     fn it_speaks_of_the_advised_release() {

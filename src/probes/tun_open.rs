@@ -2,7 +2,7 @@
 
 use super::bench::Bench;
 use super::id_map::NO_ANSWER;
-use super::request::{Reply, Request};
+use super::request::{Reply, Request, Step};
 use super::{Asked, Claim, Probe, Trial, Word, is_told_apart};
 use crate::requirements::Need;
 
@@ -13,7 +13,7 @@ pub(super) static TUN_OPEN: Probe = Probe {
     id: "tun-open",
     summary: "/dev/net/tun is opened in a network namespace of the user's, and closed; the kernel loads its \
               module for that, and keeps it",
-    checks: &["tun-device"],
+    checks: &["tun-device", "namespace-limits"],
     remedy: "look for what refuses it: a device cgroup, a security module, or a module that does not load",
     run,
 };
@@ -29,6 +29,12 @@ fn run(asked: &Asked, bench: &mut Bench) -> Vec<Trial> {
     if matches!(reply, Some(Ok(Reply::Done))) {
         reply = bench.ask_inside(&open);
     }
+    let claim = match &reply {
+        Some(Ok(Reply::Failed(failure))) if failure.step == Step::NetworkNamespace => {
+            Claim::supports("namespace-limits", "user.max_net_namespaces")
+        }
+        _ => Claim::proves("tun-device", PATH),
+    };
     let word = match reply {
         None => Word::Unknown("there is no user namespace to try it in".to_owned()),
         Some(Err(why)) => Word::Unknown(why),
@@ -39,5 +45,5 @@ fn run(asked: &Asked, bench: &mut Bench) -> Vec<Trial> {
         },
         Some(Ok(_)) => Word::Unknown(NO_ANSWER.to_owned()),
     };
-    vec![Trial::new(&TUN_OPEN, asked.user, PATH, word).about([Claim::proves("tun-device", PATH)])]
+    vec![Trial::new(&TUN_OPEN, asked.user, PATH, word).about([claim])]
 }

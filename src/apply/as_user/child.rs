@@ -10,13 +10,15 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, getgroups, getresgid, getresuid, setgroups, setresgid, setresuid};
 
+use super::process::leave_session;
 use super::{LINE_LIMIT_BYTES, Request, Response};
 use crate::apply::target::Target;
 use crate::plan::Credentials;
 
 /// Runs the child: nothing has happened in this process yet, and it has one thread.
 pub fn serve() -> ExitCode {
-    match answer_all(&mut BufReader::new(io::stdin().lock()), &mut io::stdout().lock()) {
+    let all = || answer_all(&mut BufReader::new(io::stdin().lock()), &mut io::stdout().lock());
+    match leave_session().and_then(|()| all()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub use child::serve;
 pub(crate) use child::{Privileges, become_user, next, reply};
-pub(crate) use process::{OURSELVES, Process, is_called_with};
+pub(crate) use process::{OURSELVES, Process, is_called_with, leave_session};
 use serde::{Deserialize, Serialize};
 
 use super::WriteError;

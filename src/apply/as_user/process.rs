@@ -1,12 +1,14 @@
 //! edgeprep once more, as a child that is spoken with in lines of JSON, each in bounded time.
 #![expect(clippy::disallowed_methods, reason = "the one process that is started is edgeprep itself")]
 
+use std::fs::{self, DirEntry};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::unistd::{close, setsid};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -23,6 +25,23 @@ const POLL: Duration = Duration::from_millis(5);
 pub(crate) fn is_called_with(argument: &str) -> bool {
     let mut arguments = std::env::args_os().skip(1);
     arguments.next().is_some_and(|first| first == argument) && arguments.next().is_none()
+}
+
+/// Takes this process, a child in which nothing has happened yet, out of the session of whoever runs edgeprep:
+/// a user's process holds neither root's terminal nor what root's shell has open. Ctrl-C then interrupts the
+/// parent alone, which still needs the child to put things back.
+///
+/// # Errors
+/// Those of the system.
+pub(crate) fn leave_session() -> io::Result<()> {
+    setsid()?;
+    let number = |entry: DirEntry| entry.file_name().to_str()?.parse::<i32>().ok();
+    let open: Vec<i32> = fs::read_dir("/proc/self/fd")?.flatten().filter_map(number).collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2) {
+        // That of the directory is closed by now.
+        let _ = close(fd);
+    }
+    Ok(())
 }
 
 /// A child. It ends with its input.
@@ -49,8 +68,6 @@ impl Process {
             .stdout(Stdio::piped())
             // Nothing of a user's holds root's terminal.
             .stderr(Stdio::null())
-            // Ctrl-C interrupts the parent, which then still needs the child to put things back.
-            .process_group(0)
             .spawn()?;
         let ends = child.stdin.take().zip(child.stdout.take());
         let pipe = ends.map(|(input, output)| Pipe::new(input, output, limit_bytes));
