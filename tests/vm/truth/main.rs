@@ -18,7 +18,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 
 use saved::Saved;
-use scenario::{Base, IMAGES, Scenario};
+use scenario::{Base, CI_IMAGE, IMAGES, Scenario};
 use score::Score;
 use trial::{Lab, Trial};
 
@@ -122,8 +122,8 @@ fn chosen<'a>(scenarios: &'a [Scenario], arguments: &Arguments) -> Vec<(&'a Scen
         }
         let images = scenario.images.iter().map(String::as_str);
         let named = |image: &&str| arguments.image.is_empty() || arguments.image.iter().any(|i| i == image);
-        let images: Vec<_> = images.filter(named).take(if subset { 1 } else { usize::MAX }).collect();
-        chosen.extend(images.into_iter().map(|image| (scenario, image)));
+        let images = images.filter(named).filter(|image| !subset || *image == CI_IMAGE);
+        chosen.extend(images.map(|image| (scenario, image)));
     }
     chosen.sort_by_key(|(scenario, image)| (*image, scenario.base.as_str(), scenario.kernel.clone()));
     chosen
