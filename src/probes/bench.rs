@@ -86,6 +86,11 @@ impl Bench {
         self.inside.as_ref().map(|worker| worker.process.pid())
     }
 
+    /// Whether the process inside still answers. Any port, asked for and let go, changes nothing.
+    pub(super) fn is_alive_inside(&mut self) -> bool {
+        matches!(self.ask_inside(&Request::Bind { udp: true, port: 0 }), Some(Ok(_)))
+    }
+
     /// Has something done in the user namespace; `None` where there is none.
     pub(super) fn ask_inside(&mut self, request: &Request) -> Option<Result<Reply, String>> {
         let reply = self.inside.as_mut()?.ask(request);

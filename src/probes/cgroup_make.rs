@@ -5,7 +5,6 @@ use nix::errno::Errno;
 use nix::unistd::getpid;
 
 use super::bench::Bench;
-use super::id_map::NO_ANSWER;
 use super::request::{Reply, Request, Step};
 use super::{Asked, Claim, Probe, Trial, Word};
 use crate::facts::cgroup::{Controller, Controllers, Hierarchy, user_manager_levels};
@@ -60,9 +59,7 @@ fn run(asked: &Asked, bench: &mut Bench) -> Vec<Trial> {
         Ok(Reply::Failed(failure)) if failure.step == Step::RemoveCgroup => {
             Word::Unknown(failure.to_string())
         }
-        Ok(Reply::Failed(failure)) => Word::Refused(failure.to_string()),
-        Ok(_) => Word::Unknown(NO_ANSWER.to_owned()),
-        Err(why) => Word::Unknown(why),
+        reply => Word::of(reply, "a cgroup was made below it"),
     };
     let all = asked.req.controllers.keys().map(|controller| delegated(*controller));
     vec![Trial::new(&CGROUP_MAKE, user, &unit, word).about(all)]

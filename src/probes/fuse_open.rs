@@ -1,8 +1,7 @@
 //! Whether the FUSE device opens: see [`FUSE_OPEN`].
 
 use super::bench::Bench;
-use super::id_map::NO_ANSWER;
-use super::request::{Reply, Request};
+use super::request::Request;
 use super::{Asked, Claim, Probe, Trial, Word};
 use crate::requirements::Need;
 
@@ -21,11 +20,7 @@ fn run(asked: &Asked, bench: &mut Bench) -> Vec<Trial> {
     if asked.req.need(Need::FuseDevice).is_empty() {
         return Vec::new();
     }
-    let word = match bench.ask(&Request::Open { path: PATH.to_owned(), major: 10, minor: 229 }) {
-        Ok(Reply::Done) => Word::Works("opened".to_owned()),
-        Ok(Reply::Failed(failure)) => Word::Refused(failure.to_string()),
-        Ok(_) => Word::Unknown(NO_ANSWER.to_owned()),
-        Err(why) => Word::Unknown(why),
-    };
+    let reply = bench.ask(&Request::Open { path: PATH.to_owned(), major: 10, minor: 229 });
+    let word = Word::of(reply, "opened");
     vec![Trial::new(&FUSE_OPEN, asked.user, PATH, word).about([Claim::proves("fuse-device", PATH)])]
 }

@@ -1,7 +1,7 @@
 //! Whether the user can have a user namespace with ID maps: see [`ID_MAP`].
 
 use super::bench::Bench;
-use super::request::{Failure, MapLine, Reply, Request};
+use super::request::{Failure, MapLine, NO_ANSWER, Reply, Request};
 use super::{Asked, Claim, Probe, Trial, Word, is_told_apart};
 use crate::host::{CONFIG_LIMIT_BYTES, Fact, Host, OrAbsent};
 use crate::requirements::Need;
@@ -52,9 +52,6 @@ fn run(asked: &Asked, bench: &mut Bench) -> Vec<Trial> {
     bench.is_mapped = kinds.iter().all(|(_, tried)| matches!(tried.word, Word::Works(_)));
     std::iter::once(space).chain(kinds.map(|(_, tried)| tried)).collect()
 }
-
-/// What an answer is called that does not belong to the question.
-pub(super) const NO_ANSWER: &str = "the process that tries it gave another answer";
 
 /// The check whose business this refusal is: `user_namespaces(7)` has ENOSPC for the limit.
 fn culprit(failure: Failure) -> Claim {
@@ -119,6 +116,10 @@ impl Kind {
                 }
                 Err(why) => return unknown(why),
             },
+            // Of a process that is gone nobody can write the map.
+            Ok(Reply::Ended { .. }) if !bench.is_alive_inside() => {
+                return unknown("the process whose map it is to write has ended".to_owned());
+            }
             Ok(Reply::Ended { code, said }) => {
                 // shadow: src/newuidmap.c, `verify_ranges`, in the C locale.
                 let [helpers, ranges] = claims;

@@ -1,7 +1,6 @@
 //! Whether overlay can be mounted without root: see [`OVERLAY_MOUNT`].
 
 use super::bench::Bench;
-use super::id_map::NO_ANSWER;
 use super::request::{Reply, Request, Step};
 use super::{Asked, Claim, Probe, Trial, Word, is_told_apart};
 use crate::facts::version::Version;
@@ -33,13 +32,10 @@ fn run(asked: &Asked, bench: &mut Bench) -> Vec<Trial> {
     };
     let word = match reply {
         None => Word::Unknown("there is no user namespace with ID maps to try it in".to_owned()),
-        Some(Err(why)) => Word::Unknown(why),
-        Some(Ok(Reply::Done)) => Word::Works("mounted and written to".to_owned()),
-        Some(Ok(Reply::Failed(failure))) => match is_told_apart(asked.facts) {
-            Some(why) => Word::Unknown(format!("{failure}; {why}")),
-            None => Word::Refused(failure.to_string()),
-        },
-        Some(Ok(_)) => Word::Unknown(NO_ANSWER.to_owned()),
+        Some(Ok(Reply::Failed(failure))) if let Some(why) = is_told_apart(asked.facts) => {
+            Word::Unknown(format!("{failure}; {why}"))
+        }
+        Some(reply) => Word::of(reply, "mounted and written to"),
     };
     vec![Trial::new(&OVERLAY_MOUNT, asked.user, "overlay", word).about(claims)]
 }

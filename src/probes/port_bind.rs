@@ -3,7 +3,6 @@
 use nix::errno::Errno;
 
 use super::bench::Bench;
-use super::id_map::NO_ANSWER;
 use super::request::{Reply, Request};
 use super::{Asked, Claim, Probe, Trial, Word};
 use crate::facts::listeners;
@@ -46,13 +45,10 @@ fn lowest_wanted(asked: &Asked) -> Vec<u16> {
 /// `net/ipv4/af_inet.c`, `__inet_bind`).
 fn low(asked: &Asked, bench: &mut Bench, port: u16) -> Trial {
     let word = match bench.ask(&Request::Bind { udp: false, port }) {
-        Ok(Reply::Done) => Word::Works("bound".to_owned()),
         Ok(Reply::Failed(failure)) if failure.errno() == Errno::EADDRINUSE => {
             Word::Works("may be bound, though it is in use".to_owned())
         }
-        Ok(Reply::Failed(failure)) => Word::Refused(failure.to_string()),
-        Ok(_) => Word::Unknown(NO_ANSWER.to_owned()),
-        Err(why) => Word::Unknown(why),
+        reply => Word::of(reply, "bound"),
     };
     let claim =
         Claim { expected: Some(format!("at most {port}")), ..Claim::proves("unprivileged-ports", START) };
@@ -66,13 +62,10 @@ fn free(asked: &Asked, bench: &mut Bench, protocol: Protocol, port: u16) -> Tria
         Word::Unknown(format!("in use by {} already, as by a stack that runs", asked.user.name))
     } else {
         match bench.ask(&Request::Bind { udp, port }) {
-            Ok(Reply::Done) => Word::Works("bound".to_owned()),
             Ok(Reply::Failed(failure)) if failure.errno() == Errno::EACCES => {
                 Word::Unknown(format!("{failure}; whether it is free was not to be seen"))
             }
-            Ok(Reply::Failed(failure)) => Word::Refused(failure.to_string()),
-            Ok(_) => Word::Unknown(NO_ANSWER.to_owned()),
-            Err(why) => Word::Unknown(why),
+            reply => Word::of(reply, "bound"),
         }
     };
     Trial::new(&PORT_BIND, asked.user, &subject, word).about([Claim::proves("ports-free", &subject)])

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// The longest line, either way, in bytes.
 pub(super) const LINE_LIMIT_BYTES: u64 = 64 << 10;
 
+/// What an answer is called that does not belong to the question.
+pub(super) const NO_ANSWER: &str = "the process that tries it gave another answer";
+
 /// A line of an ID map (`user_namespaces(7)`, "User and group ID mappings").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct MapLine {

@@ -4,6 +4,7 @@
 //! the files said stays in it as [`Overruled`]. What could not be tried changes nothing.
 
 use super::Probe;
+use super::request::{NO_ANSWER, Reply};
 use crate::facts::Evidence;
 use crate::facts::users::User;
 use crate::finding::{Answer, Finding, Item, Level, Outcome, Overruled, Remedy, Verdict};
@@ -20,6 +21,16 @@ pub enum Word {
 }
 
 impl Word {
+    /// What an answer to something that works or is refused comes to.
+    pub(super) fn of(reply: Result<Reply, String>, works: &str) -> Word {
+        match reply {
+            Ok(Reply::Done) => Word::Works(works.to_owned()),
+            Ok(Reply::Failed(failure)) => Word::Refused(failure.to_string()),
+            Ok(_) => Word::Unknown(NO_ANSWER.to_owned()),
+            Err(why) => Word::Unknown(why),
+        }
+    }
+
     /// The word used in reports.
     pub fn as_str(&self) -> &'static str {
         match self {

@@ -1,7 +1,6 @@
 //! Whether the TUN device opens where the network of containers is made: see [`TUN_OPEN`].
 
 use super::bench::Bench;
-use super::id_map::NO_ANSWER;
 use super::request::{Reply, Request, Step};
 use super::{Asked, Claim, Probe, Trial, Word, is_told_apart};
 use crate::requirements::Need;
@@ -37,13 +36,10 @@ fn run(asked: &Asked, bench: &mut Bench) -> Vec<Trial> {
     };
     let word = match reply {
         None => Word::Unknown("there is no user namespace to try it in".to_owned()),
-        Some(Err(why)) => Word::Unknown(why),
-        Some(Ok(Reply::Done)) => Word::Works("opened in a network namespace of the user's".to_owned()),
-        Some(Ok(Reply::Failed(failure))) => match is_told_apart(asked.facts) {
-            Some(why) => Word::Unknown(format!("{failure}; {why}")),
-            None => Word::Refused(failure.to_string()),
-        },
-        Some(Ok(_)) => Word::Unknown(NO_ANSWER.to_owned()),
+        Some(Ok(Reply::Failed(failure))) if let Some(why) = is_told_apart(asked.facts) => {
+            Word::Unknown(format!("{failure}; {why}"))
+        }
+        Some(reply) => Word::of(reply, "opened in a network namespace of the user's"),
     };
     vec![Trial::new(&TUN_OPEN, asked.user, PATH, word).about([claim])]
 }
