@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use super::machine::Machine;
 use super::scenario::Base;
 
-const SET_UP: Duration = Duration::from_secs(400);
+const SET_UP: Duration = Duration::from_secs(900);
 /// What makes a machine that is saved; one that was made of anything else is made anew.
 const SCRIPTS: [(&str, &str); 3] = [
     ("agent", include_str!("agent.sh")),
