@@ -38,6 +38,10 @@ check! {
     /// `--cpuset-cpus` without it and `--device-read-bps` without `io`. That the kernel has a
     /// controller at the root of the hierarchy says nothing about the user.
     ///
+    /// Seen on Debian 12, 13 and testing (systemd 252, 257, 262): a user manager has `memory` and `pids`
+    /// even where `Delegate=` does not name them, because systemd accounts for both; `cpu` it has not.
+    /// With `Delegate=no` the user manager of systemd 257 does not start.
+    ///
     /// ## Repair
     ///
     /// A drop-in for `user@.service` that lists the controllers. To put it into effect without ending

@@ -21,6 +21,9 @@ check! {
     /// the kernel's 200, somewhat before the 200th container the next one fails with "create keyring:
     /// Disk quota exceeded", which sends people to look at their disks.
     ///
+    /// Seen on Debian 12 and 13 with crun: each container takes one key. With room for three none starts,
+    /// as systemd and the login have keys of their own; with room for six the fourth or fifth fails.
+    ///
     /// ## Repair
     ///
     /// Both values in `/etc/sysctl.d/90-rootless.conf`.

@@ -24,6 +24,9 @@ check! {
     /// crun even where runc would do, and a runtime that is named in `containers.conf` and missing is
     /// not replaced by another. A file that the user may not execute is taken all the same, and fails.
     ///
+    /// Seen with Podman 5.4 of Debian 13: it says the same where the runtime is there and
+    /// `XDG_RUNTIME_DIR` is not.
+    ///
     /// ## Repair
     ///
     /// crun is installed. It has known cgroup v2 from its beginning; runc does since 1.0.0-rc93.

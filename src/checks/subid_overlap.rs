@@ -29,6 +29,9 @@ check! {
     /// argument". IDs of others do not stop anything, which is worse: whoever escapes from a
     /// container of one user has the files and processes of the other, or of root.
     ///
+    /// Seen on Debian 12 and 13: with the user's own ID in a range, and with overlapping lines of one
+    /// user, no container starts; with another user's line of the same IDs all of them do.
+    ///
     /// ## Repair
     ///
     /// Move the range with `usermod --del-subuids` and `--add-subuids` to one that nobody has, or

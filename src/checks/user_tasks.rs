@@ -27,6 +27,8 @@ check! {
     /// temporarily unavailable" for all that the user runs, and the kernel logs "fork rejected by pids
     /// controller". `TasksMax=infinity` of a unit below it, such as k3s-rootless.service, does not help.
     ///
+    /// Seen on Debian 13 (systemd 257): 300 tasks for the slice stop a unit with `TasksMax=infinity`.
+    ///
     /// ## Repair
     ///
     /// A drop-in of `user-.slice` with `TasksMax=infinity`. systemd applies it when it is reloaded.

@@ -21,6 +21,9 @@ check! {
     /// start and later ones, or image builds, do not. The kernel starts with half of
     /// `kernel.threads-max`, which is enough on any machine with 256 MiB.
     ///
+    /// Seen with Podman 4.3 and 5.4: "cannot clone: No space left on device", which sends people to look
+    /// at their disks, and at the end "cannot re-exec process".
+    ///
     /// ## Repair
     ///
     /// `user.max_user_namespaces = 28633` in `/etc/sysctl.d/90-rootless.conf`. Where a hardening file

@@ -178,6 +178,9 @@ impl Scenario {
             if expected.verdict == "ready" && expected.repairable {
                 bail!("{stack}: what is ready is not repaired");
             }
+            if (expected.verdict == "ready" && expected.probed.is_none()) == expected.because.is_some() {
+                bail!("{stack}: because is told exactly where it fails");
+            }
         }
         Ok(())
     }
@@ -190,6 +193,13 @@ impl Scenario {
     /// The checks that are shown on an image.
     pub(crate) fn checks_on(&self, image: &str) -> impl Iterator<Item = (&String, &Shown)> {
         self.checks.iter().filter(move |(_, shown)| on(shown.images.as_ref(), image))
+    }
+
+    /// The same without what is only compared with what happens.
+    pub(crate) fn without_reasons(&self) -> Scenario {
+        let mut scenario = self.clone();
+        scenario.stacks.values_mut().for_each(|expected| expected.because = None);
+        scenario
     }
 
     /// Whether a fix is tried on an image.

@@ -134,8 +134,8 @@ impl Lab {
     /// All that what is seen depends on.
     pub(crate) fn key(&self, scenario: &Scenario, image: &str) -> Result<u64> {
         let mut hasher = DefaultHasher::new();
-        (&self.edgeprep, format!("{scenario:?}"), self.saved.key(image, scenario.kernel.as_str())?, LIB)
-            .hash(&mut hasher);
+        let what = format!("{:?}", scenario.without_reasons());
+        (&self.edgeprep, what, self.saved.key(image, scenario.kernel.as_str())?, LIB).hash(&mut hasher);
         for (stack, _) in scenario.stacks_on(image) {
             oracle_of(stack)?.hash(&mut hasher);
         }
@@ -171,10 +171,13 @@ impl Lab {
 
     /// The versions of what is on each image.
     pub(crate) fn versions(&self, images: &[&str]) -> Result<Vec<(String, String)>> {
-        let script =
-            "uname -r; systemctl --version | sed 's/ (.*//;q'; podman --version; crun --version | sed 1q
-            pasta --version 2>/dev/null | sed 1q; slirp4netns --version | sed 1q; rootlesskit --version
-            kind --version 2>/dev/null || true; docker --version 2>/dev/null || true";
+        let script = "edgeprep --version; sha256sum /usr/local/bin/edgeprep | sed 's/ .*//'
+            uname -sr; systemctl --version | sed 's/ (.*//;q'; podman --version; crun --version | sed 1q
+            conmon --version | sed 1q; /usr/lib/podman/netavark --version
+            /usr/lib/podman/aardvark-dns --version; newuidmap --version 2>/dev/null
+            pasta --version 2>/dev/null | sed 1q; slirp4netns --version | sed 1q
+            fuse-overlayfs --version | sed -n /fuse-overlayfs/p; rootlesskit --version
+            kind --version 2>/dev/null; docker --version 2>/dev/null; true";
         images
             .iter()
             .map(|image| {
@@ -241,6 +244,15 @@ impl Trial {
             self.wait_for_what_is_pending(lab, scenario)?;
         }
         Ok(())
+    }
+
+    /// Holds it against what the scenario expects now.
+    pub(crate) fn expect(&mut self, scenario: &Scenario) {
+        for judged in &mut self.stacks {
+            if let Some(expected) = scenario.stacks.get(&judged.stack) {
+                judged.expected = expected.clone();
+            }
+        }
     }
 
     /// What is pending comes with a reboot at the latest, and without a fix.
