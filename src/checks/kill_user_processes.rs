@@ -21,10 +21,13 @@ check! {
     ///
     /// ## Why it matters
     ///
-    /// The scope of a session is killed with all that is in it when the session ends: containers that
-    /// Podman started without a user manager, tmux, and what runs in it. They would otherwise keep the
-    /// user logged in, and with it the user manager and its containers. Containers that are units of
-    /// the user manager of a lingering user are in no session and live on.
+    /// The scope of a session is killed with all that is in it when the session ends: a terminal
+    /// multiplexer and what runs in it, `podman run` in the foreground, K3s in a terminal. They would
+    /// otherwise keep the session, and with it the user manager and its containers.
+    ///
+    /// Seen on Debian 13 (systemd 257, Podman 5.4): what `podman run --detach` leaves behind, conmon,
+    /// pasta and the pause process, is in scopes of the user manager, and ends with it ten seconds after
+    /// the last session of a user who does not linger, whatever is set here.
     ///
     /// ## Repair
     ///

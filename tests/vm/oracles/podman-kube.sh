@@ -14,12 +14,16 @@ kind: Pod
 metadata: {name: $name}
 spec:
   containers:
-  - {name: c, image: "localhost/bb:1", command: [sleep, "1000"]}
+  - {name: c, image: "localhost/bb:1", command: [/bin/sleep, "1000"]}
 YAML
 done >"$unit/pods.yaml"
 chown edge: "$unit"/pods.*
 as_user systemctl --user daemon-reload
-as_user systemctl --user start pods.service ||
-    { as_user podman kube play "$unit/pods.yaml"; as_user journalctl --user -n 20 --no-pager; exit 1; }
+said=$(as_user systemctl --user start pods.service 2>&1) || {
+    as_user journalctl --user -n 20 --no-pager
+    as_user podman kube play "$unit/pods.yaml" || true
+    echo "$said"
+    exit 1
+}
 as_user podman exec one-c nslookup two
 as_user systemctl --user stop pods.service
