@@ -48,32 +48,6 @@ pub fn check(check: &Check) -> String {
     out
 }
 
-/// All checks with their documentation, as the page `docs/checks.md`.
-pub fn checks_page() -> String {
-    let mut out = String::from(
-        "# Checks\n\nGenerated from the documentation of the checks; `edgeprep explain ID` shows the same.\n\n",
-    );
-    for check in ALL {
-        out.push_str(&format!("- [{}](#{0}): {}\n", check.id, check.summary()));
-    }
-    for check in ALL {
-        let level = match check.level {
-            Level::Required => "required",
-            Level::Advised => "advised",
-        };
-        out.push_str(&format!("\n## {}\n\n{} ({level})\n", check.id, check.summary()));
-        for line in check.doc.lines().skip(1).map(str::trim) {
-            match line.strip_prefix("## ") {
-                Some(heading) => out.push_str(&format!("### {heading}\n")),
-                None => out.push_str(&format!("{line}\n")),
-            }
-        }
-    }
-    let mut page = out.trim_end().replace("\n\n\n", "\n\n");
-    page.push('\n');
-    page
-}
-
 /// One line per check, in the order of reports.
 pub fn checks() -> String {
     let width = ALL.iter().map(|check| check.id.len()).max().unwrap_or(0);
@@ -101,17 +75,6 @@ pub fn layers(layers: &[Layer]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    #[expect(clippy::disallowed_methods, reason = "the published page is compared with the checks")]
-    fn the_published_page_is_that_of_the_checks() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/checks.md");
-        if std::env::var_os("EDGEPREP_UPDATE_DOCS").is_some() {
-            std::fs::write(file, checks_page()).unwrap();
-        }
-        let published = std::fs::read_to_string(file).unwrap();
-        assert!(published == checks_page(), "docs/checks.md: run the tests once with EDGEPREP_UPDATE_DOCS=1");
-    }
 
     #[test]
     fn explanations_fit_a_terminal() {
