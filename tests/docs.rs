@@ -26,7 +26,8 @@ fn index() -> String {
          one never keeps a stack from being ready.\n\n| check | | level |\n|-|-|-|\n",
     );
     for check in ALL {
-        let _ = writeln!(page, "| [{0}](checks/{0}.md) | {1} | {2} |", check.id, check.summary(), level(check));
+        let _ =
+            writeln!(page, "| [{0}](checks/{0}.md) | {1} | {2} |", check.id, check.summary(), level(check));
     }
     page
 }

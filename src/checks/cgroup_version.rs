@@ -11,8 +11,8 @@ use crate::requirements::{Demand, Need, Requirements, Stack};
 
 /// The first version that mounts nothing but cgroup v2 (systemd: NEWS, 258).
 const V1_REMOVED: u32 = 258;
-/// The first version of Podman that does not run on cgroup v1 (podman: RELEASE_NOTES.md, 5.0.0).
-const PODMAN_NEEDS_V2: u64 = 5;
+/// The first version of Podman that does not run on cgroup v1 (podman: RELEASE_NOTES.md, 6.0.0).
+const PODMAN_NEEDS_V2: u64 = 6;
 /// Who mounts it, as findings name it.
 const SUBJECT: &str = "/sys/fs/cgroup";
 
@@ -28,11 +28,14 @@ check! {
     ///
     /// ## Why it matters
     ///
-    /// Only version 2 can be delegated to a user. On a hybrid hierarchy every `podman run` of a user
-    /// fails ("cgroups in hybrid mode not supported", seen with Podman 5.4), kind stops with "requires
-    /// cgroup v2", and a rootless kubelet does not start. Podman before 5 runs and ignores all limits
-    /// (seen with 4.3: "Resource limits are not supported and ignored on cgroups V1"), so for it alone
-    /// version 2 is advised.
+    /// Only version 2 can be delegated to a user: kind stops with "requires cgroup v2", and a rootless
+    /// kubelet does not start. Podman before 6 runs on version 1 and ignores all limits, so for it alone
+    /// version 2 is advised. On a hybrid hierarchy crun refuses every container as soon as version 2 holds
+    /// a controller: "cgroups in hybrid mode not supported, drop all controllers from cgroupv2".
+    ///
+    /// Seen: Podman 4.3 on both (Linux 6.1 of Debian 12 has all controllers in version 1; "Resource limits
+    /// are not supported and ignored on cgroups V1"), 5.4 on version 1 alone, and not on hybrid (Linux 6.12
+    /// of Debian 13 has no version 1 of cpuset and memory).
     ///
     /// ## Repair
     ///
@@ -45,6 +48,7 @@ check! {
     /// - systemd(1), "Kernel Command Line"
     /// - Documentation/admin-guide/cgroup-v2.rst, "Mounting"
     /// - systemd: NEWS, versions 256 and 258
+    /// - podman: RELEASE_NOTES.md, 6.0.0; crun: src/libcrun/cgroup.c
     CGROUP_VERSION, "cgroup-version", Required, Host(run)
 }
 
@@ -63,20 +67,45 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
     outcome
 }
 
-/// Before version 5 Podman itself runs on cgroup v1 and ignores limits; the rest does not.
+/// Podman itself may run on cgroup v1 and ignore limits; the rest does not.
 fn add(facts: &Facts, demands: &[Demand], finding: &Finding, outcome: &mut Outcome) {
-    let ignores_limits = |stack: &Stack| matches!(stack, Stack::Podman | Stack::PodmanKube);
-    let old = matches!(facts.package(&["podman"]), Ok(Some(podman))
-        if podman.upstream_version().is_some_and(|version| version.major() < PODMAN_NEEDS_V2));
+    let is_podman = |stack: &Stack| matches!(stack, Stack::Podman | Stack::PodmanKube);
+    let refused = if finding.verdict == Verdict::Met { Ok(None) } else { podman_refuses(facts) };
     for demand in demands {
-        let (lenient, strict): (Vec<Stack>, Vec<Stack>) =
-            demand.stacks.iter().copied().partition(|stack| old && ignores_limits(stack));
-        for (level, stacks) in [(demand.level, strict), (Level::Advised, lenient)] {
-            if !stacks.is_empty() {
-                outcome.add(&Demand { level, stacks, ..demand.clone() }, finding.clone());
+        let (podman, others): (Vec<Stack>, Vec<Stack>) = demand.stacks.iter().copied().partition(is_podman);
+        let of = |level, stacks| Demand { level, stacks, ..demand.clone() };
+        if !others.is_empty() {
+            outcome.add(&of(demand.level, others), finding.clone());
+        }
+        if podman.is_empty() {
+            continue;
+        }
+        match &refused {
+            Ok(None) if finding.verdict == Verdict::Met => {
+                outcome.add(&of(demand.level, podman), finding.clone());
             }
+            Ok(None) => outcome.add(&of(Level::Advised, podman), finding.clone()),
+            Ok(Some(at)) => {
+                outcome.add(&of(demand.level, podman), finding.clone().at(at.clone()));
+            }
+            Err(why) => outcome.unknown(&of(demand.level, podman), SUBJECT, why),
         }
     }
+}
+
+/// Why Podman starts no container on anything but cgroup v2, or `None` where it does.
+fn podman_refuses(facts: &Facts) -> Fact<Option<Vec<Evidence>>> {
+    let hierarchy = facts.cgroup_hierarchy()?;
+    let Some(hierarchy) = hierarchy.as_ref() else { return Ok(Some(Vec::new())) };
+    let Some(podman) = facts.package(&["podman"])? else { return Ok(Some(Vec::new())) };
+    if podman.upstream_version().is_none_or(|version| version.major() >= PODMAN_NEEDS_V2) {
+        return Ok(Some(vec![podman.at]));
+    }
+    if hierarchy.value == Hierarchy::Hybrid && facts.program("crun")?.is_some() {
+        let controllers = facts.hybrid_controllers()?;
+        return Ok(controllers.value.then(|| vec![controllers.at]));
+    }
+    Ok(None)
 }
 
 /// What the image will mount, or why that is not known before it boots.
@@ -176,6 +205,7 @@ mod tests {
         fixture("debian-13")
             .file("/proc/self/mountinfo", mounts.join("\n") + "\n")
             .file("/proc/cmdline", cmdline)
+            .file("/sys/fs/cgroup/unified/cgroup.controllers", "cpuset memory\n")
     }
 
     #[test]
@@ -202,17 +232,37 @@ mod tests {
         assert_eq!(finding.remedy.summary, summary);
     }
 
-    /// As Debian 12 booted this way: `podman run --memory` warns that limits are ignored, and runs.
-    #[test]
-    fn podman_4_runs_on_version_1_and_ignores_limits() {
-        let host = booted(&[TMPFS, NAMED, MEMORY], "quiet\n").edit(
-            "/var/lib/dpkg/status",
-            "Version: 5.4.2+ds1-2+b2",
-            "Version: 4.3.1+ds1-8+deb12u1",
-        );
+    fn levels(host: TestHost) -> Vec<(Level, Vec<Stack>)> {
         let outcome = run(&host.facts(), &requirements(&[Stack::Podman, Stack::Kind]));
-        let levels: Vec<_> = outcome.items.iter().map(|item| (item.level, item.stacks.clone())).collect();
-        assert_eq!(levels, [(Level::Required, vec![Stack::Kind]), (Level::Advised, vec![Stack::Podman])]);
+        outcome.items.iter().map(|item| (item.level, item.stacks.clone())).collect()
+    }
+
+    /// As Debian 13 booted this way: `podman run --memory` warns that limits are ignored, and runs.
+    #[test]
+    fn podman_runs_on_version_1_and_ignores_limits() {
+        let host = || booted(&[TMPFS, NAMED, MEMORY], "quiet\n");
+        let advised = [(Level::Required, vec![Stack::Kind]), (Level::Advised, vec![Stack::Podman])];
+        assert_eq!(levels(host()), advised);
+        let status = "/var/lib/dpkg/status";
+        let version_6 = host().edit(status, "Version: 5.4.2+ds1-2+b2", "Version: 6.0.0-1");
+        assert_eq!(levels(version_6), advised.clone().map(|(_, stacks)| (Level::Required, stacks)));
+        let unread = look_at(host().error(status, "denied"));
+        assert_eq!(unknown(&unread), ["/var/lib/dpkg/status is not readable as this user"]);
+    }
+
+    /// On Linux 6.1 of Debian 12 all controllers are in version 1, on 6.12 of Debian 13 two are not.
+    #[test]
+    fn crun_refuses_a_hybrid_hierarchy_with_controllers_in_version_2() {
+        let host = |left: &str| {
+            booted(&[TMPFS, TRACKING, NAMED, CPU], "quiet\n")
+                .file("/sys/fs/cgroup/unified/cgroup.controllers", left)
+        };
+        assert_eq!(levels(host(""))[1], (Level::Advised, vec![Stack::Podman]));
+        assert_eq!(levels(host("cpuset memory\n"))[1], (Level::Required, vec![Stack::Podman]));
+        let outcome = look_at(host("cpuset memory\n"));
+        let at = findings(&outcome)[0].evidence.last().unwrap();
+        assert_eq!(at.to_string(), "/sys/fs/cgroup/unified/cgroup.controllers:1");
+        assert_eq!(levels(host("cpuset memory\n").without("/usr/bin/crun"))[1].0, Level::Advised);
     }
 
     #[test]

@@ -174,6 +174,16 @@ impl Facts {
         })
     }
 
+    /// Whether the v2 part of a hybrid hierarchy has controllers: those that no v1 mount holds.
+    ///
+    /// # Errors
+    /// In an image root, and where they cannot be read, as without a hybrid hierarchy.
+    pub fn hybrid_controllers(&self) -> Fact<Sourced<bool>> {
+        self.need_running("what control groups have")?;
+        let source = self.source(&format!("{MOUNT_POINT}/unified/cgroup.controllers"))?;
+        Ok(source.at(1, !source.text().trim().is_empty()))
+    }
+
     /// What the kernel has to offer: the controllers at the root of the hierarchy.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ use clap::Parser;
 use saved::Saved;
 use scenario::{Base, CI_IMAGE, IMAGES, Scenario};
 use score::Score;
+use seen::How;
 use trial::{Lab, Trial};
 
 /// Boots machines, breaks each in one way, and compares what edgeprep says with what happens
@@ -140,10 +141,12 @@ fn run(lab: &Lab, chosen: Vec<(&Scenario, &str)>, machines: usize, again: bool) 
                     let next = waiting.lock().ok().and_then(|mut waiting| waiting.next());
                     let Some((scenario, image)) = next else { break };
                     let begun = Instant::now();
-                    let (trial, was_seen) = seen::seen_or_run(lab, scenario, image, again);
-                    let time = match was_seen {
-                        true => "seen before".to_owned(),
-                        false => format!("{} s", begun.elapsed().as_secs()),
+                    let (trial, how) = seen::seen_or_run(lab, scenario, image, again);
+                    let seconds = begun.elapsed().as_secs();
+                    let time = match how {
+                        How::Run => format!("{seconds} s"),
+                        How::AskedAnew => format!("asked anew, {seconds} s"),
+                        How::SeenBefore => "seen before".to_owned(),
                     };
                     if let Ok(mut done) = done.lock() {
                         done.push(trial);

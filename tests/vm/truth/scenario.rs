@@ -196,9 +196,17 @@ impl Scenario {
     }
 
     /// The same without what is only compared with what happens.
-    pub(crate) fn without_reasons(&self) -> Scenario {
+    pub(crate) fn what_happens(&self) -> Scenario {
         let mut scenario = self.clone();
-        scenario.stacks.values_mut().for_each(|expected| expected.because = None);
+        scenario.why.clear();
+        scenario.ci = false;
+        for expected in scenario.stacks.values_mut() {
+            expected.verdict.clear();
+            expected.blockers.clear();
+            expected.probed = None;
+            expected.because = None;
+        }
+        scenario.checks.values_mut().for_each(|shown| shown.finds = false);
         scenario
     }
 

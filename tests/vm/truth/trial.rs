@@ -76,6 +76,8 @@ pub(crate) struct Trial {
     pub(crate) image: String,
     pub(crate) stacks: Vec<Judged>,
     pub(crate) checks: Vec<Found>,
+    /// What the fix was going to do.
+    pub(crate) plan: Option<String>,
     /// Why it came to nothing.
     pub(crate) error: Option<String>,
 }
@@ -131,10 +133,10 @@ impl Lab {
         Ok(machine)
     }
 
-    /// All that what is seen depends on.
+    /// All that what happens depends on, which edgeprep is not, but for what a fix does.
     pub(crate) fn key(&self, scenario: &Scenario, image: &str) -> Result<u64> {
         let mut hasher = DefaultHasher::new();
-        let what = format!("{:?}", scenario.without_reasons());
+        let what = format!("{:?}", scenario.what_happens());
         (&self.edgeprep, what, self.saved.key(image, scenario.kernel.as_str())?, LIB).hash(&mut hasher);
         for (stack, _) in scenario.stacks_on(image) {
             oracle_of(stack)?.hash(&mut hasher);
@@ -192,7 +194,8 @@ impl Trial {
     /// Runs a scenario on an image.
     pub(crate) fn run(lab: &Lab, scenario: &Scenario, image: &str) -> Trial {
         let (name, image) = (scenario.name.clone(), image.to_owned());
-        let mut trial = Trial { scenario: name, image, stacks: Vec::new(), checks: Vec::new(), error: None };
+        let (stacks, checks) = (Vec::new(), Vec::new());
+        let mut trial = Trial { scenario: name, image, stacks, checks, plan: None, error: None };
         if let Err(error) = trial.carry_out(lab, scenario) {
             trial.error = Some(format!("{error:#}"));
         }
@@ -201,15 +204,8 @@ impl Trial {
 
     fn carry_out(&mut self, lab: &Lab, scenario: &Scenario) -> Result<()> {
         let mut machine = broken(lab, scenario, &self.image)?;
-        let stacks: Vec<&str> = scenario.stacks_on(&self.image).map(|(name, _)| name.as_str()).collect();
-        let report = check(&mut machine, &stacks, "")?;
-        let before = traces(&mut machine)?;
-        let probed = check(&mut machine, &stacks, "--probe")?;
-        let left = traces(&mut machine)?;
-        let new: Vec<&str> = left.lines().filter(|line| !before.lines().any(|one| one == *line)).collect();
-        if !new.is_empty() {
-            bail!("the probes leave a trace:\n{}", new.join("\n"));
-        }
+        let stacks = names(scenario, &self.image);
+        let (report, probed) = reports(&mut machine, &stacks)?;
         for (stack, expected) in scenario.stacks_on(&self.image) {
             let judged = Judged {
                 stack: stack.clone(),
@@ -237,6 +233,7 @@ impl Trial {
             }
         }
         if scenario.is_fixed_on(&self.image) {
+            self.plan = Some(plan(&mut machine, scenario, &stacks)?);
             self.fix(&mut machine, scenario, &stacks)?;
         }
         drop(machine);
@@ -253,6 +250,31 @@ impl Trial {
                 judged.expected = expected.clone();
             }
         }
+        for found in &mut self.checks {
+            if let Some(expected) = scenario.checks.get(&found.id) {
+                found.expected = expected.clone();
+            }
+        }
+    }
+
+    /// The same with what this edgeprep says; `None` where its fix would do something else.
+    pub(crate) fn asked_anew(&self, lab: &Lab, scenario: &Scenario) -> Result<Option<Trial>> {
+        let mut trial = self.clone();
+        let mut machine = broken(lab, scenario, &self.image)?;
+        let stacks = names(scenario, &self.image);
+        let (report, probed) = reports(&mut machine, &stacks)?;
+        if scenario.is_fixed_on(&self.image) && self.plan != Some(plan(&mut machine, scenario, &stacks)?) {
+            return Ok(None);
+        }
+        for judged in &mut trial.stacks {
+            judged.says = says(&report, &judged.stack)?;
+            judged.probed = says(&probed, &judged.stack)?;
+            judged.fixable = is_fixable(&report, &judged.stack)?;
+        }
+        for found in &mut trial.checks {
+            found.finds = finds(&report, &found.id)?;
+        }
+        Ok(Some(trial))
     }
 
     /// What is pending comes with a reboot at the latest, and without a fix.
@@ -355,6 +377,40 @@ fn settle(machine: &mut Machine) -> Result<()> {
         done
         [ ! -e /var/lib/systemd/linger/edge ] || systemctl start user@1000.service || true";
     machine.run(script, STEP).map(drop)
+}
+
+fn names<'a>(scenario: &'a Scenario, image: &str) -> Vec<&'a str> {
+    scenario.stacks_on(image).map(|(name, _)| name.as_str()).collect()
+}
+
+/// What edgeprep says without and with its probes, which leave no trace.
+fn reports(machine: &mut Machine, stacks: &[&str]) -> Result<(Value, Value)> {
+    let report = check(machine, stacks, "")?;
+    let before = traces(machine)?;
+    let probed = check(machine, stacks, "--probe")?;
+    let left = traces(machine)?;
+    let new: Vec<&str> = left.lines().filter(|line| !before.lines().any(|one| one == *line)).collect();
+    if !new.is_empty() {
+        bail!("the probes leave a trace:\n{}", new.join("\n"));
+    }
+    Ok((report, probed))
+}
+
+/// What a fix would do: its files, what follows, and the lines of the diff.
+fn plan(machine: &mut Machine, scenario: &Scenario, stacks: &[&str]) -> Result<String> {
+    let (stacks, options) = (named(stacks), scenario.fix_options.join(" "));
+    let mut dry = |format: &str| {
+        let fix = format!("{EDGEPREP} fix --dry-run --user edge {stacks} {options} --format {format}");
+        Ok::<_, anyhow::Error>(machine.run(&fix, STEP)?.output)
+    };
+    let json: Value = serde_json::from_str(&dry("json")?)?;
+    let human = dry("human")?;
+    let diff = human.lines().filter(|line| line.starts_with(['+', '-', '@']));
+    Ok([json["files"].to_string(), json["activations"].to_string()]
+        .into_iter()
+        .chain(diff.map(str::to_owned))
+        .collect::<Vec<_>>()
+        .join("\n"))
 }
 
 fn named(stacks: &[&str]) -> String {
