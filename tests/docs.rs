@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use edgeprep::checks::{ALL, Check};
 use edgeprep::finding::Level;
+use serde::Deserialize;
 
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
@@ -40,10 +41,89 @@ fn page(check: &Check) -> String {
     format!("{}\n", page.trim_end())
 }
 
+/// `docs/peers.toml`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Peers {
+    peer: Vec<Peer>,
+}
+
+/// What another tool looks at.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Peer {
+    name: String,
+    source: String,
+    seen: String,
+    repairs: bool,
+    image: bool,
+    /// By check of ours.
+    checks: BTreeMap<String, String>,
+    /// By subject that no check of ours has.
+    #[serde(default)]
+    others: BTreeMap<String, String>,
+}
+
+/// What each peer checks, and what we check.
+fn peers(peers: &[Peer]) -> String {
+    let mut page = String::from(
+        "# What others check, what edgeprep checks\n\nGenerated from `peers.toml`, where each line was read in \
+         the source that is named.\n\n| tool | looks at | of which here | repairs the host | looks at an \
+         image |\n|-|-:|-:|-|-|\n",
+    );
+    let yes = |yes: bool| if yes { "yes" } else { "no" };
+    let _ = writeln!(page, "| edgeprep | {0} | {0} | yes | yes |", ALL.len());
+    for peer in peers {
+        let (here, all) = (peer.checks.len(), peer.checks.len() + peer.others.len());
+        let _ = writeln!(
+            page,
+            "| {} | {all} | {here} | {} | {} |",
+            peer.name,
+            yes(peer.repairs),
+            yes(peer.image)
+        );
+    }
+    page.push_str("\n## By check\n\n| check | others that look at it |\n|-|-|\n");
+    for check in ALL {
+        let names: Vec<&str> = peers
+            .iter()
+            .filter(|peer| peer.checks.contains_key(check.id))
+            .map(|peer| peer.name.as_str())
+            .collect();
+        let names = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
+        let _ = writeln!(page, "| [{0}](checks/{0}.md) | {names} |", check.id);
+    }
+    for peer in peers {
+        let _ = writeln!(page, "\n## {}\n\nRead at [{}]({}).\n", peer.name, peer.seen, peer.source);
+        for (id, what) in &peer.checks {
+            let _ = writeln!(page, "- [{id}](checks/{id}.md): {what}");
+        }
+        for (subject, what) in &peer.others {
+            let _ = writeln!(page, "- {subject}, which edgeprep does not look at: {what}");
+        }
+    }
+    page
+}
+
+#[test]
+fn peers_are_held_against_checks_that_there_are() {
+    for peer in read_peers() {
+        let known = |id: &String| ALL.iter().any(|check| check.id == id);
+        assert!(peer.checks.keys().all(known), "{}: {:?}", peer.name, peer.checks.keys());
+        assert!(!peer.others.keys().any(known), "{}: {:?}", peer.name, peer.others.keys());
+    }
+}
+
+fn read_peers() -> Vec<Peer> {
+    let text = std::fs::read_to_string(docs().join("peers.toml")).unwrap();
+    toml::from_str::<Peers>(&text).unwrap().peer
+}
+
 /// All generated pages, by file.
 fn pages() -> BTreeMap<PathBuf, String> {
     let each = ALL.iter().map(|check| (docs().join("checks").join(format!("{}.md", check.id)), page(check)));
-    each.chain([(docs().join("checks.md"), index())]).collect()
+    let lists = [("checks.md", index()), ("peers.md", peers(&read_peers()))];
+    each.chain(lists.map(|(file, text)| (docs().join(file), text))).collect()
 }
 
 #[test]

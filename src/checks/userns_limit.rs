@@ -33,7 +33,7 @@ check! {
     ///
     /// - Documentation/admin-guide/sysctl/user.rst
     /// - Linux: kernel/fork.c, `fork_init`
-    /// - rootlesskit: pkg/parent/warn.go (0 is an error, below 1024 a warning)
+    /// - rootlesskit: pkg/parent/warn.go (a warning below 1024)
     USERNS_LIMIT, "userns-limit", Required, Host(run)
 }
 
