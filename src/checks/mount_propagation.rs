@@ -22,6 +22,9 @@ check! {
     /// With a private `/`, containers start, but a disk that is mounted on the host later does not show
     /// in a volume with `rshared` or `rslave`. Podman warns: "/" is not a shared mount.
     ///
+    /// Seen with crun 1.8.1 of Debian 12: a volume with `rslave` shows nothing that is mounted later even
+    /// where `/` is shared. With crun 1.21 of Debian 13 it does.
+    ///
     /// ## Repair
     ///
     /// `mount --make-rshared /` until the next boot. What made it private has to be found: systemd

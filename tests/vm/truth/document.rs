@@ -45,6 +45,7 @@ pub(crate) fn truth(
     for (title, list) in [
         ("False ready", &score.false_ready),
         ("False not-ready", &score.false_not_ready),
+        ("Ready by the files, and known by `--probe` not to be", &score.by_probe_alone),
         ("Not repaired", &score.not_repaired),
         ("Not as expected", &score.unexpected),
     ] {
@@ -98,14 +99,18 @@ fn rows(text: &mut String, scenario: &Scenario, trials: &[Trial]) -> std::fmt::R
             let says = if probed == says { says } else { format!("{says}; with `--probe` {probed}") };
             let after = judged.after.as_ref();
             let after = after.map_or(String::new(), |(verdict, o)| format!("{verdict}, {}", works(o.works)));
-            format!("{} | {says} | {} | {after}", judged.stack, became(&judged.outcome))
+            format!(
+                "{} | {says} | {} | {after}",
+                judged.stack,
+                became(&judged.outcome, judged.expected.because.as_deref())
+            )
         });
         let checks = trial.checks.iter().map(|found| {
             let finds = |finds: bool| if finds { "found" } else { "passes" };
             let after = found.after.as_ref();
             let after = after.map_or(String::new(), |(f, o)| format!("{}, {}", finds(*f), works(o.works)));
             let says = finds(found.finds);
-            format!("`{}` | {says} | {} | {after}", found.id, became(&found.outcome))
+            format!("`{}` | {says} | {} | {after}", found.id, became(&found.outcome, None))
         });
         for line in stacks.chain(checks) {
             match lines.iter_mut().find(|(one, _)| *one == line) {
@@ -130,11 +135,12 @@ fn told(says: &Says) -> String {
     }
 }
 
-/// What a program came to, with the end of what it said where it failed.
-fn became(outcome: &Outcome) -> String {
-    // RootlessKit says last that its child failed.
+/// What a program came to, with the line that says why it failed, else the end of what it said.
+fn became(outcome: &Outcome, because: Option<&str>) -> String {
     let lines = || outcome.said.lines().rev();
-    let said = lines().find(|line| !line.starts_with("[rootlesskit:parent]")).or(lines().next());
+    let telling = because.and_then(|because| lines().find(|line| line.contains(because)));
+    // RootlessKit says last that its child failed.
+    let said = telling.or_else(|| lines().find(|line| !line.starts_with("[rootlesskit:"))).or(lines().next());
     let said = said.unwrap_or_default();
     let said: String = said.chars().filter(|c| !c.is_control()).take(120).collect();
     match outcome.works {

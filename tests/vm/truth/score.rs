@@ -17,6 +17,8 @@ pub(crate) struct Score {
     pub(crate) peers: BTreeMap<String, [usize; 4]>,
     pub(crate) false_ready: Vec<String>,
     pub(crate) false_not_ready: Vec<String>,
+    /// What no file shows, and the probes do.
+    pub(crate) by_probe_alone: Vec<String>,
     /// Repairs that were tried, and those that did not help.
     pub(crate) repairs: usize,
     pub(crate) not_repaired: Vec<String>,
@@ -33,6 +35,7 @@ impl Score {
             peers: BTreeMap::new(),
             false_ready: Vec::new(),
             false_not_ready: Vec::new(),
+            by_probe_alone: Vec::new(),
             repairs: 0,
             not_repaired: Vec::new(),
             unexpected: Vec::new(),
@@ -63,7 +66,9 @@ impl Score {
         for (says, how) in [(says, ""), (probed, ", probed")] {
             let name = format!("{name}{how}");
             match (says.verdict.as_str(), outcome.works) {
-                ("ready", false) if expected.probed.is_some() && how.is_empty() => {}
+                ("ready", false) if expected.probed.is_some() && how.is_empty() => {
+                    self.by_probe_alone.push(format!("{name}: {}", probed.blockers.join(", ")));
+                }
                 ("ready", false) => self.false_ready.push(format!("{name}: {}", outcome.said)),
                 ("not-ready" | "pending", true) if expected.probed.is_some() && how.is_empty() => {}
                 ("not-ready" | "pending", true) => {
@@ -144,6 +149,7 @@ impl Score {
         }
         let _ = writeln!(text, "\nfalse ready: {}", self.false_ready.len());
         let _ = writeln!(text, "false not-ready: {}", self.false_not_ready.len());
+        let _ = writeln!(text, "seen by --probe alone: {}", self.by_probe_alone.len());
         let _ = writeln!(text, "repaired: {} of {}", self.repairs - self.not_repaired.len(), self.repairs);
         text
     }
