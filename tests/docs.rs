@@ -1,5 +1,12 @@
 //! The generated pages are those of the checks: `EDGEPREP_UPDATE_DOCS=1 cargo test --test docs` writes them.
 
+#![allow(
+    clippy::allow_attributes,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test reads and writes files and stops at the first surprise"
+)]
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(levels(host()), advised);
         let status = "/var/lib/dpkg/status";
         let version_6 = host().edit(status, "Version: 5.4.2+ds1-2+b2", "Version: 6.0.0-1");
-        assert_eq!(levels(version_6), advised.clone().map(|(_, stacks)| (Level::Required, stacks)));
+        assert_eq!(levels(version_6), advised.map(|(_, stacks)| (Level::Required, stacks)));
         let unread = look_at(host().error(status, "denied"));
         assert_eq!(unknown(&unread), ["/var/lib/dpkg/status is not readable as this user"]);
     }
