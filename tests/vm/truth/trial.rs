@@ -178,7 +178,7 @@ impl Lab {
             conmon --version | sed 1q; /usr/lib/podman/netavark --version
             /usr/lib/podman/aardvark-dns --version; newuidmap --version 2>/dev/null
             pasta --version 2>/dev/null | sed 1q; slirp4netns --version | sed 1q
-            fuse-overlayfs --version | sed -n /fuse-overlayfs/p; rootlesskit --version
+            fuse-overlayfs --version 2>/dev/null | sed -n /fuse-overlayfs:/p; rootlesskit --version
             kind --version 2>/dev/null; docker --version 2>/dev/null; true";
         images
             .iter()
