@@ -5,9 +5,10 @@ use std::fmt::Write;
 use edgeprep::checks::ALL;
 use edgeprep::finding::Level;
 
+use super::asked::Says;
 use super::scenario::{IMAGES, Scenario};
 use super::score::Score;
-use super::trial::{Outcome, Says, Trial};
+use super::trial::{Outcome, Trial};
 
 /// Required checks that no scenario shows, and why not.
 const NOT_SHOWN: [(&str, &str); 7] = [

@@ -2,8 +2,10 @@
 
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a program of its own, not edgeprep")]
 
+mod asked;
 mod document;
 mod machine;
+mod peer;
 mod saved;
 mod scenario;
 mod score;
@@ -77,7 +79,7 @@ fn main() -> Result<()> {
         edgeprep: std::fs::read(&arguments.edgeprep)
             .with_context(|| arguments.edgeprep.display().to_string())?,
         saved: Saved::open()?,
-        peers: trial::peers(arguments.usernetes.as_deref(), arguments.moby.as_deref())?,
+        peers: peer::peers(arguments.usernetes.as_deref(), arguments.moby.as_deref())?,
         of_kernels: Mutex::default(),
     };
     if let Some(script) = &arguments.script {

@@ -2,25 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use super::asked::{EDGEPREP, Says, check, finds, is_fixable, named, plan, reports, says};
 use super::machine::{Machine, Ran};
+use super::peer::Peer;
 use super::saved::Saved;
 use super::scenario::{Base, Expected, Scenario, Shown};
 
-const STEP: Duration = Duration::from_secs(240);
+/// How long a step may take.
+pub(crate) const STEP: Duration = Duration::from_secs(240);
 /// How long a program that is asked may take; one that takes longer does not work.
 const PATIENCE: Duration = Duration::from_secs(200);
 const ORACLE: &str = "/root/oracle";
 const LIB: &str = include_str!("lib.sh");
-const EDGEPREP: &str = "/usr/local/bin/edgeprep";
 
 /// What every trial takes.
 pub(crate) struct Lab {
@@ -29,44 +28,6 @@ pub(crate) struct Lab {
     pub(crate) peers: Vec<Peer>,
     /// What those said that look at the kernel alone, by image and kernel arguments.
     pub(crate) of_kernels: Mutex<BTreeMap<(&'static str, String, String), bool>>,
-}
-
-/// Another program that says whether a host is ready.
-pub(crate) struct Peer {
-    pub(crate) name: &'static str,
-    /// The stacks that it is written for.
-    pub(crate) stacks: &'static [&'static str],
-    folder: PathBuf,
-    script: &'static str,
-    /// It looks at nothing but the kernel and how that was booted: asked once for each.
-    of_kernel: bool,
-}
-
-/// The peers whose sources are there.
-pub(crate) fn peers(usernetes: Option<&Path>, moby: Option<&Path>) -> Result<Vec<Peer>> {
-    let usernetes = usernetes.map(|dir| Peer {
-        name: "Usernetes' check-preflight.sh",
-        stacks: &["podman", "podman-kube", "k3s", "k3d", "kind", "usernetes"],
-        folder: dir.join("Makefile.d"),
-        script: "as_user env CONTAINER_ENGINE=podman bash /root/peer/check-preflight.sh",
-        of_kernel: false,
-    });
-    // It is for the kernel of the machine; what is missing is in its text, not in its exit code. It takes
-    // zgrep some two hundred times, a script that is slow here, and the file is not compressed.
-    let moby = moby.map(|dir| Peer {
-        name: "Moby's check-config.sh",
-        stacks: &["podman", "podman-kube", "k3s", "k3d", "kind", "usernetes"],
-        folder: dir.join("contrib"),
-        script: "ln -sf /bin/grep /root/peer/zgrep
-            said=$(PATH=/root/peer:$PATH bash /root/peer/check-config.sh 2>&1); echo \"$said\"
-            ! sed -n '/Generally Necessary/,/Optional/p' <<<\"$said\" | grep -q missing",
-        of_kernel: true,
-    });
-    let peers: Vec<_> = usernetes.into_iter().chain(moby).collect();
-    match peers.iter().find(|peer| !peer.folder.is_dir()) {
-        Some(peer) => bail!("{} is no folder", peer.folder.display()),
-        None => Ok(peers),
-    }
 }
 
 /// What a scenario came to on an image.
@@ -98,13 +59,6 @@ pub(crate) struct Judged {
     pub(crate) rebooted: Option<Outcome>,
     /// After a fix.
     pub(crate) after: Option<(String, Outcome)>,
-}
-
-/// A verdict, and the checks that are to blame for it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Says {
-    pub(crate) verdict: String,
-    pub(crate) blockers: Vec<String>,
 }
 
 /// Whether a check found something, and what happened.
@@ -345,17 +299,6 @@ impl Trial {
     }
 }
 
-impl Peer {
-    /// Whether it says that the host is ready.
-    fn ask(&self, machine: &mut Machine) -> Result<bool> {
-        let tar = Command::new("tar").arg("-C").arg(&self.folder).args(["-c", "."]).output()?.stdout;
-        machine.put("/root/peer.tar", "644", &tar)?;
-        let unpack =
-            "rm -rf /root/peer; mkdir /root/peer; tar -C /root/peer -xf /root/peer.tar; chmod 755 /root";
-        Ok(machine.run(&format!("{unpack}\n{}", self.script), STEP)?.code == 0)
-    }
-}
-
 /// A machine that is broken as a scenario says.
 fn broken(lab: &Lab, scenario: &Scenario, image: &str) -> Result<Machine> {
     let mut machine = lab.machine(image, scenario.base, &scenario.kernel)?;
@@ -381,105 +324,6 @@ fn settle(machine: &mut Machine) -> Result<()> {
 
 fn names<'a>(scenario: &'a Scenario, image: &str) -> Vec<&'a str> {
     scenario.stacks_on(image).map(|(name, _)| name.as_str()).collect()
-}
-
-/// What edgeprep says without and with its probes, which leave no trace.
-fn reports(machine: &mut Machine, stacks: &[&str]) -> Result<(Value, Value)> {
-    let report = check(machine, stacks, "")?;
-    let before = traces(machine)?;
-    let probed = check(machine, stacks, "--probe")?;
-    let left = traces(machine)?;
-    let new: Vec<&str> = left.lines().filter(|line| !before.lines().any(|one| one == *line)).collect();
-    if !new.is_empty() {
-        bail!("the probes leave a trace:\n{}", new.join("\n"));
-    }
-    Ok((report, probed))
-}
-
-/// What a fix would do: its files, what follows, and the lines of the diff.
-fn plan(machine: &mut Machine, scenario: &Scenario, stacks: &[&str]) -> Result<String> {
-    let (stacks, options) = (named(stacks), scenario.fix_options.join(" "));
-    let mut dry = |format: &str| {
-        let fix = format!("{EDGEPREP} fix --dry-run --user edge {stacks} {options} --format {format}");
-        Ok::<_, anyhow::Error>(machine.run(&fix, STEP)?.output)
-    };
-    let json: Value = serde_json::from_str(&dry("json")?)?;
-    let human = dry("human")?;
-    let diff = human.lines().filter(|line| line.starts_with(['+', '-', '@']));
-    Ok([json["files"].to_string(), json["activations"].to_string()]
-        .into_iter()
-        .chain(diff.map(str::to_owned))
-        .collect::<Vec<_>>()
-        .join("\n"))
-}
-
-fn named(stacks: &[&str]) -> String {
-    stacks.iter().map(|stack| format!("--stack {stack} ")).collect()
-}
-
-fn check(machine: &mut Machine, stacks: &[&str], options: &str) -> Result<Value> {
-    let ran = machine
-        .run(&format!("{EDGEPREP} check --format json --user edge {options} {}", named(stacks)), STEP)?;
-    serde_json::from_str(&ran.output).with_context(|| format!("edgeprep check said {:?}", ran.output))
-}
-
-/// What a probe could leave: processes, mounts, cgroups, network interfaces and files. The kernel loads the
-/// module of a device that is opened, as it does for the stack, and udev takes note of that.
-fn traces(machine: &mut Machine) -> Result<String> {
-    let script = "ps -e -o pid=,comm= | grep -vE ' (ps|grep|sort|bash|find|kworker.*|.udev-worker.)$'; cat /proc/self/mountinfo
-        find /sys/fs/cgroup -type d | sort; ip -o link
-        grep -r . --include=cgroup.subtree_control /sys/fs/cgroup | sort
-        find /home /tmp /var /run /run/user/1000 /dev/shm /etc /root /dev -xdev -not -path '/var/log/*' -not -path '/var/lib/edgeprep-lab/*' -not -path '/run/systemd/*' -not -path '/run/udev*' \
-            -not -path '/dev/char*' -not -path '/dev/net/tun' -printf '%p %T@ %s\\n' | sort";
-    Ok(machine.run(script, STEP)?.output)
-}
-
-fn says(report: &Value, stack: &str) -> Result<Says> {
-    let stacks = report["stacks"].as_array().context("no stacks")?;
-    let found = stacks.iter().find(|one| one["name"] == *stack).context("the stack is not in the report")?;
-    let blockers = found["blockers"].as_array().into_iter().flatten();
-    Ok(Says {
-        verdict: found["verdict"].as_str().context("no verdict")?.to_owned(),
-        blockers: blockers.filter_map(Value::as_str).map(str::to_owned).collect(),
-    })
-}
-
-/// The rows of a check.
-fn rows<'a>(report: &'a Value, id: &'a str) -> Result<impl Iterator<Item = &'a Value> + Clone> {
-    let checks = report["checks"].as_array().context("no checks")?;
-    let mut rows = checks.iter().filter(move |row| row["id"] == *id).peekable();
-    rows.peek().with_context(|| format!("no check {id} in the report"))?;
-    Ok(rows)
-}
-
-/// Whether a check finds something; it has to know.
-fn finds(report: &Value, id: &str) -> Result<bool> {
-    let mut rows = rows(report, id)?;
-    if let Some(row) = rows.clone().find(|row| row["status"] == "unknown") {
-        bail!("{id} does not know of {}", row["item"]);
-    }
-    if !rows.clone().any(|row| row["status"] == "pass" || row["status"] == "fail") {
-        bail!("{id} did not look");
-    }
-    Ok(rows.any(|row| row["status"] == "fail"))
-}
-
-/// Whether a fix repairs all that keeps a stack from being ready.
-fn is_fixable(report: &Value, stack: &str) -> Result<bool> {
-    let Says { verdict, blockers } = says(report, stack)?;
-    for id in &blockers {
-        let mut open = rows(report, id)?
-            .filter(|row| row["level"] == "required")
-            .flat_map(|row| row["findings"].as_array().into_iter().flatten())
-            .filter(|finding| !matches!(finding["verdict"].as_str(), Some("met" | "volatile")))
-            .filter(|finding| {
-                finding["stacks"].as_array().is_some_and(|stacks| stacks.contains(&stack.into()))
-            });
-        if !open.all(|finding| finding["remedy"]["fixable"] == true) {
-            return Ok(false);
-        }
-    }
-    Ok(verdict != "ready")
 }
 
 /// Asks an oracle: a script that is given, or the stack's own.

@@ -1,0 +1,118 @@
+//! What edgeprep is asked, and what it says.
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::machine::Machine;
+use super::scenario::Scenario;
+use super::trial::STEP;
+
+/// Where it is on a machine.
+pub(crate) const EDGEPREP: &str = "/usr/local/bin/edgeprep";
+
+/// A verdict, and the checks that are to blame for it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Says {
+    pub(crate) verdict: String,
+    pub(crate) blockers: Vec<String>,
+}
+
+/// What edgeprep says without and with its probes, which leave no trace.
+pub(crate) fn reports(machine: &mut Machine, stacks: &[&str]) -> Result<(Value, Value)> {
+    let report = check(machine, stacks, "")?;
+    let before = traces(machine)?;
+    let probed = check(machine, stacks, "--probe")?;
+    let left = traces(machine)?;
+    let new: Vec<&str> = left.lines().filter(|line| !before.lines().any(|one| one == *line)).collect();
+    if !new.is_empty() {
+        bail!("the probes leave a trace:\n{}", new.join("\n"));
+    }
+    Ok((report, probed))
+}
+
+/// What a fix would do: its files, what follows, and the lines of the diff.
+pub(crate) fn plan(machine: &mut Machine, scenario: &Scenario, stacks: &[&str]) -> Result<String> {
+    let (stacks, options) = (named(stacks), scenario.fix_options.join(" "));
+    let mut dry = |format: &str| {
+        let fix = format!("{EDGEPREP} fix --dry-run --user edge {stacks} {options} --format {format}");
+        Ok::<_, anyhow::Error>(machine.run(&fix, STEP)?.output)
+    };
+    let json: Value = serde_json::from_str(&dry("json")?)?;
+    let human = dry("human")?;
+    let diff = human.lines().filter(|line| line.starts_with(['+', '-', '@']));
+    Ok([json["files"].to_string(), json["activations"].to_string()]
+        .into_iter()
+        .chain(diff.map(str::to_owned))
+        .collect::<Vec<_>>()
+        .join("\n"))
+}
+
+pub(crate) fn named(stacks: &[&str]) -> String {
+    stacks.iter().map(|stack| format!("--stack {stack} ")).collect()
+}
+
+pub(crate) fn check(machine: &mut Machine, stacks: &[&str], options: &str) -> Result<Value> {
+    let ran = machine
+        .run(&format!("{EDGEPREP} check --format json --user edge {options} {}", named(stacks)), STEP)?;
+    serde_json::from_str(&ran.output).with_context(|| format!("edgeprep check said {:?}", ran.output))
+}
+
+/// What a probe could leave: processes, mounts, cgroups, network interfaces and files. The kernel loads the
+/// module of a device that is opened, as it does for the stack, and udev takes note of that.
+fn traces(machine: &mut Machine) -> Result<String> {
+    let script = "ps -e -o pid=,comm= | grep -vE ' (ps|grep|sort|bash|find|kworker.*|.udev-worker.)$'; cat /proc/self/mountinfo
+        find /sys/fs/cgroup -type d | sort; ip -o link
+        grep -r . --include=cgroup.subtree_control /sys/fs/cgroup | sort
+        find /home /tmp /var /run /run/user/1000 /dev/shm /etc /root /dev -xdev -not -path '/var/log/*' -not -path '/var/lib/edgeprep-lab/*' -not -path '/run/systemd/*' -not -path '/run/udev*' \
+            -not -path '/dev/char*' -not -path '/dev/net/tun' -printf '%p %T@ %s\\n' | sort";
+    Ok(machine.run(script, STEP)?.output)
+}
+
+pub(crate) fn says(report: &Value, stack: &str) -> Result<Says> {
+    let stacks = report["stacks"].as_array().context("no stacks")?;
+    let found = stacks.iter().find(|one| one["name"] == *stack).context("the stack is not in the report")?;
+    let blockers = found["blockers"].as_array().into_iter().flatten();
+    Ok(Says {
+        verdict: found["verdict"].as_str().context("no verdict")?.to_owned(),
+        blockers: blockers.filter_map(Value::as_str).map(str::to_owned).collect(),
+    })
+}
+
+/// The rows of a check.
+fn rows<'a>(report: &'a Value, id: &'a str) -> Result<impl Iterator<Item = &'a Value> + Clone> {
+    let checks = report["checks"].as_array().context("no checks")?;
+    let mut rows = checks.iter().filter(move |row| row["id"] == *id).peekable();
+    rows.peek().with_context(|| format!("no check {id} in the report"))?;
+    Ok(rows)
+}
+
+/// Whether a check finds something; it has to know.
+pub(crate) fn finds(report: &Value, id: &str) -> Result<bool> {
+    let mut rows = rows(report, id)?;
+    if let Some(row) = rows.clone().find(|row| row["status"] == "unknown") {
+        bail!("{id} does not know of {}", row["item"]);
+    }
+    if !rows.clone().any(|row| row["status"] == "pass" || row["status"] == "fail") {
+        bail!("{id} did not look");
+    }
+    Ok(rows.any(|row| row["status"] == "fail"))
+}
+
+/// Whether a fix repairs all that keeps a stack from being ready.
+pub(crate) fn is_fixable(report: &Value, stack: &str) -> Result<bool> {
+    let Says { verdict, blockers } = says(report, stack)?;
+    for id in &blockers {
+        let mut open = rows(report, id)?
+            .filter(|row| row["level"] == "required")
+            .flat_map(|row| row["findings"].as_array().into_iter().flatten())
+            .filter(|finding| !matches!(finding["verdict"].as_str(), Some("met" | "volatile")))
+            .filter(|finding| {
+                finding["stacks"].as_array().is_some_and(|stacks| stacks.contains(&stack.into()))
+            });
+        if !open.all(|finding| finding["remedy"]["fixable"] == true) {
+            return Ok(false);
+        }
+    }
+    Ok(verdict != "ready")
+}
