@@ -100,6 +100,7 @@ registry! {
     sysctl_values::SYSCTL_VALUES,
     ports_free::PORTS_FREE,
     subnet_overlap::SUBNET_OVERLAP,
+    ipv6::IPV6,
     unprivileged_ports::UNPRIVILEGED_PORTS,
     ping_group_range::PING_GROUP_RANGE,
     inotify_limits::INOTIFY_LIMITS,

@@ -19,6 +19,7 @@ mod existing;
 pub mod file_capability;
 pub mod hardware;
 pub mod interfaces;
+pub mod ipv6;
 pub mod kernel;
 pub mod kernel_cmdline;
 pub mod kernel_config;

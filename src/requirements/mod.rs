@@ -126,6 +126,8 @@ pub enum Need {
     UserProcesses,
     /// `k3s-rootless.service` of the user manager runs K3s.
     K3sService,
+    /// The kernel speaks IPv6, or the network of the stack does without.
+    Ipv6,
 }
 
 /// Where a requirement is written.
