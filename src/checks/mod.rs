@@ -107,6 +107,7 @@ registry! {
     key_limits::KEY_LIMITS,
     kernel_options::KERNEL_OPTIONS,
     mount_propagation::MOUNT_PROPAGATION,
+    page_size::PAGE_SIZE,
     memory_size::MEMORY_SIZE,
     cpu_count::CPU_COUNT,
     systemd_version::SYSTEMD_VERSION,

@@ -43,6 +43,7 @@ pub mod oci_runtime;
 pub mod os_release;
 mod package_database;
 pub mod packages;
+pub mod page_size;
 pub mod podman;
 pub mod podman_pause;
 pub mod program_version;

@@ -128,6 +128,8 @@ pub enum Need {
     K3sService,
     /// The kernel speaks IPv6, or the network of the stack does without.
     Ipv6,
+    /// The kernel has pages of the size that images are built for.
+    SmallPages,
 }
 
 /// Where a requirement is written.
