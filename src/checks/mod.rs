@@ -81,6 +81,7 @@ registry! {
     tun_device::TUN_DEVICE,
     fuse_device::FUSE_DEVICE,
     storage_filesystem::STORAGE_FILESYSTEM,
+    storage_mount::STORAGE_MOUNT,
     disk_space::DISK_SPACE,
     stack_programs::STACK_PROGRAMS,
     podman_userns::PODMAN_USERNS,

@@ -130,6 +130,8 @@ pub enum Need {
     Ipv6,
     /// The kernel has pages of the size that images are built for.
     SmallPages,
+    /// Podman can mount the layers of images without root.
+    OverlayMounts,
 }
 
 /// Where a requirement is written.
