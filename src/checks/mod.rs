@@ -102,6 +102,7 @@ registry! {
     ports_free::PORTS_FREE,
     subnet_overlap::SUBNET_OVERLAP,
     ipv6::IPV6,
+    interface_mtu::INTERFACE_MTU,
     unprivileged_ports::UNPRIVILEGED_PORTS,
     ping_group_range::PING_GROUP_RANGE,
     inotify_limits::INOTIFY_LIMITS,

@@ -132,6 +132,8 @@ pub enum Need {
     SmallPages,
     /// Podman can mount the layers of images without root.
     OverlayMounts,
+    /// Packets between nodes on different hosts fit through the interface.
+    InterfaceMtu,
 }
 
 /// Where a requirement is written.
