@@ -126,6 +126,14 @@ pub enum Need {
     UserProcesses,
     /// `k3s-rootless.service` of the user manager runs K3s.
     K3sService,
+    /// The kernel speaks IPv6, or the network of the stack does without.
+    Ipv6,
+    /// The kernel has pages of the size that images are built for.
+    SmallPages,
+    /// Podman can mount the layers of images without root.
+    OverlayMounts,
+    /// Packets between nodes on different hosts fit through the interface.
+    InterfaceMtu,
 }
 
 /// Where a requirement is written.
