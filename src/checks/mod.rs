@@ -64,6 +64,7 @@ registry! {
     namespace_limits::NAMESPACE_LIMITS,
     userns_clone::USERNS_CLONE,
     userns_apparmor::USERNS_APPARMOR,
+    proc_mount::PROC_MOUNT,
     idmap_helpers::IDMAP_HELPERS,
     subid_range::SUBID_RANGE,
     subid_overlap::SUBID_OVERLAP,

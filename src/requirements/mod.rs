@@ -126,6 +126,8 @@ pub enum Need {
     UserProcesses,
     /// `k3s-rootless.service` of the user manager runs K3s.
     K3sService,
+    /// A user namespace can mount procfs.
+    ProcMount,
 }
 
 /// Where a requirement is written.
