@@ -72,6 +72,7 @@ registry! {
     user_manager::USER_MANAGER,
     runtime_directory::RUNTIME_DIRECTORY,
     cgroup_delegation::CGROUP_DELEGATION,
+    no_new_privileges::NO_NEW_PRIVILEGES,
     user_linger::USER_LINGER,
     kill_user_processes::KILL_USER_PROCESSES,
     user_manager_limits::USER_MANAGER_LIMITS,

@@ -44,6 +44,7 @@ mod package_database;
 pub mod packages;
 pub mod podman;
 pub mod podman_pause;
+pub mod process_status;
 pub mod program_version;
 pub mod programs;
 mod real_path;

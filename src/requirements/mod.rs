@@ -128,6 +128,8 @@ pub enum Need {
     K3sService,
     /// A user namespace can mount procfs.
     ProcMount,
+    /// `newuidmap` gains its privileges where the stack starts it.
+    NewPrivileges,
 }
 
 /// Where a requirement is written.
