@@ -77,6 +77,7 @@ registry! {
     kill_user_processes::KILL_USER_PROCESSES,
     user_manager_limits::USER_MANAGER_LIMITS,
     user_tasks::USER_TASKS,
+    user_resources::USER_RESOURCES,
     module_available::MODULE_AVAILABLE,
     module_blacklist::MODULE_BLACKLIST,
     module_loaded::MODULE_LOADED,

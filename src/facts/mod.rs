@@ -53,6 +53,7 @@ pub mod resolv_conf;
 pub mod routes;
 pub mod security_modules;
 pub mod session;
+pub mod slice_resources;
 pub mod sockets;
 mod source;
 pub mod storage_conf;
