@@ -78,6 +78,7 @@ registry! {
     user_manager_limits::USER_MANAGER_LIMITS,
     user_tasks::USER_TASKS,
     user_resources::USER_RESOURCES,
+    user_oomd::USER_OOMD,
     module_available::MODULE_AVAILABLE,
     module_blacklist::MODULE_BLACKLIST,
     module_loaded::MODULE_LOADED,

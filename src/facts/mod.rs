@@ -65,6 +65,7 @@ pub mod swaps;
 pub mod sysctl;
 pub mod sysctl_rules;
 pub mod system_conf;
+pub mod system_units;
 pub mod systemd_version;
 pub mod tasks;
 #[cfg(test)]

@@ -130,6 +130,8 @@ pub enum Need {
     ProcMount,
     /// `newuidmap` gains its privileges where the stack starts it.
     NewPrivileges,
+    /// systemd-oomd does not kill what the user runs.
+    NoOomd,
 }
 
 /// Where a requirement is written.
