@@ -98,6 +98,7 @@ registry! {
     docker_host::DOCKER_HOST,
     engine_settings::ENGINE_SETTINGS,
     k3s_service::K3S_SERVICE,
+    container_units::CONTAINER_UNITS,
     ip_forward::IP_FORWARD,
     rp_filter::RP_FILTER,
     bridge_netfilter::BRIDGE_NETFILTER,

@@ -47,6 +47,7 @@ pub mod podman_pause;
 pub mod process_status;
 pub mod program_version;
 pub mod programs;
+pub mod quadlets;
 mod real_path;
 pub mod registries_conf;
 pub mod resolv_conf;
