@@ -92,6 +92,7 @@ registry! {
     oci_runtime::OCI_RUNTIME,
     podman_network::PODMAN_NETWORK,
     rootless_network::ROOTLESS_NETWORK,
+    pasta_apparmor::PASTA_APPARMOR,
     slirp4netns_version::SLIRP4NETNS_VERSION,
     pod_pause::POD_PAUSE,
     podman_socket::PODMAN_SOCKET,

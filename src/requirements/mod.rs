@@ -132,6 +132,8 @@ pub enum Need {
     NewPrivileges,
     /// systemd-oomd does not kill what the user runs.
     NoOomd,
+    /// AppArmor lets pasta make rootless networks.
+    PastaConfinement,
     /// Units that run containers are such that a user manager can run.
     ContainerUnits,
 }
