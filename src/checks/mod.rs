@@ -72,6 +72,7 @@ registry! {
     user_manager::USER_MANAGER,
     runtime_directory::RUNTIME_DIRECTORY,
     cgroup_delegation::CGROUP_DELEGATION,
+    cpuset_processes::CPUSET_PROCESSES,
     no_new_privileges::NO_NEW_PRIVILEGES,
     user_linger::USER_LINGER,
     kill_user_processes::KILL_USER_PROCESSES,

@@ -75,6 +75,7 @@ pub mod toml_keys;
 pub mod unit;
 pub mod unit_name;
 pub mod unit_syntax;
+mod user_manager_processes;
 mod user_manager_units;
 pub mod user_units;
 pub mod users;
