@@ -25,6 +25,10 @@ check! {
     /// without nesting, no rootless container starts: "mount `proc` to `proc`: Operation not permitted"
     /// (crun), "mounting "proc" to rootfs at "/proc": operation not permitted" (runc).
     ///
+    /// Seen on Linux 6.18: a file bound on /proc/cpuinfo, a tmpfs on /proc/bus, and a /proc that is
+    /// mounted noatime or strictatime are each in the way; a second whole /proc helps, and neither
+    /// binfmt_misc nor `hidepid=` matters.
+    ///
     /// ## Repair
     ///
     /// In a container, its own settings: nesting (`security.nesting=true` of Incus and LXD,
