@@ -25,7 +25,10 @@ pub(super) fn clean(path: &str, text: &str) -> Option<String> {
         "/proc/cmdline" => command_line(text),
         "/etc/environment" => each_line(text, environment),
         path if path.contains("/environment.d/") => each_line(text, environment),
-        path if path.contains("/systemd/") => unit(text),
+        path if path.contains("/containers/systemd/") => {
+            unit(text, |section, key| section != "[Service]" || is_free(key))
+        }
+        path if path.contains("/systemd/") => unit(text, |_, key| is_free(key)),
         path if path.contains("/containers/") => containers(text),
         _ => return None,
     };
@@ -60,17 +63,23 @@ fn environment(line: &str) -> String {
     }
 }
 
-/// A value that is left out takes its continuation lines with it.
-fn unit(text: &str) -> String {
+/// Without the values that are free, by their section and key. Of a Quadlet file only `[Service]` is looked
+/// at: what a container is started with can be anything. A value that is left out takes its continuation
+/// lines with it.
+fn unit(text: &str, is_free: fn(&str, &str) -> bool) -> String {
     let mut left_out = false;
+    let mut section = "";
     let lines = text.split('\n').map(|line| {
         let more = if line.ends_with('\\') { " \\" } else { "" };
         if left_out {
             left_out = !more.is_empty();
             return format!("{LEFT_OUT}{more}");
         }
+        if line.trim_start().starts_with('[') {
+            section = line.trim();
+        }
         match line.split_once('=') {
-            Some((key, value)) if !value.trim().is_empty() && is_free(key.trim()) => {
+            Some((key, value)) if !value.trim().is_empty() && is_free(section, key.trim()) => {
                 left_out = !more.is_empty();
                 format!("{key}={LEFT_OUT}{more}")
             }
@@ -191,6 +200,17 @@ mod tests {
         assert_eq!(clean, "[Service]\nDelegate=cpu\nEnvironment=LEFT-OUT\nExecStart=LEFT-OUT\n");
         let long = "[Service]\nEnvironment=A=b \\\n  T=hunter2 \\\n  U=hunter2\nDelegate=cpu\n";
         assert!(cleaned("/etc/systemd/user/x.service", long).ends_with("LEFT-OUT\nDelegate=cpu\n"));
+    }
+
+    #[test]
+    fn quadlets_keep_their_service_only() {
+        let text =
+            "[Container]\nImage=nginx\nPodmanArgs=--env T=hunter2\n[Service]\nUser=x\nExecStopPost=hunter2\n";
+        let clean = cleaned("/home/edge/.config/containers/systemd/web.container", text);
+        assert_eq!(
+            clean,
+            "[Container]\nImage=LEFT-OUT\nPodmanArgs=LEFT-OUT\n[Service]\nUser=x\nExecStopPost=LEFT-OUT\n"
+        );
     }
 
     #[test]

@@ -134,6 +134,16 @@ pub enum Need {
     OverlayMounts,
     /// Packets between nodes on different hosts fit through the interface.
     InterfaceMtu,
+    /// A user namespace can mount procfs.
+    ProcMount,
+    /// `newuidmap` gains its privileges where the stack starts it.
+    NewPrivileges,
+    /// systemd-oomd does not kill what the user runs.
+    NoOomd,
+    /// AppArmor lets pasta make rootless networks.
+    PastaConfinement,
+    /// Units that run containers are such that a user manager can run.
+    ContainerUnits,
 }
 
 /// Where a requirement is written.
