@@ -126,6 +126,24 @@ pub enum Need {
     UserProcesses,
     /// `k3s-rootless.service` of the user manager runs K3s.
     K3sService,
+    /// K3s can read its configuration file, which is one of a single server.
+    K3sConfiguration,
+    /// The host's name can be that of a node, and stays.
+    HostName,
+    /// The host has name servers.
+    NameServers,
+    /// One of the name servers has an IPv4 address.
+    Ipv4NameServer,
+    /// The files that Podman reads for every image are there and well formed.
+    PodmanConfiguration,
+    /// Podman can put down images while it pulls them.
+    ImageCopyDirectory,
+    /// Podman keeps images with the overlay driver.
+    StorageDriver,
+    /// minikube runs Podman without root.
+    MinikubeRootless,
+    /// The clock is right, and stays right.
+    Clock,
 }
 
 /// Where a requirement is written.
