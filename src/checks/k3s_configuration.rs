@@ -47,6 +47,8 @@ check! {
     K3S_CONFIGURATION, "k3s-configuration", Required, User(run)
 }
 
+/// What stands in a capture in place of what could hold a secret.
+const LEFT_OUT: &str = "LEFT-OUT";
 const ONE_NODE: &str =
     "clusters of several nodes are not supported rootless: their pods do not reach each other";
 
@@ -79,12 +81,16 @@ fn look(facts: &Facts, user: &User, demands: &[Demand], outcome: &mut Outcome) -
     if let Some(at) = elsewhere {
         outcome.add_all(demands, &finding("not read: the unit names another", Verdict::Met).at([at]));
     } else if let Some(closed) = facts.k3s_config_closed(user)?.filter(|_| facts.owners_are_kept()) {
+        if let Some(hidden) = told(&unit, |word| word == LEFT_OUT) {
+            let why = format!("{hidden}: the capture leaves out whether the unit names another file");
+            outcome.unknown_all(demands, PATH, &why);
+            return Ok(());
+        }
         let remedy = Remedy::manual(format!(
             "have {K3S_SERVICE} name a file of {0}'s in K3S_CONFIG_FILE, let {0} read {1}, or take away what a \
              K3s of root has left",
             user.name, closed.path
-        ))
-        .command(format!("sudo systemctl --user -M {}@ edit {K3S_SERVICE}", user.name));
+        ));
         let found = format!("not readable: {}", closed.text);
         outcome.add_all(demands, &finding(&found, Verdict::Unmet).at([closed]).repair(remedy));
     } else {
@@ -173,6 +179,16 @@ mod tests {
         }
         let outcome = look_at(unit("ExecStart=/usr/local/bin/k3s server --rootless"));
         assert_eq!(verdicts(&outcome), [(PATH, Verdict::Unmet)]);
+    }
+
+    #[test]
+    fn what_a_capture_leaves_out_is_unknown_where_it_decides() {
+        let unit = "[Service]\nEnvironment=LEFT-OUT\nExecStart=LEFT-OUT\n";
+        let outcome = look_at(with("cluster-init: true\n", "0600").file(UNIT, unit));
+        let why = format!("{UNIT}:3: the capture leaves out whether the unit names another file");
+        assert_eq!(unknown(&outcome), [why]);
+        let outcome = look_at(with("cluster-init: true\n", "0644").file(UNIT, unit));
+        assert_eq!(verdicts(&outcome), [(PATH, Verdict::Met)]);
     }
 
     #[test]
