@@ -6,6 +6,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::facts::k3s_config;
 use crate::facts::users::without_personal_fields;
 use crate::host::Caller;
 
@@ -29,6 +30,9 @@ pub(super) fn clean(path: &str, text: &str) -> Option<String> {
             unit(text, |section, key| section != "[Service]" || is_free(key))
         }
         path if path.contains("/systemd/") => unit(text, |_, key| is_free(key)),
+        path if path.starts_with("/etc/rancher/k3s/") => each_line(text, k3s),
+        path if path.ends_with("/.minikube/config/config.json") => each_line(text, minikube),
+        path if path.ends_with("/policy.json") => return None,
         path if path.contains("/containers/") => containers(text),
         _ => return None,
     };
@@ -91,6 +95,29 @@ fn unit(text: &str, is_free: fn(&str, &str) -> bool) -> String {
 
 fn is_free(setting: &str) -> bool {
     FREE_SETTINGS.contains(&setting) || setting.starts_with("Exec")
+}
+
+/// Only the keys that are looked at keep their values.
+fn k3s(line: &str) -> String {
+    match k3s_config::assignment(line) {
+        Some((key, _)) if k3s_config::KEYS.contains(&key) => without_userinfo(line),
+        Some((_, "")) => line.to_owned(),
+        Some(_) => format!("{}: {LEFT_OUT}", line.split(':').next().unwrap_or_default()),
+        None if line.trim().is_empty() => line.to_owned(),
+        None if line.trim_start().starts_with('#') => String::from("#"),
+        None => format!("  - {LEFT_OUT}"),
+    }
+}
+
+/// As minikube writes it, with a key on each line.
+fn minikube(line: &str) -> String {
+    match line.split_once(':') {
+        Some((key, value)) if line.trim_start().starts_with('"') && !key.contains("\"rootless\"") => {
+            let comma = if value.trim_end().ends_with(',') { "," } else { "" };
+            format!("{key}: \"{LEFT_OUT}\"{comma}")
+        }
+        _ => line.to_owned(),
+    }
 }
 
 fn command_line(text: &str) -> String {
@@ -230,6 +257,19 @@ mod tests {
         assert_eq!(table["containers"]["pids_limit"].as_integer(), Some(5));
         cleaned("/etc/containers/containers.conf", "[containers\nenv = [\"hunter2\"]\n");
         assert_eq!(super::clean("/etc/containers/containers.conf", "[engine]\nruntime = \"crun\"\n"), None);
+    }
+
+    #[test]
+    fn what_clusters_are_told_keeps_what_is_read() {
+        let text =
+            "token: hunter2\nserver: https://me:hunter2@h:6443\n# hunter2\nnode-label:\n  - a=hunter2\n";
+        let clean = cleaned("/etc/rancher/k3s/config.yaml", text);
+        assert_eq!(clean, "token: LEFT-OUT\nserver: https://LEFT-OUT@h:6443\n#\nnode-label:\n  - LEFT-OUT\n");
+        let text = "{\n    \"insecure-registry\": \"hunter2\",\n    \"rootless\": true\n}\n";
+        let clean = cleaned("/home/edge/.minikube/config/config.json", text);
+        assert_eq!(clean, "{\n    \"insecure-registry\": \"LEFT-OUT\",\n    \"rootless\": true\n}\n");
+        let policy = "{\"default\": [{\"type\": \"reject\"}], \"env\": 1}\n";
+        assert_eq!(super::clean("/etc/containers/policy.json", policy), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::facts::Facts;
 use crate::facts::podman::Podman;
 use crate::facts::users::User;
 use crate::finding::{Level, Outcome, Remedy};
-use crate::host::Fact;
+use crate::host::{Fact, Unread};
 use crate::requirements::{Demand, Requirements};
 
 /// One check.
@@ -87,10 +87,13 @@ registry! {
     fuse_device::FUSE_DEVICE,
     storage_filesystem::STORAGE_FILESYSTEM,
     storage_mount::STORAGE_MOUNT,
+    storage_driver::STORAGE_DRIVER,
     disk_space::DISK_SPACE,
+    image_copy_directory::IMAGE_COPY_DIRECTORY,
     stack_programs::STACK_PROGRAMS,
     podman_userns::PODMAN_USERNS,
     podman_version::PODMAN_VERSION,
+    podman_configuration::PODMAN_CONFIGURATION,
     oci_runtime::OCI_RUNTIME,
     podman_network::PODMAN_NETWORK,
     rootless_network::ROOTLESS_NETWORK,
@@ -100,6 +103,8 @@ registry! {
     podman_socket::PODMAN_SOCKET,
     docker_host::DOCKER_HOST,
     engine_settings::ENGINE_SETTINGS,
+    minikube_rootless::MINIKUBE_ROOTLESS,
+    k3s_configuration::K3S_CONFIGURATION,
     k3s_service::K3S_SERVICE,
     container_units::CONTAINER_UNITS,
     ip_forward::IP_FORWARD,
@@ -121,6 +126,9 @@ registry! {
     cpu_count::CPU_COUNT,
     systemd_version::SYSTEMD_VERSION,
     machine_id::MACHINE_ID,
+    host_name::HOST_NAME,
+    name_servers::NAME_SERVERS,
+    system_clock::SYSTEM_CLOCK,
 }
 
 /// Defines the static of a check. Its doc comment is the text of `edgeprep explain`. It stands below the
@@ -151,6 +159,17 @@ fn install(facts: &Facts, packages: &[&str]) -> Remedy {
         Ok(Some(command)) => remedy.command(format!("chroot $ROOT {command}")),
         // The sentence has to do.
         Ok(None) | Err(_) => remedy,
+    }
+}
+
+/// What could not be told, for everybody in `demands`. A capture that was made before this was looked at
+/// says nothing of it, which takes no verdict back.
+fn unread(outcome: &mut Outcome, demands: &[Demand], subject: &str, why: &Unread) {
+    for demand in demands {
+        match why {
+            Unread::NotCaptured { .. } => outcome.unknown(&demand.advised(&demand.why), subject, why),
+            _ => outcome.unknown(demand, subject, why),
+        }
     }
 }
 

@@ -144,6 +144,24 @@ pub enum Need {
     PastaConfinement,
     /// Units that run containers are such that a user manager can run.
     ContainerUnits,
+    /// K3s can read its configuration file, which is one of a single server.
+    K3sConfiguration,
+    /// The host's name can be that of a node, and stays.
+    HostName,
+    /// The host has name servers.
+    NameServers,
+    /// One of the name servers has an IPv4 address.
+    Ipv4NameServer,
+    /// The files that Podman reads for every image are there and well formed.
+    PodmanConfiguration,
+    /// Podman can put down images while it pulls them.
+    ImageCopyDirectory,
+    /// Podman keeps images with the overlay driver.
+    StorageDriver,
+    /// minikube runs Podman without root.
+    MinikubeRootless,
+    /// The clock is right, and stays right.
+    Clock,
 }
 
 /// Where a requirement is written.
