@@ -9,6 +9,7 @@ mod testing;
 
 use crate::facts::Facts;
 use crate::facts::podman::Podman;
+use crate::facts::session::ServiceManager;
 use crate::facts::users::User;
 use crate::finding::{Level, Outcome, Remedy};
 use crate::host::Fact;
@@ -141,6 +142,12 @@ fn install(facts: &Facts, packages: &[&str]) -> Remedy {
         // The sentence has to do.
         Ok(None) | Err(_) => remedy,
     }
+}
+
+/// Whether OpenRC starts the services of this host, so that there is no logind to look at. Where that
+/// cannot be told, the check's own facts say why.
+fn openrc(facts: &Facts) -> bool {
+    facts.service_manager() == Ok(ServiceManager::OpenRc)
 }
 
 /// The outcome of a check of something that belongs to Podman, which `look` adds to. Where there is no

@@ -4,6 +4,7 @@
 use super::compare::changes;
 use super::{Activation, Change, Credentials, Plan};
 use crate::facts::Facts;
+use crate::facts::session::ServiceManager;
 use crate::finding::{Level, Needs};
 use crate::fixes::{self, Artifact, FixError, Step};
 use crate::host::{Kind, Unread};
@@ -65,17 +66,21 @@ impl Planner<'_> {
             return Err(FixError::Refused(why.to_owned()).into());
         }
         // Without a bus nobody can be told, and what is written takes effect at the next boot.
-        let bus = !facts.running() || facts.stat(SYSTEM_BUS).is_ok_and(|stat| stat.kind == Kind::Socket);
+        let openrc = facts.service_manager() == Ok(ServiceManager::OpenRc);
+        let listens = || facts.stat(SYSTEM_BUS).is_ok_and(|stat| stat.kind == Kind::Socket);
+        // On Alpine there can be a bus, and systemd is not on it.
+        let bus = !facts.running() || (!openrc && listens());
         let files_only = fixes::Options { no_activate: true, ..self.options.clone() };
         let options = if bus { self.options } else { &files_only };
         let mut beaten: Vec<Step> = Vec::new();
         let mut given_up: Vec<Key> = Vec::new();
+        let mut untold: Vec<Activation> = Vec::new();
         let fixes = loop {
             let wanted = settings(&before, &given_up);
             let mut fixes = fixes::fixes(&facts, &wanted, options)?;
             if !bus {
                 let told = fixes::fixes(&facts, &wanted, self.options)?.activations;
-                fixes.activations = told.into_iter().filter(|activation| !activation.needs_bus()).collect();
+                (untold, fixes.activations) = told.into_iter().partition(Activation::needs_bus);
             }
             let written = inspect(&(self.open)(&changes(&facts, &fixes.artifacts)?)?, self.request)?;
             let lost = lost(&before, &written, &given_up);
@@ -103,7 +108,9 @@ impl Planner<'_> {
         let of_root: Vec<Artifact> =
             of_root.into_iter().filter(|a| self.in_scope(a.by.user().is_some())).collect();
         let mut manual = fixes.manual;
-        if !bus && !self.options.no_activate && !artifacts.is_empty() {
+        if openrc {
+            untold.iter().filter_map(of_openrc).for_each(|step| push_new(&mut manual, step));
+        } else if !untold.is_empty() && !self.options.no_activate && !artifacts.is_empty() {
             let summary = format!("reboot: there is no {SYSTEM_BUS}, so nothing that runs can be told");
             manual.push(Step { summary, commands: Vec::new() });
         }
@@ -132,6 +139,20 @@ impl Planner<'_> {
             Scope::User => of_user,
         }
     }
+}
+
+/// What a person does on a host of OpenRC in place of an activation that systemd would do.
+fn of_openrc(activation: &Activation) -> Option<Step> {
+    let (summary, command) = match activation {
+        Activation::LoadModules { names } => {
+            (format!("load {}, or reboot", names.join(", ")), format!("sudo modprobe -a {}", names.join(" ")))
+        }
+        Activation::ReloadAppArmor => {
+            ("load the profile, or reboot".to_owned(), "sudo rc-service apparmor reload".to_owned())
+        }
+        _ => return None,
+    };
+    Some(Step { summary, commands: vec![command] })
 }
 
 /// The user managers that only a restart gives what is configured.
@@ -260,20 +281,27 @@ fn installation(commands: &[String]) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::testing::{TestHost, fixture};
+    use crate::facts::testing::{TestHost, fixture, openrc_host};
     use crate::requirements::Stack;
 
-    fn plan(host: &dyn Fn() -> TestHost, scope: Scope) -> Plan {
-        let request = Request {
+    fn k3s() -> Request {
+        Request {
             profile: "generic".to_owned(),
             stacks: vec![Stack::K3s],
             users: vec!["edge".to_owned()],
             today: "2026-01-01".to_owned(),
             ..Request::default()
-        };
+        }
+    }
+
+    fn plan(host: &dyn Fn() -> TestHost, scope: Scope) -> Plan {
+        plan_of(host, scope, &k3s())
+    }
+
+    fn plan_of(host: &dyn Fn() -> TestHost, scope: Scope, request: &Request) -> Plan {
         let open = |changes: &[Change]| Ok(host().planned(changes));
         let options = fixes::Options::default();
-        Planner { open: &open, request: &request, options: &options, scope }.plan().unwrap()
+        Planner { open: &open, request, options: &options, scope }.plan().unwrap()
     }
 
     fn paths(plan: &Plan) -> Vec<&str> {
@@ -303,6 +331,34 @@ mod tests {
         assert!(paths(&plan).contains(&DELEGATE));
         assert!(!plan.activations.is_empty() && plan.activations.iter().all(|a| !a.needs_bus()));
         assert!(plan.manual.iter().any(|step| step.summary.starts_with("reboot")), "{:?}", plan.manual);
+    }
+
+    /// On Alpine a bus has no systemd on it that could load a module.
+    #[test]
+    fn openrc_is_told_by_hand() {
+        let alpine = || {
+            openrc_host()
+                .without("/dev/net/tun")
+                .path(SYSTEM_BUS, |record| record.kind = Some("socket".to_owned()))
+        };
+        let request = Request { stacks: vec![Stack::Podman], ..k3s() };
+        let plan = plan_of(&alpine, Scope::All, &request);
+        assert!(paths(&plan).contains(&"/etc/modules-load.d/rootless.conf"), "{:?}", paths(&plan));
+        assert!(plan.activations.iter().all(|activation| !activation.needs_bus()), "{:?}", plan.activations);
+        let load = plan.manual.iter().find(|step| step.summary.starts_with("load tun"));
+        assert_eq!(load.unwrap().commands, ["sudo modprobe -a tun"]);
+        assert!(plan.manual.iter().all(|step| !step.summary.contains(SYSTEM_BUS)), "{:?}", plan.manual);
+        let texts = plan
+            .changes
+            .iter()
+            .map(|change| change.path.as_str())
+            .chain(plan.manual.iter().flat_map(|step| step.commands.iter().map(String::as_str)));
+        for text in texts {
+            assert!(
+                !text.contains("systemctl") && !text.contains("loginctl") && !text.contains("/systemd/"),
+                "{text}"
+            );
+        }
     }
 
     #[test]
