@@ -419,7 +419,7 @@ pub fn looks_like_chroot(facts: &Facts) -> bool {
 mod tests {
     use super::*;
     use crate::facts::testing::{TestHost, openrc_host};
-    use crate::report::verdict::Readiness;
+    use crate::report::{Readiness, Status};
 
     fn look_at(host: TestHost, stack: Stack) -> Report {
         let request = Request {

@@ -30,8 +30,8 @@ check! {
     ///
     /// ## Repair
     ///
-    /// On a machine, `systemd-machine-id-setup` makes one; without systemd 16 random bytes will do. In an image the file is emptied. Machines that
-    /// have the same ID already: emptied, and a reboot.
+    /// On a machine, `systemd-machine-id-setup` makes one; without systemd 16 random bytes will do. In an
+    /// image the file is emptied. Machines that have the same ID already: emptied, and a reboot.
     ///
     /// ## Sources
     ///

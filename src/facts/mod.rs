@@ -18,6 +18,7 @@ pub mod environment_d;
 mod existing;
 pub mod file_capability;
 pub mod hardware;
+pub mod installer;
 pub mod interfaces;
 pub mod kernel;
 pub mod kernel_cmdline;

@@ -2,6 +2,7 @@
 //! host as it would be, because a file that is written need not be the one that wins.
 
 use super::compare::changes;
+use super::read_only;
 use super::{Activation, Change, Credentials, Plan};
 use crate::facts::Facts;
 use crate::facts::session::ServiceManager;
@@ -92,7 +93,18 @@ impl Planner<'_> {
                 push_new(&mut beaten, step);
             }
         };
-        let (artifacts, of_root) = fixes.artifacts.into_iter().partition::<Vec<_>, _>(|artifact| {
+        let mut read_only: Vec<Step> = Vec::new();
+        let writable = fixes.artifacts.into_iter().filter(|artifact| {
+            let in_scope = self.in_scope(artifact.by.user().is_some());
+            match read_only::instead(&facts, artifact).filter(|_| in_scope) {
+                Some(step) => {
+                    push_new(&mut read_only, step);
+                    false
+                }
+                None => true,
+            }
+        });
+        let (artifacts, of_root) = writable.partition::<Vec<_>, _>(|artifact| {
             self.in_scope(artifact.by.user().is_some()) && self.may(&facts, artifact.by.user())
         });
         let changes = |artifacts: &[Artifact]| changes(&facts, artifacts);
@@ -108,6 +120,7 @@ impl Planner<'_> {
         let of_root: Vec<Artifact> =
             of_root.into_iter().filter(|a| self.in_scope(a.by.user().is_some())).collect();
         let mut manual = fixes.manual;
+        manual.extend(read_only);
         if openrc {
             untold.iter().filter_map(of_openrc).for_each(|step| push_new(&mut manual, step));
         } else if !untold.is_empty() && !self.options.no_activate && !artifacts.is_empty() {
@@ -258,20 +271,39 @@ fn by_hand(report: &Report) -> Vec<Step> {
             }
         }
     }
-    let install = |(installer, packages): (String, Vec<String>)| Step {
-        summary: format!("install {}", packages.join(", ")),
-        commands: vec![format!("{installer} {}", packages.join(" "))],
+    let install = |(installer, packages): (String, Vec<String>)| {
+        let mut commands = vec![format!("{installer} {}", packages.join(" "))];
+        let waits = installer.ends_with("rpm-ostree install") || installer.ends_with("pkg install");
+        let then = if waits { ", then reboot" } else { "" };
+        commands.extend(waits.then(|| REBOOT.to_owned()));
+        Step { summary: format!("install {}{then}", packages.join(", ")), commands }
     };
     installs.into_iter().map(install).chain(steps).collect()
 }
 
-/// What the package managers of the distributions are called with.
-const INSTALLERS: [&str; 6] =
-    ["apt install ", "apk add ", "dnf install ", "opkg install ", "pacman -S ", "zypper install "];
+/// What the package managers of the distributions are called with. A snapshot begins with what runs, not
+/// with the last snapshot, so a second call of transactional-update would undo the first.
+const INSTALLERS: [&str; 8] = [
+    "apt install ",
+    "apk add ",
+    "dnf install ",
+    "opkg install ",
+    "pacman -S ",
+    "zypper install ",
+    "rpm-ostree install ",
+    "transactional-update pkg install ",
+];
 
-/// The command of a package manager and what it shall install, where that is all there is to do.
+/// What follows the command where what it installs is there after the next boot.
+const REBOOT: &str = "sudo systemctl reboot";
+
+/// The command of a package manager and what it shall install, where that, and a reboot, is all there is to
+/// do.
 fn installation(commands: &[String]) -> Option<(&str, &str)> {
-    let [command] = commands else { return None };
+    let (command, rest) = commands.split_first()?;
+    if rest.iter().any(|then| then != REBOOT) {
+        return None;
+    }
     let plain = command.strip_prefix("sudo ").unwrap_or(command);
     let installer = INSTALLERS.iter().find(|installer| plain.starts_with(*installer))?;
     let at = command.len() - plain.len() + installer.len();
@@ -366,6 +398,8 @@ mod tests {
         let command = |text: &str| vec![text.to_owned()];
         assert_eq!(installation(&command("sudo apt install uidmap")), Some(("sudo apt install", "uidmap")));
         assert_eq!(installation(&command("apk add a b")), Some(("apk add", "a b")));
+        let snapshot = ["sudo transactional-update pkg install crun".to_owned(), REBOOT.to_owned()];
+        assert_eq!(installation(&snapshot), Some(("sudo transactional-update pkg install", "crun")));
         assert_eq!(installation(&command("sudo usermod --add x")), None);
         assert_eq!(installation(&[]), None);
     }
