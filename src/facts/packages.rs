@@ -242,7 +242,7 @@ Version: 1:4.17.4-2
         // Alpine 3.22, OpenWrt 23.05, Arch.
         let apk = "C:Q1abc\nP:podman\nV:5.5.2-r2\nA:x86_64\nF:usr/bin\nR:podman\n\nP:crun\nV:1.21-r0\n";
         let host = empty_host().file("/lib/apk/db/installed", apk);
-        assert_eq!(version(host.clone(), &["crun"]), found("1.21-r0", "/lib/apk/db/installed:9"));
+        assert_eq!(version(host, &["crun"]), found("1.21-r0", "/lib/apk/db/installed:9"));
         let opkg = "Package: podman\nVersion: 4.9.4-1\nStatus: install user installed\n\n";
         let host = empty_host().file("/usr/lib/opkg/status", opkg);
         assert_eq!(version(host, &["podman"]), found("4.9.4-1", "/usr/lib/opkg/status:2"));
