@@ -14,6 +14,9 @@ pub(super) fn install(facts: &Facts, programs: &[&str]) -> Remedy {
         let name = match family.and_then(|family| package(program, family)) {
             Some(Package::Without(instead)) => return Remedy::manual(format!("get {program}: {instead}")),
             Some(Package::Named(name)) => name,
+            None if family == Some("flatcar") => {
+                return Remedy::manual(format!("get {program}: build a system extension that brings it"));
+            }
             None => program,
         };
         if !packages.contains(&name) {
@@ -120,6 +123,7 @@ mod tests {
         let (summary, commands) = remedy(flatcar(), &["podman"]);
         assert_eq!(commands, ["echo podman | sudo tee -a /etc/flatcar/enabled-sysext.conf"]);
         assert!(summary.starts_with("add the system extension podman"), "{summary}");
+        assert!(remedy(flatcar(), &["htop"]).0.starts_with("get htop: build a system extension"));
         assert!(remedy(flatcar(), &["slirp4netns"]).0.starts_with("get slirp4netns: Flatcar has none"));
     }
 }
