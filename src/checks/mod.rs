@@ -4,15 +4,19 @@
 //! The registry is an explicit list. Its order is the order of reports: what breaks everything first.
 
 mod device;
+mod install;
 #[cfg(test)]
 mod testing;
 
 use crate::facts::Facts;
 use crate::facts::podman::Podman;
+use crate::facts::session::ServiceManager;
 use crate::facts::users::User;
-use crate::finding::{Level, Outcome, Remedy};
+use crate::finding::{Level, Outcome};
 use crate::host::{Fact, Unread};
 use crate::requirements::{Demand, Requirements};
+
+use install::install;
 
 /// One check.
 #[derive(Debug)]
@@ -151,15 +155,10 @@ pub fn by_id(id: &str) -> Option<&'static Check> {
     ALL.iter().copied().find(|check| check.id == id)
 }
 
-/// A repair that installs packages, with this distribution's own command where that is known.
-fn install(facts: &Facts, packages: &[&str]) -> Remedy {
-    let remedy = Remedy::manual(format!("install {}", packages.join(" and ")));
-    match facts.install_command(packages) {
-        Ok(Some(command)) if facts.running() => remedy.command(format!("sudo {command}")),
-        Ok(Some(command)) => remedy.command(format!("chroot $ROOT {command}")),
-        // The sentence has to do.
-        Ok(None) | Err(_) => remedy,
-    }
+/// Whether OpenRC starts the services of this host, so that there is no logind to look at. Where that
+/// cannot be told, the check's own facts say why.
+fn openrc(facts: &Facts) -> bool {
+    facts.service_manager() == Ok(ServiceManager::OpenRc)
 }
 
 /// What could not be told, for everybody in `demands`. A capture that was made before this was looked at
@@ -204,7 +203,7 @@ mod tests {
     const SECTIONS: [&str; 4] = ["## What is looked at", "## Why it matters", "## Repair", "## Sources"];
 
     /// The files of the folder that are no checks.
-    const SHARED: [&str; 3] = ["device", "mod", "testing"];
+    const SHARED: [&str; 4] = ["device", "install", "mod", "testing"];
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "the folder is compared with the registry")]

@@ -19,6 +19,7 @@ mod existing;
 pub mod file_capability;
 pub mod hardware;
 pub mod image_policy;
+pub mod installer;
 pub mod interfaces;
 pub mod ipv6;
 pub mod k3s_config;
