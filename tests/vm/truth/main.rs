@@ -36,7 +36,7 @@ struct Arguments {
     /// Only on this image; may be repeated
     #[arg(long, value_name = "NAME")]
     image: Vec<String>,
-    /// Also look again at what was seen with the same edgeprep, scenario and machine
+    /// Also run again what came out right before
     #[arg(long)]
     again: bool,
     /// Machines running at once

@@ -137,7 +137,7 @@ impl Lab {
     pub(crate) fn key(&self, scenario: &Scenario, image: &str) -> Result<u64> {
         let mut hasher = DefaultHasher::new();
         let what = format!("{:?}", scenario.what_happens());
-        (&self.edgeprep, what, self.saved.key(image, scenario.kernel.as_str())?, LIB).hash(&mut hasher);
+        (what, self.saved.key(image, scenario.kernel.as_str())?, LIB).hash(&mut hasher);
         for (stack, _) in scenario.stacks_on(image) {
             oracle_of(stack)?.hash(&mut hasher);
         }
