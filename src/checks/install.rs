@@ -2,7 +2,7 @@
 
 use crate::facts::Facts;
 use crate::facts::installer::Installer;
-use crate::finding::Remedy;
+use crate::finding::{Install, Remedy};
 use crate::profile::packages::{Package, package};
 
 /// A repair that installs programs, by the packages that this distribution has them in.
@@ -49,20 +49,13 @@ pub(super) fn install_packages(facts: &Facts, packages: &[&str]) -> Remedy {
         ))
         .command(format!("echo {words} | sudo tee -a /etc/flatcar/enabled-sysext.conf")),
         _ => {
-            let command = format!("{} {words}", installer.command().unwrap_or_default());
-            match (facts.running(), installer.waits_for_boot()) {
-                (true, true) => {
-                    Remedy::manual(format!("install {names}, then reboot: /usr of this host is read-only"))
-                        .command(format!("sudo {command}"))
-                        .command("sudo systemctl reboot")
-                }
-                (true, false) => {
-                    Remedy::manual(format!("install {names}")).command(format!("sudo {command}"))
-                }
-                (false, _) => {
-                    Remedy::manual(format!("install {names}")).command(format!("chroot $ROOT {command}"))
-                }
-            }
+            let waits_for_boot = facts.running() && installer.waits_for_boot();
+            let then = if waits_for_boot { ", then reboot: /usr of this host is read-only" } else { "" };
+            let sudo = if facts.running() { "sudo" } else { "chroot $ROOT" };
+            let command = format!("{sudo} {}", installer.command().unwrap_or_default());
+            let packages = packages.iter().map(|package| (*package).to_owned()).collect();
+            let install = Install { command, packages, waits_for_boot };
+            Remedy::install(format!("install {names}{then}"), install)
         }
     }
 }

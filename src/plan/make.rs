@@ -6,7 +6,7 @@ use super::read_only;
 use super::{Activation, Change, Credentials, Plan};
 use crate::facts::Facts;
 use crate::facts::session::ServiceManager;
-use crate::finding::{Level, Needs};
+use crate::finding::{Install, Level, Needs};
 use crate::fixes::{self, Artifact, FixError, Step};
 use crate::host::{Kind, Unread};
 use crate::inspection::{Request, RequestError, inspect};
@@ -250,64 +250,28 @@ fn lost(before: &Report, predicted: &Report, given_up: &[Key]) -> Vec<(Key, Step
 /// What no setting repairs, what is required first. Packages are installed by one command.
 fn by_hand(report: &Report) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
-    let mut installs: Vec<(String, Vec<String>)> = Vec::new();
+    let mut installs: Vec<&Install> = Vec::new();
     for level in [Level::Required, Level::Advised] {
         for (_, finding) in open_findings(report).filter(|(row, _)| row.level == level) {
             let remedy = &finding.remedy;
             if !remedy.settings.is_empty() || remedy.summary.is_empty() {
                 continue;
             }
-            let Some((installer, package)) = installation(&remedy.manual) else {
-                push_new(
+            match &remedy.install {
+                Some(install) => installs.push(install),
+                None => push_new(
                     &mut steps,
                     Step { summary: remedy.summary.clone(), commands: remedy.manual.clone() },
-                );
-                continue;
-            };
-            match installs.iter_mut().find(|(known, _)| known == installer) {
-                Some((_, packages)) if packages.iter().any(|known| known == package) => {}
-                Some((_, packages)) => packages.push(package.to_owned()),
-                None => installs.push((installer.to_owned(), vec![package.to_owned()])),
+                ),
             }
         }
     }
-    let install = |(installer, packages): (String, Vec<String>)| {
-        let mut commands = vec![format!("{installer} {}", packages.join(" "))];
-        let waits = installer.ends_with("rpm-ostree install") || installer.ends_with("pkg install");
-        let then = if waits { ", then reboot" } else { "" };
-        commands.extend(waits.then(|| REBOOT.to_owned()));
-        Step { summary: format!("install {}{then}", packages.join(", ")), commands }
+    let install = |install: Install| {
+        let then = if install.waits_for_boot { ", then reboot" } else { "" };
+        let summary = format!("install {}{then}", install.packages.join(", "));
+        Step { summary, commands: install.commands() }
     };
-    installs.into_iter().map(install).chain(steps).collect()
-}
-
-/// What the package managers of the distributions are called with. A snapshot begins with what runs, not
-/// with the last snapshot, so a second call of transactional-update would undo the first.
-const INSTALLERS: [&str; 8] = [
-    "apt install ",
-    "apk add ",
-    "dnf install ",
-    "opkg install ",
-    "pacman -S ",
-    "zypper install ",
-    "rpm-ostree install ",
-    "transactional-update pkg install ",
-];
-
-/// What follows the command where what it installs is there after the next boot.
-const REBOOT: &str = "sudo systemctl reboot";
-
-/// The command of a package manager and what it shall install, where that, and a reboot, is all there is to
-/// do.
-fn installation(commands: &[String]) -> Option<(&str, &str)> {
-    let (command, rest) = commands.split_first()?;
-    if rest.iter().any(|then| then != REBOOT) {
-        return None;
-    }
-    let plain = command.strip_prefix("sudo ").unwrap_or(command);
-    let installer = INSTALLERS.iter().find(|installer| plain.starts_with(*installer))?;
-    let at = command.len() - plain.len() + installer.len();
-    Some((command[..at].trim_end(), &command[at..]))
+    Install::merged(installs).into_iter().map(install).chain(steps).collect()
 }
 
 #[cfg(test)]
@@ -395,13 +359,11 @@ mod tests {
 
     #[test]
     fn packages_are_installed_by_one_command() {
-        let command = |text: &str| vec![text.to_owned()];
-        assert_eq!(installation(&command("sudo apt install uidmap")), Some(("sudo apt install", "uidmap")));
-        assert_eq!(installation(&command("apk add a b")), Some(("apk add", "a b")));
-        let snapshot = ["sudo transactional-update pkg install crun".to_owned(), REBOOT.to_owned()];
-        assert_eq!(installation(&snapshot), Some(("sudo transactional-update pkg install", "crun")));
-        assert_eq!(installation(&command("sudo usermod --add x")), None);
-        assert_eq!(installation(&[]), None);
+        let host = || debian().without("/usr/bin/conmon").without("/usr/bin/crun");
+        let manual = plan(&host, Scope::All).manual;
+        let commands: Vec<&String> = manual.iter().flat_map(|step| &step.commands).collect();
+        let installs: Vec<_> = commands.iter().filter(|command| command.contains("apt install")).collect();
+        assert_eq!(installs.len(), 1, "{installs:?}");
     }
 
     #[test]
