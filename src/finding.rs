@@ -86,12 +86,51 @@ pub struct Remedy {
     pub settings: Vec<Setting>,
     /// What a person would type where settings cannot, or to activate what is configured.
     pub commands: Vec<String>,
+    /// The packages that repair it, where their installation is all there is to do; `commands` has it, too.
+    pub install: Option<Install>,
+}
+
+/// Packages, and what installs them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Install {
+    /// The command of the package manager, up to the packages.
+    pub command: String,
+    /// What it is given.
+    pub packages: Vec<String>,
+    /// Whether they are there after the next boot only.
+    pub waits_for_boot: bool,
+}
+
+impl Install {
+    /// What a person would type.
+    pub fn commands(&self) -> Vec<String> {
+        let mut commands = vec![format!("{} {}", self.command, self.packages.join(" "))];
+        commands.extend(self.waits_for_boot.then(|| "sudo systemctl reboot".to_owned()));
+        commands
+    }
+
+    /// Several installations as one for each package manager. A snapshot begins with what runs and not with
+    /// the last one, so a second call of transactional-update would undo the first.
+    pub fn merged<'a>(installs: impl IntoIterator<Item = &'a Install>) -> Vec<Install> {
+        let mut merged: Vec<Install> = Vec::new();
+        for install in installs {
+            match merged.iter_mut().find(|known| known.command == install.command) {
+                None => merged.push(install.clone()),
+                Some(known) => {
+                    let new = install.packages.iter().filter(|package| !known.packages.contains(package));
+                    let new: Vec<String> = new.cloned().collect();
+                    known.packages.extend(new);
+                }
+            }
+        }
+        merged
+    }
 }
 
 impl Remedy {
     /// A repair that edgeprep describes in full.
     pub fn setting(summary: impl Into<String>, setting: Setting) -> Remedy {
-        Remedy { summary: summary.into(), settings: vec![setting], commands: Vec::new() }
+        Remedy { summary: summary.into(), settings: vec![setting], ..Remedy::default() }
     }
 
     /// A repair by hand.
@@ -99,8 +138,15 @@ impl Remedy {
         Remedy { summary: summary.into(), ..Remedy::default() }
     }
 
+    /// A repair by packages.
+    pub fn install(summary: impl Into<String>, install: Install) -> Remedy {
+        let commands = install.commands();
+        Remedy { summary: summary.into(), commands, install: Some(install), ..Remedy::default() }
+    }
+
     /// With a command that a person would type.
     pub fn command(mut self, command: impl Into<String>) -> Remedy {
+        self.install = None;
         self.commands.push(command.into());
         self
     }

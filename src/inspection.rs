@@ -418,6 +418,38 @@ pub fn looks_like_chroot(facts: &Facts) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::testing::{TestHost, openrc_host};
+    use crate::report::{Readiness, Status};
+
+    fn look_at(host: TestHost, stack: Stack) -> Report {
+        let request = Request {
+            profile: "generic".to_owned(),
+            stacks: vec![stack],
+            users: vec!["edge".to_owned()],
+            today: "2026-01-01".to_owned(),
+            ..Request::default()
+        };
+        inspect(&host.facts(), &request).unwrap()
+    }
+
+    /// Podman runs without systemd, K3s and the clusters do not; nothing else is said of systemd.
+    #[test]
+    fn alpine_runs_podman_and_no_cluster() {
+        let report = look_at(openrc_host(), Stack::Podman);
+        assert_eq!(report.stacks[0].verdict, Readiness::Ready, "{:?}", report.stacks[0].blockers);
+        for row in report.checks.iter().filter(|row| row.id != "systemd-init") {
+            for finding in row.findings.iter().filter(|finding| finding.verdict != "met") {
+                let text = format!("{} {:?}", finding.remedy.summary, finding.remedy.manual);
+                assert!(!text.contains("systemctl") && !text.contains("systemd"), "{}: {text}", row.id);
+            }
+            assert!(row.status != Status::Unknown, "{}: {:?}", row.id, row.reason);
+        }
+        for stack in [Stack::PodmanKube, Stack::K3s, Stack::Kind, Stack::Usernetes] {
+            let report = look_at(openrc_host(), stack);
+            assert_eq!(report.stacks[0].verdict, Readiness::NotReady);
+            assert!(report.stacks[0].blockers.contains(&"systemd-init"), "{:?}", report.stacks[0].blockers);
+        }
+    }
 
     #[test]
     fn dates() {

@@ -5,6 +5,8 @@ mod redaction;
 
 use sha2::{Digest, Sha256};
 
+use crate::facts::Source;
+use crate::facts::machine_id::{is_localhost, is_node_name, static_hostname};
 use crate::host::Recording;
 
 /// Files that hold the identity of a machine.
@@ -27,7 +29,7 @@ pub fn finish(mut recording: Recording, users: Vec<String>, hash_identity: bool)
         if hash_identity && known && MACHINE_ID.contains(&path.as_str()) {
             *bytes = format!("{}\n", identity_hash(text)).into_bytes();
         } else if hash_identity && known && HOST_NAME.contains(&path.as_str()) {
-            *bytes = format!("host-{}\n", &identity_hash(text)[..8]).into_bytes();
+            *bytes = host_name(path, text).into_bytes();
         } else if let Some(clean) = redaction::clean(path, text) {
             *bytes = clean.into_bytes();
         }
@@ -36,6 +38,19 @@ pub fn finish(mut recording: Recording, users: Vec<String>, hash_identity: bool)
         *value = redaction::without_userinfo(value);
     }
     recording
+}
+
+/// A name in place of a host's, of which the check of the host name says the same.
+fn host_name(path: &str, text: &str) -> String {
+    let name = static_hostname(&Source::new(path, text)).map(|name| name.value).unwrap_or_default();
+    match name.as_str() {
+        "" => "\n".to_owned(),
+        name if is_localhost(name) => format!("{name}\n"),
+        name => {
+            let separator = if is_node_name(&name.to_lowercase()) { '-' } else { '_' };
+            format!("host{separator}{}\n", &identity_hash(name)[..8])
+        }
+    }
 }
 
 /// A tar of the recording, the same bytes for the same recording.
@@ -67,5 +82,15 @@ mod tests {
     fn identities_are_hashed_alike_everywhere() {
         assert_eq!(identity_hash("abc\n"), identity_hash("abc"));
         assert_eq!(identity_hash("abc"), "ba7816bf8f01cfea414140de5dae2223");
+    }
+
+    #[test]
+    fn a_hashed_host_name_is_as_valid_as_the_host_name() {
+        let hidden = |text: &str| host_name("/etc/hostname", text);
+        assert_eq!(hidden("abc\n"), "host-ba7816bf\n");
+        assert_eq!(hidden("# edge\nabc\n"), "host-ba7816bf\n");
+        assert!(hidden("my_pi\n").starts_with("host_"), "{}", hidden("my_pi\n"));
+        assert_eq!(hidden("localhost.localdomain\n"), "localhost.localdomain\n");
+        assert_eq!(hidden("# edge\n"), "\n");
     }
 }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::facts::k3s_config;
 use crate::facts::users::without_personal_fields;
 use crate::host::Caller;
 
@@ -25,7 +26,13 @@ pub(super) fn clean(path: &str, text: &str) -> Option<String> {
         "/proc/cmdline" => command_line(text),
         "/etc/environment" => each_line(text, environment),
         path if path.contains("/environment.d/") => each_line(text, environment),
-        path if path.contains("/systemd/") => unit(text),
+        path if path.contains("/containers/systemd/") => {
+            unit(text, |section, key| section != "[Service]" || is_free(key))
+        }
+        path if path.contains("/systemd/") => unit(text, |_, key| is_free(key)),
+        path if path.starts_with("/etc/rancher/k3s/") => each_line(text, k3s),
+        path if path.ends_with("/.minikube/config/config.json") => each_line(text, minikube),
+        path if path.ends_with("/policy.json") => return None,
         path if path.contains("/containers/") => containers(text),
         _ => return None,
     };
@@ -60,17 +67,23 @@ fn environment(line: &str) -> String {
     }
 }
 
-/// A value that is left out takes its continuation lines with it.
-fn unit(text: &str) -> String {
+/// Without the values that are free, by their section and key. Of a Quadlet file only `[Service]` is looked
+/// at: what a container is started with can be anything. A value that is left out takes its continuation
+/// lines with it.
+fn unit(text: &str, is_free: fn(&str, &str) -> bool) -> String {
     let mut left_out = false;
+    let mut section = "";
     let lines = text.split('\n').map(|line| {
         let more = if line.ends_with('\\') { " \\" } else { "" };
         if left_out {
             left_out = !more.is_empty();
             return format!("{LEFT_OUT}{more}");
         }
+        if line.trim_start().starts_with('[') {
+            section = line.trim();
+        }
         match line.split_once('=') {
-            Some((key, value)) if !value.trim().is_empty() && is_free(key.trim()) => {
+            Some((key, value)) if !value.trim().is_empty() && is_free(section, key.trim()) => {
                 left_out = !more.is_empty();
                 format!("{key}={LEFT_OUT}{more}")
             }
@@ -82,6 +95,29 @@ fn unit(text: &str) -> String {
 
 fn is_free(setting: &str) -> bool {
     FREE_SETTINGS.contains(&setting) || setting.starts_with("Exec")
+}
+
+/// Only the keys that are looked at keep their values.
+fn k3s(line: &str) -> String {
+    match k3s_config::assignment(line) {
+        Some((key, _)) if k3s_config::KEYS.contains(&key) => without_userinfo(line),
+        Some((_, "")) => line.to_owned(),
+        Some(_) => format!("{}: {LEFT_OUT}", line.split(':').next().unwrap_or_default()),
+        None if line.trim().is_empty() => line.to_owned(),
+        None if line.trim_start().starts_with('#') => String::from("#"),
+        None => format!("  - {LEFT_OUT}"),
+    }
+}
+
+/// As minikube writes it, with a key on each line.
+fn minikube(line: &str) -> String {
+    match line.split_once(':') {
+        Some((key, value)) if line.trim_start().starts_with('"') && !key.contains("\"rootless\"") => {
+            let comma = if value.trim_end().ends_with(',') { "," } else { "" };
+            format!("{key}: \"{LEFT_OUT}\"{comma}")
+        }
+        _ => line.to_owned(),
+    }
 }
 
 fn command_line(text: &str) -> String {
@@ -194,6 +230,17 @@ mod tests {
     }
 
     #[test]
+    fn quadlets_keep_their_service_only() {
+        let text =
+            "[Container]\nImage=nginx\nPodmanArgs=--env T=hunter2\n[Service]\nUser=x\nExecStopPost=hunter2\n";
+        let clean = cleaned("/home/edge/.config/containers/systemd/web.container", text);
+        assert_eq!(
+            clean,
+            "[Container]\nImage=LEFT-OUT\nPodmanArgs=LEFT-OUT\n[Service]\nUser=x\nExecStopPost=LEFT-OUT\n"
+        );
+    }
+
+    #[test]
     fn the_kernel_command_line_keeps_its_shape() {
         let text = "quiet k3s.token=hunter2 root=/dev/vda ds=nocloud;s=http://a:hunter2@h/,http://b:hunter2@i/ \"x.pass=a hunter2\"\n";
         let clean = cleaned("/proc/cmdline", text);
@@ -210,6 +257,19 @@ mod tests {
         assert_eq!(table["containers"]["pids_limit"].as_integer(), Some(5));
         cleaned("/etc/containers/containers.conf", "[containers\nenv = [\"hunter2\"]\n");
         assert_eq!(super::clean("/etc/containers/containers.conf", "[engine]\nruntime = \"crun\"\n"), None);
+    }
+
+    #[test]
+    fn what_clusters_are_told_keeps_what_is_read() {
+        let text =
+            "token: hunter2\nserver: https://me:hunter2@h:6443\n# hunter2\nnode-label:\n  - a=hunter2\n";
+        let clean = cleaned("/etc/rancher/k3s/config.yaml", text);
+        assert_eq!(clean, "token: LEFT-OUT\nserver: https://LEFT-OUT@h:6443\n#\nnode-label:\n  - LEFT-OUT\n");
+        let text = "{\n    \"insecure-registry\": \"hunter2\",\n    \"rootless\": true\n}\n";
+        let clean = cleaned("/home/edge/.minikube/config/config.json", text);
+        assert_eq!(clean, "{\n    \"insecure-registry\": \"LEFT-OUT\",\n    \"rootless\": true\n}\n");
+        let policy = "{\"default\": [{\"type\": \"reject\"}], \"env\": 1}\n";
+        assert_eq!(super::clean("/etc/containers/policy.json", policy), None);
     }
 
     #[test]

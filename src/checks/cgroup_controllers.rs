@@ -8,6 +8,12 @@ use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::Requirements;
 
+/// Where the firmware of a Raspberry Pi finds the kernel command line: on Ubuntu since 25.10, which boots
+/// from two directories by turns, on Raspberry Pi OS since 12 and on Ubuntu, and on what came before. A
+/// later one is left over where an earlier one is there.
+const CMDLINE_FILES: [&str; 3] =
+    ["/boot/firmware/current/cmdline.txt", "/boot/firmware/cmdline.txt", "/boot/cmdline.txt"];
+
 check! {
     /// The kernel offers the cgroup controllers that the stacks use
     ///
@@ -27,14 +33,17 @@ check! {
     ///
     /// ## Repair
     ///
-    /// Correct the kernel command line and reboot; unmount the cgroup v1 mount; or use a kernel that
-    /// is built with the controller. In a container its host decides.
+    /// Correct the kernel command line and reboot: on a Raspberry Pi that is `cgroup_enable=memory` at the
+    /// end of the one line of `/boot/firmware/cmdline.txt` (Ubuntu since 25.10:
+    /// `/boot/firmware/current/cmdline.txt`; before Raspberry Pi OS 12: `/boot/cmdline.txt`). Unmount
+    /// the cgroup v1 mount; or use a kernel that is built with the controller. In a container its host
+    /// decides.
     ///
     /// ## Sources
     ///
     /// - Documentation/admin-guide/cgroup-v2.rst, "Controllers"
     /// - Documentation/admin-guide/kernel-parameters.txt, "cgroup_disable="
-    /// - raspberrypi/linux issue 6980
+    /// - raspberrypi/linux issues 3644 and 6980; raspberrypi.com, "The Linux kernel", "cmdline.txt"
     CGROUP_CONTROLLERS, "cgroup-controllers", Required, Host(run)
 }
 
@@ -109,11 +118,7 @@ fn why_missing(facts: &Facts, controller: Controller) -> Fact<(&'static str, Opt
     };
     Ok(match last_word(&cmdline, name) {
         Some((false, at)) => {
-            let remedy = Remedy::manual(format!(
-                "take {} off the kernel command line, or, where the firmware of a Raspberry Pi puts it \
-                 there, append cgroup_enable={name}; then reboot",
-                at.text
-            ));
+            let remedy = turn_on(facts, name, &at);
             ("turned off on the kernel command line", Some(at), remedy)
         }
         Some((true, at)) => {
@@ -129,6 +134,32 @@ fn why_missing(facts: &Facts, controller: Controller) -> Fact<(&'static str, Opt
             ("not built into this kernel", None, remedy)
         }
     })
+}
+
+/// The firmware of a Raspberry Pi puts `cgroup_disable=memory` before what the file holds, so that only
+/// the file can have the last word. It is one line: the firmware reads no other.
+fn turn_on(facts: &Facts, name: &str, at: &Evidence) -> Remedy {
+    match cmdline_file(facts) {
+        Some(path) => Remedy::manual(format!(
+            "append cgroup_enable={name} to the one line of {path}, and take {} out if it is there; then \
+             reboot",
+            at.text
+        ))
+        .command(format!("sudo sed -i '1s/$/ cgroup_enable={name}/' {path}"))
+        .command("sudo reboot"),
+        None => Remedy::manual(format!("take {} off the kernel command line, then reboot", at.text)),
+    }
+}
+
+/// The file that the firmware of a Raspberry Pi reads the kernel command line from; `None` elsewhere, and
+/// where none is seen.
+fn cmdline_file(facts: &Facts) -> Option<&'static str> {
+    let tree = facts.device_tree().ok()?;
+    let compatible = &tree.as_ref().as_ref()?.compatible;
+    if !compatible.iter().any(|name| name.value.starts_with("raspberrypi,")) {
+        return None;
+    }
+    CMDLINE_FILES.into_iter().find(|path| facts.stat(path).is_ok())
 }
 
 /// Whether the last word on a controller on the kernel command line turns it on, if there is one.
@@ -220,6 +251,27 @@ mod tests {
                 None => assert_eq!(first.to_string(), "/sys/fs/cgroup/cgroup.controllers:1"),
             }
         }
+    }
+
+    /// The command line is that of a Raspberry Pi 4 with Raspberry Pi OS 12 (raspberrypi/linux issue 6980).
+    #[test]
+    fn a_raspberry_pi_has_a_file_for_it() {
+        let pi = |paths: &[&str]| {
+            let host = without_memory("coherent_pool=1M cgroup_disable=memory console=tty1 rootwait\n");
+            let tree = "/proc/device-tree/compatible";
+            paths.iter().fold(host.file(tree, "raspberrypi,4-model-b\0brcm,bcm2711\0"), |host, path| {
+                host.file(path, "console=tty1 rootwait\n")
+            })
+        };
+        let remedy = |host: TestHost| findings(&look_at(host))[2].remedy.clone();
+        let (os, before, ubuntu) =
+            ("/boot/firmware/cmdline.txt", "/boot/cmdline.txt", "/boot/firmware/current/cmdline.txt");
+        for (paths, file) in [(&[os, before][..], os), (&[before][..], before), (&[os, ubuntu][..], ubuntu)] {
+            let command = format!("sudo sed -i '1s/$/ cgroup_enable=memory/' {file}");
+            assert_eq!(remedy(pi(paths)).commands, [command, "sudo reboot".to_owned()]);
+        }
+        assert!(remedy(pi(&[])).summary.starts_with("take cgroup_disable=memory off"));
+        assert!(remedy(without_memory("cgroup_disable=memory\n").file(os, "")).commands.is_empty());
     }
 
     #[test]

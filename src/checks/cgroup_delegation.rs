@@ -8,6 +8,7 @@ use crate::facts::cgroup::{Controller, Controllers, Hierarchy};
 use crate::facts::delegation::{ALL_DELEGATED, Delegation, comes_before, with_drop_in};
 use crate::facts::delegation_effect::Effect;
 use crate::facts::unit::Unit;
+use crate::facts::unit_syntax::boolean;
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
@@ -42,6 +43,9 @@ check! {
     /// even where `Delegate=` does not name them, because systemd accounts for both; `cpu` it has not.
     /// With `Delegate=no` the user manager of systemd 257 does not start.
     ///
+    /// SUSE delegates nothing: its drop-in `20-defaults-SUSE.conf` empties `Delegate=`, and another one
+    /// sets `DefaultMemoryAccounting=no`, so that there is no `memory` either.
+    ///
     /// ## Repair
     ///
     /// A drop-in for `user@.service` that lists the controllers. To put it into effect without ending
@@ -54,6 +58,8 @@ check! {
     ///
     /// - systemd.resource-control(5), "Delegate=" and "DisableControllers="
     /// - systemd.unit(5), "System Unit Search Path"
+    /// - systemd-system.conf(5), "DefaultMemoryAccounting=, DefaultTasksAccounting="
+    /// - SUSE: systemd-default-settings, user@.service.d/ and system.conf.d/20-defaults-SUSE.conf
     /// - Documentation/admin-guide/cgroup-v2.rst, "Top-down Constraint"
     /// - rootlesscontaine.rs, "Getting started", "cgroup v2"
     CGROUP_DELEGATION, "cgroup-delegation", Required, User(run)
@@ -127,10 +133,8 @@ impl<'a> Look<'a> {
     fn finding(&self, controller: Controller) -> Fact<Option<Finding>> {
         let granted = self.delegation.controllers.get(&controller);
         let disabled = self.disabled.get(&controller);
-        // systemd enables these two for every user manager to account for it, so `Delegate=` need not
-        // name them (systemd-system.conf(5), DefaultMemoryAccounting=, DefaultTasksAccounting=).
-        let accounted = matches!(controller, Controller::Memory | Controller::Pids);
-        let configured = self.delegation.on && (granted.is_some() || accounted) && disabled.is_none();
+        let granted_or_accounted = granted.is_some() || self.accounted(controller)?;
+        let configured = self.delegation.on && granted_or_accounted && disabled.is_none();
         let effect = if self.facts.running() {
             Some(self.facts.delegation_effect(self.user.uid, controller)?)
         } else {
@@ -158,6 +162,25 @@ impl<'a> Look<'a> {
         let finding = Finding::new(controller.as_str(), "delegated", found, verdict);
         let remedy = self.remedy(controller, configured, effect.as_ref());
         Ok(Some(finding.at(self.evidence(controller, configured, effect)).repair(remedy)))
+    }
+
+    /// Whether systemd enables the controller for every user manager to account for it, so that `Delegate=`
+    /// need not name it (systemd.resource-control(5), MemoryAccounting=, TasksAccounting=;
+    /// systemd-system.conf(5), DefaultMemoryAccounting=, which SUSE sets to no).
+    fn accounted(&self, controller: Controller) -> Fact<bool> {
+        let key = match controller {
+            Controller::Memory => "MemoryAccounting",
+            Controller::Pids => "TasksAccounting",
+            _ => return Ok(false),
+        };
+        let of_unit = self.unit.values("Service", key).rev().find_map(|line| boolean(&line.value));
+        if let Some(accounted) = of_unit {
+            return Ok(accounted);
+        }
+        let by_default = self.facts.system_conf()?;
+        let by_default =
+            by_default.values(&format!("Default{key}")).rev().find_map(|line| boolean(&line.value));
+        Ok(by_default.unwrap_or(true))
     }
 
     /// K3s runs in a unit of the user manager, which hands to a unit with `Delegate=yes` what it found in

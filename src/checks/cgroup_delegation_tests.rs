@@ -62,6 +62,33 @@ fn what_systemd_ships_is_enough_for_kind() {
     assert_eq!(at, [format!("{MANAGER}/cgroup.controllers:1"), format!("{VENDOR}:28")]);
 }
 
+/// The lines of systemd-default-settings 0.9, on the units that systemd itself ships: only tasks are accounted
+/// for.
+#[test]
+fn suse_delegates_nothing() {
+    const SUSE: &str = "/usr/lib/systemd/system/user@.service.d/20-defaults-SUSE.conf";
+    let delegate = |host: TestHost| host.file(SUSE, "[Service]\n# jsc#PED-2276\nDelegate=\n");
+    let accounting = |host: TestHost, value: &str| {
+        let conf = "/usr/lib/systemd/system.conf.d/20-defaults-SUSE.conf";
+        host.file(conf, format!("[Manager]\nDefaultMemoryAccounting={value}\n"))
+    };
+    let suse = || accounting(delegate(fixture("debian-13").image()), "no");
+    let verdict = |host: TestHost, name: &str| k3s(host, name).verdict;
+    for (name, expected) in [("cpu", Verdict::Unmet), ("memory", Verdict::Unmet), ("pids", Verdict::Met)] {
+        assert_eq!(verdict(suse(), name), expected, "{name}");
+    }
+    assert_eq!(k3s(suse(), "memory").evidence[0].to_string(), format!("{SUSE}:3"));
+    assert_eq!(verdict(accounting(delegate(fixture("debian-13").image()), "yes"), "memory"), Verdict::Met);
+    assert_eq!(verdict(delegate(fixture("debian-13").image()), "memory"), Verdict::Met);
+    let unit = |line: &str| suse().file(LATER, format!("[Service]\n{line}\n"));
+    assert_eq!(verdict(unit("MemoryAccounting=yes"), "memory"), Verdict::Met);
+    assert_eq!(verdict(unit("TasksAccounting=no"), "pids"), Verdict::Unmet);
+    assert_eq!(verdict(drop_in(suse(), "cpu cpuset memory pids"), "memory"), Verdict::Met);
+    // What the kernel shows is what there is.
+    let running = accounting(delegate(in_kernel(debian(1100), "cpu pids", 3)), "no");
+    assert_eq!(verdict(running, "memory"), Verdict::Unmet);
+}
+
 #[test]
 fn podman_is_advised_of_what_a_limit_would_take() {
     let outcome = look_at(debian(1100), Stack::Podman);

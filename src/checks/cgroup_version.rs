@@ -1,6 +1,6 @@
 //! Which kind of cgroup hierarchy the host runs with: see [`CGROUP_VERSION`].
 
-use crate::checks::check;
+use crate::checks::{check, openrc};
 use crate::facts::cgroup::{Controller, Hierarchy};
 use crate::facts::kernel_cmdline::KernelCmdline;
 use crate::facts::unit_syntax::boolean;
@@ -41,7 +41,9 @@ check! {
     ///
     /// Take `systemd.unified_cgroup_hierarchy=0` off the kernel command line, or, where the
     /// distribution's default is version 1, add `systemd.unified_cgroup_hierarchy=1`; then reboot. A
-    /// container has the hierarchy of its host. WSL takes the kernel command line from `.wslconfig`.
+    /// container has the hierarchy of its host. OpenRC mounts it with its service `cgroups`, in the mode
+    /// that `rc_cgroup_mode` in `/etc/rc.conf` names: hybrid unless set in older versions, unified in
+    /// newer ones. WSL takes the kernel command line from `.wslconfig`.
     ///
     /// ## Sources
     ///
@@ -49,6 +51,7 @@ check! {
     /// - Documentation/admin-guide/cgroup-v2.rst, "Mounting"
     /// - systemd: NEWS, versions 256 and 258
     /// - podman: RELEASE_NOTES.md, 6.0.0; crun: src/libcrun/cgroup.c
+    /// - OpenRC: init.d/cgroups.in, `mount_cgroups`
     CGROUP_VERSION, "cgroup-version", Required, Host(run)
 }
 
@@ -129,7 +132,12 @@ fn mounted(facts: &Facts) -> Fact<Finding> {
     let Some(hierarchy) = hierarchy.as_ref() else {
         let at = Evidence::path("/proc/self/mountinfo", "no cgroup file system is mounted");
         let finding = Finding::new(SUBJECT, expected, "no control groups", Verdict::Unmet).at([at]);
-        return Ok(finding.repair(remedy(facts, None)));
+        let start = || {
+            Remedy::manual("have OpenRC mount them, now and at boot")
+                .command("sudo rc-update add cgroups default")
+                .command("sudo rc-service cgroups start")
+        };
+        return Ok(finding.repair(if openrc(facts) { start() } else { remedy(facts, None) }));
     };
     if hierarchy.value == Hierarchy::Unified {
         return Ok(Finding::new(SUBJECT, expected.clone(), expected, Verdict::Met).at([hierarchy.at.clone()]));
@@ -177,6 +185,11 @@ fn remedy(facts: &Facts, asked: Option<&Evidence>) -> Remedy {
             "write kernelCommandLine=cgroup_no_v1=all under [wsl2] in %UserProfile%\\.wslconfig, then \
              run wsl --shutdown in Windows",
         );
+    }
+    if openrc(facts) {
+        return Remedy::manual("write rc_cgroup_mode=\"unified\" in /etc/rc.conf and reboot")
+            .command("echo 'rc_cgroup_mode=\"unified\"' | sudo tee -a /etc/rc.conf")
+            .command("sudo reboot");
     }
     Remedy::manual(match asked {
         Some(at) => format!("take {} off the kernel command line and reboot", at.text),
@@ -280,6 +293,16 @@ mod tests {
         let wsl = hybrid().file("/proc/sys/kernel/osrelease", "5.15.153.1-microsoft-standard-WSL2\n");
         assert!(summary(wsl).contains(".wslconfig"));
         assert!(summary(hybrid().file("/run/systemd/container", "lxc\n")).contains("lxc container"));
+    }
+
+    #[test]
+    fn openrc_has_a_service_and_a_mode() {
+        let openrc = |host: TestHost| host.without("/run/systemd").file("/run/openrc/softlevel", "default\n");
+        let remedy = |host| findings(&look_at(openrc(host)))[0].remedy.clone();
+        let hybrid = remedy(booted(&[TMPFS, TRACKING, MEMORY], "quiet\n"));
+        assert!(hybrid.summary.contains("rc_cgroup_mode") && hybrid.commands.len() == 2, "{hybrid:?}");
+        let none = remedy(booted(&["29 1 254:0 / / rw - ext4 /dev/vda rw"], "quiet\n"));
+        assert_eq!(none.commands[0], "sudo rc-update add cgroups default");
     }
 
     #[test]

@@ -21,7 +21,9 @@ check! {
     ///
     /// Podman's service ends after 5 seconds without a connection, which k3d asks to turn off. kind
     /// waits for a line in the log of the node, which the default log driver of rootless Podman can
-    /// lose, and its nodes hold all processes of all pods, against 2048 that a container may have.
+    /// lose, and its nodes hold all processes of all pods, against 2048 that a container may have. With
+    /// `cgroup_manager = "cgroupfs"` limits on rootless containers are accepted and not applied; without
+    /// a user bus Podman takes that by itself, see user-manager.
     ///
     /// ## Repair
     ///
@@ -34,6 +36,7 @@ check! {
     /// - containers.conf(5); containers/common: pkg/config/default.go
     /// - k3d: docs/usage/advanced/podman.md; podman-system-service(1), "--time"
     /// - kind: site/content/docs/user/rootless.md, "Podman Log Driver", "Increase PID Limits"
+    /// - podman: pull request 4235; issue 21575
     ENGINE_SETTINGS, "engine-settings", Required, User(run)
 }
 
@@ -104,7 +107,9 @@ mod tests {
 
     fn kind(conf: &str) -> Vec<(String, Verdict)> {
         let outcome = look_at(fixture("debian-13").file(CONF, conf), Stack::Kind);
-        findings(&outcome).iter().map(|finding| (finding.found.clone(), finding.verdict)).collect()
+        let of_kind =
+            findings(&outcome).into_iter().filter(|finding| finding.subject.starts_with("[containers]"));
+        of_kind.map(|finding| (finding.found.clone(), finding.verdict)).collect()
     }
 
     #[test]
@@ -112,11 +117,15 @@ mod tests {
         let outcome = look_at(fixture("debian-13"), Stack::Kind);
         assert_eq!(
             verdicts(&outcome),
-            [("[containers] log_driver", Verdict::Unmet), ("[containers] pids_limit", Verdict::Unmet)]
+            [
+                ("[containers] log_driver", Verdict::Unmet),
+                ("[containers] pids_limit", Verdict::Unmet),
+                ("[engine] cgroup_manager", Verdict::Met),
+            ]
         );
         assert!(outcome.items.iter().all(|item| item.level == Level::Advised));
         let found: Vec<&str> = findings(&outcome).iter().map(|finding| finding.found.as_str()).collect();
-        assert_eq!(found, ["not set", "2048"]);
+        assert_eq!(found, ["not set", "2048", "systemd"]);
         let setting = |key: &str, value: &str| Setting::Engine {
             user: "edge".to_owned(),
             table: "containers",
@@ -150,24 +159,36 @@ mod tests {
     #[test]
     fn the_service_must_not_end() {
         let outcome = look_at(fixture("debian-13"), Stack::K3d);
-        let finding = findings(&outcome)[0];
+        let finding = findings(&outcome)[1];
         assert_eq!(
             (finding.subject.as_str(), finding.expected.as_str(), finding.found.as_str(), finding.verdict),
             ("[engine] service_timeout", "0", "5", Verdict::Unmet)
         );
         let host = fixture("debian-13").file(CONF, "[engine]\nservice_timeout = 0\n");
-        assert_eq!(verdicts(&look_at(host, Stack::K3d))[0].1, Verdict::Met);
+        assert_eq!(verdicts(&look_at(host, Stack::K3d))[1].1, Verdict::Met);
+    }
+
+    #[test]
+    fn limits_take_systemd() {
+        let outcome = look_at(fixture("debian-13"), Stack::Podman);
+        assert_eq!(verdicts(&outcome), [("[engine] cgroup_manager", Verdict::Met)]);
+        assert_eq!(outcome.items[0].level, Level::Advised);
+        let host = fixture("debian-13").file(CONF, "[engine]\ncgroup_manager = \"cgroupfs\"\n");
+        let outcome = look_at(host, Stack::Podman);
+        let finding = findings(&outcome)[0];
+        assert_eq!((finding.verdict, finding.found.as_str()), (Verdict::Unmet, "cgroupfs"));
+        assert_eq!(finding.evidence[0].to_string(), format!("{CONF}:2"));
     }
 
     #[test]
     fn what_cannot_be_read_is_unknown() {
         let reasons = |host: TestHost| look_at(host, Stack::Kind);
         let broken = reasons(fixture("debian-13").file(CONF, "[containers\n"));
-        assert_eq!(unknown(&broken).len(), 2);
+        assert_eq!(unknown(&broken).len(), 3);
         assert!(unknown(&broken)[0].starts_with(CONF), "{broken:?}");
         let denied = fixture("debian-13").file(CONF, "").error(CONF, "denied");
         assert_eq!(unknown(&reasons(denied))[0], format!("{CONF} is not readable as this user"));
         assert!(reasons(fixture("debian-13").without("/usr/bin/podman")).skipped.is_some());
-        assert!(look_at(fixture("debian-13"), Stack::Podman).skipped.is_some());
+        assert!(look_at(fixture("debian-13"), Stack::K3s).skipped.is_some());
     }
 }

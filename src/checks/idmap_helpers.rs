@@ -1,6 +1,6 @@
 //! Whether `newuidmap` and `newgidmap` can write ID maps: see [`IDMAP_HELPERS`].
 
-use crate::checks::check;
+use crate::checks::{check, install};
 use crate::facts::file_capability::Capability;
 use crate::facts::packages::PackageManager;
 use crate::facts::programs::Program;
@@ -65,7 +65,7 @@ fn look(facts: &Facts, user: &User, name: &str, capability: Capability) -> Fact<
         let at = Evidence::path(&format!("/usr/bin/{name}"), "does not exist");
         return Ok(Finding::new(name, expected, "not installed", Verdict::Unmet)
             .at([at])
-            .repair(install(facts)));
+            .repair(install(facts, &[name])));
     };
     let (met, found) = privilege(facts, user, &program, capability)?;
     let mount = match (met, nosuid(facts, &program.path)?) {
@@ -122,22 +122,6 @@ fn nosuid(facts: &Facts, path: &str) -> Fact<Option<Evidence>> {
         facts.fstab().or_absent()?.map(|fstab| fstab.configured.holding(&path).cloned())
     };
     Ok(mounts.flatten().filter(|mount| mount.nosuid()).map(|mount| mount.at))
-}
-
-fn install(facts: &Facts) -> Remedy {
-    let suse = || facts.os_release().is_ok_and(|os| os.is_like("suse") || os.is_like("opensuse"));
-    let package = match facts.package_manager() {
-        Ok(Some(PackageManager::Dpkg)) => "uidmap",
-        Ok(Some(PackageManager::Apk)) => "shadow-uidmap",
-        Ok(Some(PackageManager::Pacman)) => "shadow",
-        Ok(Some(PackageManager::Rpm)) if suse() => "shadow",
-        _ => "shadow-utils",
-    };
-    let remedy = Remedy::manual(format!("install {package}"));
-    match facts.install_command(&[package]) {
-        Ok(Some(command)) if facts.running() => remedy.command(format!("sudo {command}")),
-        _ => remedy,
-    }
 }
 
 /// A set-user-ID bit or a capability, as the distribution has it, and never both.

@@ -18,15 +18,17 @@ check! {
     /// ## What is looked at
     ///
     /// Where k3s is installed, the unit `k3s-rootless.service` of the user manager with its drop-ins:
-    /// whether it is there and enabled, runs the k3s that was found with `--rootless`, and has
-    /// `Delegate=`; and whether it starts with the variables that `[k3s]` of the policy has. A unit of
-    /// that name in the system manager is reported, too.
+    /// whether it is there and enabled, runs the k3s that was found with `--rootless`, has `Delegate=`,
+    /// and, where it sets `PATH`, finds newuidmap on it; and whether it starts with the variables that
+    /// `[k3s]` of the policy has. A unit of that name in the system manager is reported, too.
     ///
     /// ## Why it matters
     ///
     /// Started in a shell, K3s has no control group of its own to make those of pods in. As a unit of
     /// the system manager with `User=` it has no user manager at hand and is not supported. What K3s
-    /// does not find in its environment has a default: an MTU of 65520, the network 10.41.0.0/16.
+    /// does not find in its environment has a default: an MTU of 65520, the network 10.41.0.0/16. It
+    /// brings slirp4netns and not newuidmap, which it looks for on its `PATH` (`exec: "newuidmap":
+    /// executable file not found in $PATH`).
     ///
     /// ## Repair
     ///
@@ -35,7 +37,8 @@ check! {
     ///
     /// ## Sources
     ///
-    /// - k3s: k3s-rootless.service; pkg/rootless/rootless.go
+    /// - k3s: k3s-rootless.service; pkg/rootless/rootless.go; cmd/k3s/main.go, `stageAndRun`
+    /// - rootlesskit: pkg/parent/parent.go, `setupUIDGIDMap`
     /// - docs.k3s.io, "Running Rootless Servers (Experimental)"
     /// - systemd.exec(5), "Environment="
     K3S_SERVICE, "k3s-service", Advised, User(run)
@@ -143,7 +146,29 @@ fn judge(facts: &Facts, user: &User, k3s: &Program, unit: &Unit) -> Fact<Judged>
     if !delegated.on {
         faults.push(delegated.decided_by.unwrap_or_else(|| start.at.clone()));
     }
+    if let Some(path) =
+        variable(unit, "PATH").filter(|_| unit.values("Service", "EnvironmentFile").next().is_none())
+        && facts.program("newuidmap")?.is_some()
+        && !is_on_path(facts, user, &path.value, "newuidmap")?
+    {
+        what.push("no newuidmap on its PATH".to_owned());
+        faults.push(path.at);
+    }
     Ok(Ok((what, faults)))
+}
+
+/// Whether a program is found on this `PATH`, with the specifiers of a unit.
+fn is_on_path(facts: &Facts, user: &User, path: &str, name: &str) -> Fact<bool> {
+    let mut failure = None;
+    for dir in path.split(':') {
+        let dir = dir.replace("%h", user.home.trim_end_matches('/'));
+        match facts.program_at(&format!("{}/{name}", dir.trim_end_matches('/'))) {
+            Ok(Some(program)) if program.is_executable_by(user) => return Ok(true),
+            Ok(_) => {}
+            Err(why) => failure = failure.or(Some(why)),
+        }
+    }
+    failure.map_or(Ok(false), Err)
 }
 
 /// What the unit starts with, against what policy has.

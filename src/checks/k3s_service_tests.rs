@@ -49,6 +49,29 @@ fn service(environment: &[(&str, &str)]) -> Setting {
 }
 
 #[test]
+fn newuidmap_is_on_the_path_of_the_unit() {
+    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let outcome = look_at(with(&PUBLISHED.replace(path, "PATH=/usr/local/bin:%h/bin")));
+    let finding = findings(&outcome)[0];
+    assert_eq!(finding.verdict, Verdict::Unmet);
+    assert!(finding.found.ends_with("delegated, no newuidmap on its PATH"), "{}", finding.found);
+    assert_eq!(finding.evidence[0].to_string(), format!("{FRAGMENT}:2"));
+    for unit in [
+        PUBLISHED.replace(path, "PATH=/usr/bin"),
+        PUBLISHED.replace(&format!("Environment={path}\n"), ""),
+        PUBLISHED.replace(path, "PATH=/none\nEnvironmentFile=/etc/k3s.env"),
+    ] {
+        assert_eq!(verdicts(&look_at(with(&unit))), [(UNIT, Verdict::Met)], "{unit}");
+    }
+    let none = with(&PUBLISHED.replace(path, "PATH=/none")).without("/usr/bin/newuidmap");
+    assert_eq!(verdicts(&look_at(none)), [(UNIT, Verdict::Met)], "idmap-helpers says so");
+    let denied = |path| with(path).error("/usr/local/sbin/newuidmap", "denied");
+    assert_eq!(verdicts(&look_at(denied(PUBLISHED))), [(UNIT, Verdict::Met)]);
+    let alone = PUBLISHED.replace(path, "PATH=/usr/local/sbin");
+    assert_eq!(unknown(&look_at(denied(&alone))).len(), 1);
+}
+
+#[test]
 fn the_published_unit_passes() {
     let outcome = look_at(with(PUBLISHED));
     assert_eq!(verdicts(&outcome), [(UNIT, Verdict::Met)]);

@@ -13,7 +13,10 @@ check! {
     /// ## What is looked at
     ///
     /// The directory `/usr/lib/modules/RELEASE` (or `/lib/modules/RELEASE`) of the running kernel, in
-    /// an image that of every kernel, and `modules.dep` in it, without which modprobe finds nothing.
+    /// an image that of every kernel, and in it `modules.dep`, without which modprobe finds nothing, and
+    /// `modules.dep.bin`, which kmod and systemd read in its place. The modprobe of busybox reads the
+    /// former alone, and its depmod writes no other. Whether the lists are older than the modules cannot
+    /// be told by dates, which packages keep: where a wanted module is concerned, module-available says.
     ///
     /// Where another kernel is installed, with its modules and with the file that it boots from, a reboot
     /// is what is pending.
@@ -30,12 +33,12 @@ check! {
     ///
     /// ## Repair
     ///
-    /// Reboot into the kernel that is installed. Where `modules.dep` is missing, `depmod RELEASE`
+    /// Reboot into the kernel that is installed. Where a list is missing, `depmod RELEASE` of kmod
     /// writes it; in an image, `depmod -b ROOT RELEASE`.
     ///
     /// ## Sources
     ///
-    /// - modules.dep(5), depmod(8)
+    /// - modules.dep(5), depmod(8); kmod: libkmod/libkmod.c, `kmod_search_moddep`
     /// - kubeadm: issue 501, where the modules of an upgraded kernel were gone
     KERNEL_MODULES_DIRECTORY, "kernel-modules-directory", Required, Host(run)
 }
@@ -76,17 +79,22 @@ fn look(facts: &Facts, kernel: &Kernel) -> Fact<Result<Finding, &'static str>> {
     let finding = |found: &str, verdict| Finding::new(&path, "modules and modules.dep", found, verdict);
     if kernel.modules_dir.is_some() {
         let dep = format!("{path}/modules.dep");
-        if facts.stat(&dep).or_absent()?.is_some() {
-            let met = finding("modules and modules.dep", Verdict::Met);
-            return Ok(Ok(met.at([Evidence::path(&dep, "")])));
-        }
+        let lacking = match facts.stat(&dep).or_absent()? {
+            None => "modules.dep",
+            Some(_) if facts.has_module_index(&path)? || reads_text(facts)? => {
+                let met = finding("modules and modules.dep", Verdict::Met);
+                return Ok(Ok(met.at([Evidence::path(&dep, "")])));
+            }
+            Some(_) => "modules.dep.bin",
+        };
         let command = match facts.running() {
             true => format!("sudo depmod {}", kernel.release),
             false => format!("depmod -b $ROOT {}", kernel.release),
         };
-        let unmet = finding("no modules.dep", Verdict::Unmet);
+        let unmet = finding(&format!("no {lacking}"), Verdict::Unmet);
         let remedy = Remedy::manual("write the list of modules").command(command);
-        return Ok(Ok(unmet.at([Evidence::path(&dep, "does not exist")]).repair(remedy)));
+        let none = Evidence::path(&format!("{path}/{lacking}"), "does not exist");
+        return Ok(Ok(unmet.at([none]).repair(remedy)));
     }
     let installed = facts.kernels()?;
     let mut others = Vec::new();
@@ -109,6 +117,13 @@ fn look(facts: &Facts, kernel: &Kernel) -> Fact<Result<Finding, &'static str>> {
     let remedy = Remedy::manual(format!("install the modules of Linux {}", kernel.release));
     let unmet = finding("no such directory", Verdict::Unmet);
     Ok(Ok(unmet.at([gone, first.at.clone()]).repair(remedy)))
+}
+
+/// Whether modprobe is one that reads `modules.dep` itself.
+fn reads_text(facts: &Facts) -> Fact<bool> {
+    let Some(modprobe) = facts.program("modprobe")? else { return Ok(false) };
+    let real = facts.real_path(&modprobe.path)?;
+    Ok(real.rsplit('/').next().is_some_and(|name| name.starts_with("busybox") || name == "toybox"))
 }
 
 /// The file that a kernel boots from, under the names that distributions give it. The firmware of the
@@ -193,6 +208,26 @@ mod tests {
         );
         assert_eq!(findings(&outcome)[0].remedy.commands, ["depmod -b $ROOT 6.1.21-v8+"]);
         assert!(look_at(empty_host().image()).skipped.is_some());
+    }
+
+    #[test]
+    fn kmod_reads_the_index() {
+        let without = || fixture("debian-13").without(&format!("{DIR}/modules.dep.bin"));
+        let outcome = look_at(without());
+        let finding = findings(&outcome)[0];
+        assert_eq!((finding.verdict, finding.found.as_str()), (Verdict::Unmet, "no modules.dep.bin"));
+        assert_eq!(&*finding.evidence[0].path, format!("{DIR}/modules.dep.bin"));
+        assert_eq!(finding.remedy.commands, ["sudo depmod 6.12.117+deb13-cloud-amd64"]);
+        let modprobe = |target: &str| {
+            without().file(target, "").mode(target, "0755").path("/usr/sbin/modprobe", |record| {
+                record.link = Some(target.to_owned());
+                record.mode = Some("0755".to_owned());
+            })
+        };
+        assert_eq!(verdicts(&look_at(modprobe("/usr/bin/kmod")))[0].1, Verdict::Unmet);
+        assert_eq!(verdicts(&look_at(modprobe("/bin/busybox")))[0].1, Verdict::Met);
+        let denied = without().error("/usr/sbin/modprobe", "denied");
+        assert_eq!(unknown(&look_at(denied)).len(), 1);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Whether logind kills what a session leaves behind: see [`KILL_USER_PROCESSES`].
 
-use crate::checks::check;
+use crate::checks::{check, openrc};
 use crate::facts::linger::Linger;
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
@@ -45,6 +45,9 @@ const KEY: &str = "KillUserProcesses";
 
 fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     let demands = req.need(Need::UserProcesses);
+    if !demands.is_empty() && openrc(facts) {
+        return Outcome::skip("OpenRC ends no processes with a session: see systemd-init");
+    }
     let mut outcome = Outcome::default();
     match look(facts, user) {
         Ok(Some(finding)) => outcome.add_all(demands, &finding),
@@ -87,7 +90,7 @@ fn lingers(facts: &Facts, user: &User) -> Fact<Option<Evidence>> {
 mod tests {
     use super::*;
     use crate::checks::testing::{edge, findings, requirements, unknown, verdicts};
-    use crate::facts::testing::{TestHost, fixture};
+    use crate::facts::testing::{TestHost, fixture, openrc_host};
     use crate::finding::Level;
     use crate::requirements::Stack;
 
@@ -101,6 +104,11 @@ mod tests {
     /// A Debian 13 on which nobody lingers.
     fn with(conf: &str) -> TestHost {
         fixture("debian-13").without(LINGER).file(CONF, format!("[Login]\n#KillUserProcesses=no\n{conf}"))
+    }
+
+    #[test]
+    fn openrc_ends_nothing() {
+        assert!(look_at(openrc_host()).skipped.unwrap().starts_with("OpenRC "));
     }
 
     #[test]

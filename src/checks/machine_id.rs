@@ -1,6 +1,6 @@
 //! Whether the machine has an ID of its own: see [`MACHINE_ID`].
 
-use crate::checks::check;
+use crate::checks::{check, openrc};
 use crate::facts::machine_id::MachineId;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
@@ -8,6 +8,9 @@ use crate::host::Fact;
 use crate::requirements::{Need, Requirements};
 
 const PATH: &str = "/etc/machine-id";
+/// A service of Alpine does the same at boot, once it is in a runlevel.
+const OPENRC_COMMAND: &str =
+    "od -An -N16 -tx1 /dev/urandom | tr -d ' ' | sudo tee /etc/machine-id > /dev/null";
 
 check! {
     /// The machine has an ID of its own
@@ -27,12 +30,13 @@ check! {
     ///
     /// ## Repair
     ///
-    /// On a machine, `systemd-machine-id-setup` makes one. In an image the file is emptied. Machines that
-    /// have the same ID already: emptied, and a reboot.
+    /// On a machine, `systemd-machine-id-setup` makes one; without systemd 16 random bytes will do. In an
+    /// image the file is emptied. Machines that have the same ID already: emptied, and a reboot.
     ///
     /// ## Sources
     ///
     /// - machine-id(5), "First Boot Semantics"; systemd: docs/BUILDING_IMAGES.md
+    /// - Alpine: main/openrc/machine-id.initd
     MACHINE_ID, "machine-id", Advised, Host(run)
 }
 
@@ -56,7 +60,8 @@ fn look(facts: &Facts) -> Fact<Finding> {
     };
     let at = Evidence::path(PATH, if found == "absent" { "does not exist" } else { "" });
     Ok(if facts.running() {
-        let remedy = Remedy::manual("make an ID for this machine").command("sudo systemd-machine-id-setup");
+        let command = if openrc(facts) { OPENRC_COMMAND } else { "sudo systemd-machine-id-setup" };
+        let remedy = Remedy::manual("make an ID for this machine").command(command);
         Finding::new(PATH, "an ID", found, Verdict::met_if(found == "an ID")).at([at]).repair(remedy)
     } else {
         let met = matches!(found, "empty" | "uninitialized" | "absent");
@@ -72,7 +77,7 @@ fn look(facts: &Facts) -> Fact<Finding> {
 mod tests {
     use super::*;
     use crate::checks::testing::{findings, requirements, unknown, verdicts};
-    use crate::facts::testing::{TestHost, fixture};
+    use crate::facts::testing::{TestHost, fixture, openrc_host};
     use crate::requirements::Stack;
 
     fn look_at(host: TestHost) -> Outcome {
@@ -98,6 +103,13 @@ mod tests {
         let none = fixture("debian-13").without(PATH);
         assert_eq!((verdict(none.clone()), verdict(none.image())), (Verdict::Unmet, Verdict::Met));
         assert_eq!(verdict(fixture("debian-13")), Verdict::Met);
+    }
+
+    #[test]
+    fn without_systemd_its_command_is_not_there() {
+        let command = |host: TestHost| findings(&look_at(host.without(PATH)))[0].remedy.commands.concat();
+        assert_eq!(command(fixture("debian-13")), "sudo systemd-machine-id-setup");
+        assert_eq!(command(openrc_host()), OPENRC_COMMAND);
     }
 
     #[test]

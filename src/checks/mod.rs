@@ -4,15 +4,19 @@
 //! The registry is an explicit list. Its order is the order of reports: what breaks everything first.
 
 mod device;
+mod install;
 #[cfg(test)]
 mod testing;
 
 use crate::facts::Facts;
 use crate::facts::podman::Podman;
+use crate::facts::session::ServiceManager;
 use crate::facts::users::User;
-use crate::finding::{Level, Outcome, Remedy};
-use crate::host::Fact;
+use crate::finding::{Level, Outcome};
+use crate::host::{Fact, Unread};
 use crate::requirements::{Demand, Requirements};
+
+use install::install;
 
 /// One check.
 #[derive(Debug)]
@@ -64,6 +68,7 @@ registry! {
     namespace_limits::NAMESPACE_LIMITS,
     userns_clone::USERNS_CLONE,
     userns_apparmor::USERNS_APPARMOR,
+    proc_mount::PROC_MOUNT,
     idmap_helpers::IDMAP_HELPERS,
     subid_range::SUBID_RANGE,
     subid_overlap::SUBID_OVERLAP,
@@ -71,45 +76,63 @@ registry! {
     user_manager::USER_MANAGER,
     runtime_directory::RUNTIME_DIRECTORY,
     cgroup_delegation::CGROUP_DELEGATION,
+    cpuset_processes::CPUSET_PROCESSES,
+    no_new_privileges::NO_NEW_PRIVILEGES,
     user_linger::USER_LINGER,
     kill_user_processes::KILL_USER_PROCESSES,
     user_manager_limits::USER_MANAGER_LIMITS,
     user_tasks::USER_TASKS,
+    user_resources::USER_RESOURCES,
+    user_oomd::USER_OOMD,
     module_available::MODULE_AVAILABLE,
     module_blacklist::MODULE_BLACKLIST,
     module_loaded::MODULE_LOADED,
     tun_device::TUN_DEVICE,
     fuse_device::FUSE_DEVICE,
     storage_filesystem::STORAGE_FILESYSTEM,
+    storage_mount::STORAGE_MOUNT,
+    storage_driver::STORAGE_DRIVER,
     disk_space::DISK_SPACE,
+    image_copy_directory::IMAGE_COPY_DIRECTORY,
     stack_programs::STACK_PROGRAMS,
     podman_userns::PODMAN_USERNS,
     podman_version::PODMAN_VERSION,
+    podman_configuration::PODMAN_CONFIGURATION,
     oci_runtime::OCI_RUNTIME,
     podman_network::PODMAN_NETWORK,
     rootless_network::ROOTLESS_NETWORK,
+    pasta_apparmor::PASTA_APPARMOR,
     slirp4netns_version::SLIRP4NETNS_VERSION,
     pod_pause::POD_PAUSE,
     podman_socket::PODMAN_SOCKET,
     docker_host::DOCKER_HOST,
     engine_settings::ENGINE_SETTINGS,
+    minikube_rootless::MINIKUBE_ROOTLESS,
+    k3s_configuration::K3S_CONFIGURATION,
     k3s_service::K3S_SERVICE,
+    container_units::CONTAINER_UNITS,
     ip_forward::IP_FORWARD,
     rp_filter::RP_FILTER,
     bridge_netfilter::BRIDGE_NETFILTER,
     sysctl_values::SYSCTL_VALUES,
     ports_free::PORTS_FREE,
     subnet_overlap::SUBNET_OVERLAP,
+    ipv6::IPV6,
+    interface_mtu::INTERFACE_MTU,
     unprivileged_ports::UNPRIVILEGED_PORTS,
     ping_group_range::PING_GROUP_RANGE,
     inotify_limits::INOTIFY_LIMITS,
     key_limits::KEY_LIMITS,
     kernel_options::KERNEL_OPTIONS,
     mount_propagation::MOUNT_PROPAGATION,
+    page_size::PAGE_SIZE,
     memory_size::MEMORY_SIZE,
     cpu_count::CPU_COUNT,
     systemd_version::SYSTEMD_VERSION,
     machine_id::MACHINE_ID,
+    host_name::HOST_NAME,
+    name_servers::NAME_SERVERS,
+    system_clock::SYSTEM_CLOCK,
 }
 
 /// Defines the static of a check. Its doc comment is the text of `edgeprep explain`. It stands below the
@@ -132,14 +155,20 @@ pub fn by_id(id: &str) -> Option<&'static Check> {
     ALL.iter().copied().find(|check| check.id == id)
 }
 
-/// A repair that installs packages, with this distribution's own command where that is known.
-fn install(facts: &Facts, packages: &[&str]) -> Remedy {
-    let remedy = Remedy::manual(format!("install {}", packages.join(" and ")));
-    match facts.install_command(packages) {
-        Ok(Some(command)) if facts.running() => remedy.command(format!("sudo {command}")),
-        Ok(Some(command)) => remedy.command(format!("chroot $ROOT {command}")),
-        // The sentence has to do.
-        Ok(None) | Err(_) => remedy,
+/// Whether OpenRC starts the services of this host, so that there is no logind to look at. Where that
+/// cannot be told, the check's own facts say why.
+fn openrc(facts: &Facts) -> bool {
+    facts.service_manager() == Ok(ServiceManager::OpenRc)
+}
+
+/// What could not be told, for everybody in `demands`. A capture that was made before this was looked at
+/// says nothing of it, which takes no verdict back.
+fn unread(outcome: &mut Outcome, demands: &[Demand], subject: &str, why: &Unread) {
+    for demand in demands {
+        match why {
+            Unread::NotCaptured { .. } => outcome.unknown(&demand.advised(&demand.why), subject, why),
+            _ => outcome.unknown(demand, subject, why),
+        }
     }
 }
 
@@ -174,7 +203,7 @@ mod tests {
     const SECTIONS: [&str; 4] = ["## What is looked at", "## Why it matters", "## Repair", "## Sources"];
 
     /// The files of the folder that are no checks.
-    const SHARED: [&str; 3] = ["device", "mod", "testing"];
+    const SHARED: [&str; 4] = ["device", "install", "mod", "testing"];
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "the folder is compared with the registry")]

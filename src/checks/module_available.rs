@@ -1,8 +1,10 @@
 //! Whether the kernel has the modules that stacks want: see [`MODULE_AVAILABLE`].
 
 use crate::checks::check;
+use crate::checks::install::install_packages;
 use crate::facts::kernel::Kernel;
 use crate::facts::module_state::{Missing, ModuleState};
+use crate::facts::os_release::OsRelease;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
 use crate::host::{Fact, OrAbsent};
@@ -157,13 +159,8 @@ fn remedy(facts: &Facts, kernel: &Kernel, why: Missing) -> Fact<Remedy> {
     let Some(package) = package(facts, &kernel.release)? else {
         return Ok(Remedy::manual("use a kernel that has the module"));
     };
-    let remedy = Remedy::manual(format!("install {package}, which has more modules"));
-    let install = facts.install_command(&[&package]).or_absent()?.flatten();
-    Ok(match install {
-        Some(command) if facts.running() => remedy.command(format!("sudo {command}")),
-        Some(command) => remedy.command(format!("chroot $ROOT {command}")),
-        None => remedy,
-    })
+    let remedy = install_packages(facts, &[&package]);
+    Ok(Remedy { summary: format!("{}; it has more modules", remedy.summary), ..remedy })
 }
 
 /// The flavours of Ubuntu's kernels that have modules in a package of their own.
@@ -179,8 +176,11 @@ fn package(facts: &Facts, release: &str) -> Fact<Option<String>> {
         let kernel = if release.contains("uek") { "kernel-uek" } else { "kernel" };
         Some(format!("{kernel}-modules-extra-{release}"))
     } else if is_like(&["ubuntu"]) && UBUNTU_FLAVOURS.iter().any(|flavour| release.ends_with(flavour)) {
-        let raspi = release.ends_with("-raspi");
-        Some(format!("linux-modules-extra-{}", if raspi { "raspi" } else { release }))
+        match release.ends_with("-raspi") {
+            true if has_no_extra_raspi(&os) => None,
+            true => Some("linux-modules-extra-raspi".to_owned()),
+            false => Some(format!("linux-modules-extra-{release}")),
+        }
     } else if is_like(&["debian"]) {
         release.split_once("-cloud-").map(|(_, arch)| format!("linux-image-{arch}"))
     } else if is_like(&["suse"]) && release.ends_with("-default") {
@@ -191,6 +191,13 @@ fn package(facts: &Facts, release: &str) -> Fact<Option<String>> {
     } else {
         None
     })
+}
+
+/// Ubuntu for Raspberry Pi had its modules in two packages from 21.10 to 23.10 (docs.k3s.io, "Operating
+/// Systems", "Raspberry Pi").
+fn has_no_extra_raspi(os: &OsRelease) -> bool {
+    let year = os.version_id.as_deref().and_then(|version| version.split('.').next()?.parse::<u32>().ok());
+    year.is_some_and(|year| year >= 24)
 }
 
 #[cfg(test)]

@@ -83,7 +83,12 @@ fn distributions_have_packages_for_it() {
             "5.15.0-1.el9uek.aarch64",
             "sudo dnf install kernel-uek-modules-extra-5.15.0-1.el9uek.aarch64",
         ),
-        ("ID=ubuntu\n", "5.15.0-1005-raspi", "sudo dnf install linux-modules-extra-raspi"),
+        (
+            "ID=ubuntu\nVERSION_ID=\"22.04\"\n",
+            "5.15.0-1005-raspi",
+            "sudo dnf install linux-modules-extra-raspi",
+        ),
+        ("ID=ubuntu\nVERSION_ID=\"24.04\"\n", "6.8.0-1004-raspi", ""),
         (
             "ID=opensuse-leap\nID_LIKE=\"suse opensuse\"\n",
             "6.4.0-1-default",

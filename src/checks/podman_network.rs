@@ -121,10 +121,10 @@ fn backend(facts: &Facts, podman: &Podman, user: &User, has_netavark: bool) -> F
 /// The program of netavark's firewall driver, which the distributions set to nftables with Podman 5. It is
 /// called with the system's search path. Seen on Debian 13: without nft, iptables does not help.
 fn firewall(facts: &Facts, podman: &Podman) -> Fact<Finding> {
-    let (names, package): (&[&str], &str) = match podman.is_at_least(5) {
-        Some(true) => (&["nft"], "nftables"),
-        Some(false) => (&["iptables"], "iptables"),
-        None => (&["nft", "iptables"], "nftables"),
+    let names: &[&str] = match podman.is_at_least(5) {
+        Some(true) => &["nft"],
+        Some(false) => &["iptables"],
+        None => &["nft", "iptables"],
     };
     let subject = names.join(" or ");
     for name in names {
@@ -135,7 +135,7 @@ fn firewall(facts: &Facts, podman: &Podman) -> Fact<Finding> {
     }
     let nowhere = Evidence::path(&format!("/usr/sbin/{}", names[0]), "does not exist, nor elsewhere");
     let finding = Finding::new(subject, "installed", "not installed", Verdict::Unmet);
-    Ok(finding.at([nowhere]).repair(install(facts, &[package])))
+    Ok(finding.at([nowhere]).repair(install(facts, &names[..1])))
 }
 
 fn installed(facts: &Facts, name: &str, program: Option<Program>) -> Finding {

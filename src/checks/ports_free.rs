@@ -17,7 +17,8 @@ check! {
     /// The sockets that listen, in `/proc/net/tcp`, `tcp6`, `udp` and `udp6`. Whatever address one
     /// listens on, it is in the way: the stacks publish ports on all addresses of both families. A port
     /// that a socket of the same user holds counts as free, since a stack that runs holds its own ports;
-    /// which of the user's programs it is cannot be told from these files.
+    /// which of the user's programs it is cannot be told from these files. Nor can a firewall of the host
+    /// be looked through: firewalld, ufw and nft keep what they let in where only root can read it.
     ///
     /// ## Why it matters
     ///
@@ -28,13 +29,16 @@ check! {
     /// ## Repair
     ///
     /// What holds the port is stopped or moved, or the stack is given another one: `--https-listen-port`
-    /// of K3s, `PORT_KUBE_APISERVER`, `PORT_ETCD`, `PORT_KUBELET` and `PORT_FLANNEL` of Usernetes.
+    /// of K3s, `PORT_KUBE_APISERVER`, `PORT_ETCD`, `PORT_KUBELET` and `PORT_FLANNEL` of Usernetes. Where a
+    /// port is free and other hosts still do not get through to it, the firewall has to let it in
+    /// (`firewall-cmd --add-port=6443/tcp`, `ufw allow 6443/tcp`): rootless stacks cannot.
     ///
     /// ## Sources
     ///
     /// - k3s: pkg/rootlessports/controller.go
     /// - usernetes: docker-compose.yaml, Makefile
     /// - Documentation/networking/proc_net_tcp.rst
+    /// - podman: issue 5141, firewalld and ports of rootless containers
     PORTS_FREE, "ports-free", Required, User(run)
 }
 

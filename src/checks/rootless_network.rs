@@ -123,7 +123,7 @@ fn installed(facts: &Facts, podman: &Podman, user: &User, chosen: &Chosen) -> Fa
         Some(program) => Finding::new(name, "installed", "installed", Verdict::Met)
             .at([program.evidence(), chosen.at.clone()]),
         None => {
-            let mut remedy = install(facts, &[package(name)]);
+            let mut remedy = install(facts, &[name]);
             remedy.summary = format!("{}: {name} is {}", remedy.summary, chosen.why);
             Finding::new(name, "installed", "not installed", Verdict::Unmet)
                 .at([chosen.at.clone()])
@@ -142,17 +142,13 @@ fn either(facts: &Facts, podman: &Podman, user: &User) -> Fact<Finding> {
         }
         (None, None) => Ok(Finding::new(PASTA, both, "neither", Verdict::Unmet)
             .at([podman.evidence()])
-            .repair(install(facts, &[package(PASTA)]))),
+            .repair(install(facts, &[PASTA]))),
         _ => Err(podman.unknown()),
     }
 }
 
 fn is_known(name: &str) -> bool {
     name == PASTA || name == SLIRP
-}
-
-fn package(name: &str) -> &str {
-    if name == PASTA { "passt" } else { name }
 }
 
 fn refused(chosen: &Chosen, name: &str) -> Finding {

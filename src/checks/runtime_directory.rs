@@ -1,6 +1,6 @@
 //! Whether the user has a usable `XDG_RUNTIME_DIR`: see [`RUNTIME_DIRECTORY`].
 
-use crate::checks::check;
+use crate::checks::{check, openrc};
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Level, Outcome, Remedy, Verdict};
@@ -55,6 +55,9 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     let mut outcome = Outcome::default();
     match facts.user_manager_runs(user.uid) {
         Ok(true) => {}
+        Ok(false) if openrc(facts) => {
+            return Outcome::skip("OpenRC makes none: Podman then takes a directory in /tmp");
+        }
         Ok(false) => {
             return Outcome::skip("it is made by the user manager, which does not run: see user-manager");
         }

@@ -1,6 +1,7 @@
 //! Whether the programs of the chosen stacks are there: see [`STACK_PROGRAMS`].
 
-use crate::checks::{check, install};
+use crate::checks::check;
+use crate::checks::install::{install, install_packages};
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
@@ -26,12 +27,15 @@ check! {
     /// ## Repair
     ///
     /// The package of the distribution is installed where it has one; else the page of the project says
-    /// how to get the program. edgeprep installs nothing itself.
+    /// how to get the program. Where `/usr` is read-only, the repair is what changes the next one:
+    /// rpm-ostree, transactional-update, a system extension of Flatcar, or the recipe of the image.
+    /// edgeprep installs nothing itself.
     ///
     /// ## Sources
     ///
     /// - systemd: src/basic/path-util.h, `DEFAULT_PATH_COMPAT`
     /// - containers/common: pkg/config/config.go, `FindHelperBinary`
+    /// - rpm-ostree(1), transactional-update(8), systemd-sysext(8); profiles/packages.toml
     STACK_PROGRAMS, "stack-programs", Required, User(run)
 }
 
@@ -83,16 +87,17 @@ fn look(facts: &Facts, want: &ProgramWant, user: &User) -> Fact<Finding> {
     Ok(finding("not installed", Verdict::Unmet).at(nowhere).repair(remedy(facts, want)))
 }
 
-/// How to get it: by package where this distribution has one.
+/// How to get it: by the package that a site names, from its page, or by the distribution's package.
 fn remedy(facts: &Facts, want: &ProgramWant) -> Remedy {
     // Without a family there is no name of a package, and the sentence has to do.
     let family = facts.package_family().ok().flatten();
     if let Some(package) = family.and_then(|family| want.packages.get(family)) {
-        return install(facts, &[package]);
+        return install_packages(facts, &[package]);
     }
-    match &want.get {
-        Some(page) => Remedy::manual(format!("install {}: {page} says how", subject(want))),
-        None => Remedy::manual(format!("install {}", subject(want))),
+    match (&want.get, want.any_of.first()) {
+        (Some(page), _) => Remedy::manual(format!("install {}: {page} says how", subject(want))),
+        (None, Some(program)) if family.is_some() => install(facts, &[program]),
+        (None, _) => Remedy::manual(format!("install {}", subject(want))),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whether the user manager starts at boot: see [`USER_LINGER`].
 
-use crate::checks::check;
+use crate::checks::{check, openrc};
 use crate::facts::linger::Linger;
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
@@ -37,6 +37,9 @@ check! {
 
 fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     let demands = req.need(Need::Linger);
+    if !demands.is_empty() && openrc(facts) {
+        return Outcome::skip("OpenRC has no user managers: see systemd-init");
+    }
     let mut outcome = Outcome::default();
     match look(facts, user) {
         Ok(finding) => outcome.add_all(demands, &finding),
@@ -82,7 +85,7 @@ fn configured(facts: &Facts, user: &User) -> Fact<(bool, Evidence)> {
 mod tests {
     use super::*;
     use crate::checks::testing::{edge, findings, requirements, unknown, verdicts};
-    use crate::facts::testing::{TestHost, fixture};
+    use crate::facts::testing::{TestHost, fixture, openrc_host};
     use crate::requirements::Stack;
 
     fn look_at(host: TestHost) -> Outcome {
@@ -110,6 +113,15 @@ mod tests {
         );
         let image = look_at(host.image());
         assert_eq!(findings(&image)[0].remedy.summary, "let the user linger from the first boot on");
+    }
+
+    #[test]
+    fn openrc_knows_no_lingering() {
+        assert_eq!(
+            look_at(openrc_host()).skipped.as_deref(),
+            Some("OpenRC has no user managers: see systemd-init")
+        );
+        assert!(look_at(fixture("debian-13").file("/run/openrc/softlevel", "default\n")).skipped.is_none());
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! Whether the user's systemd runs and has a bus: see [`USER_MANAGER`].
 
-use crate::checks::check;
+use crate::checks::{check, install};
 use crate::facts::linger::Linger;
-use crate::facts::packages::PackageManager;
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
@@ -172,16 +171,11 @@ fn package(facts: &Facts, user: &User, runs: bool, at: &Evidence) -> Remedy {
             .command("sudo systemctl --global unmask dbus.socket dbus.service")
             .command("sudo systemctl --global enable dbus.socket");
     }
-    // Which package it is only makes the remedy more precise.
-    let manager = facts.package_manager().ok().flatten();
-    let name = if manager == Some(PackageManager::Dpkg) { "dbus-user-session" } else { "dbus-broker" };
-    let remedy = Remedy::manual(format!("install the user bus (package {name})"));
-    let sudo = if facts.running() { "sudo " } else { "" };
-    let remedy = match facts.install_command(&[name]) {
-        Ok(Some(command)) => remedy.command(format!("{sudo}{command}")),
-        Ok(None) | Err(_) => remedy,
-    };
-    if runs {
+    let remedy = install(facts, &["dbus.socket"]);
+    let remedy = Remedy { summary: format!("{}, for the user bus", remedy.summary), ..remedy };
+    // What the next boot brings is started by it.
+    let at_once = facts.installer().ok().flatten().is_none_or(|installer| !installer.is_read_only());
+    if runs && at_once {
         remedy
             .command(format!("sudo systemctl --user -M {}@ daemon-reload", user.name))
             .command(format!("sudo systemctl --user -M {}@ start dbus.socket", user.name))

@@ -75,6 +75,20 @@ pub struct Attached {
     pub userns: UsernsGrant,
 }
 
+/// The profile that confines a program, with its rules as they are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confinement {
+    /// The name that the kernel lists it by when it is loaded.
+    pub profile: String,
+    /// Where it begins.
+    pub at: Evidence,
+    /// The lines of its file and of all that it includes, without comments.
+    pub rules: Vec<String>,
+}
+
+/// What [`Facts::apparmor_confinement`] comes to, as a fact of its own.
+struct Confined(Result<Option<Confinement>, String>);
+
 /// Which profile on disk attaches to a program when it is executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attachment {
@@ -140,6 +154,47 @@ impl Facts {
     pub fn apparmor_attachment(&self, path: &str) -> Fact<Rc<Attachment>> {
         let profiles = self.apparmor_profiles()?;
         self.memo_fact(path, || Ok(self.attachment(&profiles, path)))
+    }
+
+    /// The profile that confines the program at `path`, as [`Facts::apparmor_attachment`] finds it; `None`
+    /// where none attaches, or one that only gives it a name or only logs. Inside, why it cannot be told.
+    ///
+    /// # Errors
+    /// As [`Facts::apparmor_profiles`].
+    pub fn apparmor_confinement(&self, path: &str) -> Fact<Result<Option<Confinement>, String>> {
+        let profiles = self.apparmor_profiles()?;
+        let attachment = self.apparmor_attachment(path)?;
+        let confined = self.memo(path, || {
+            Confined(match &*attachment {
+                Attachment::None => Ok(None),
+                Attachment::Unknown(why) => Err(why.clone()),
+                Attachment::Profile(attached) => self.confinement(&profiles, attached),
+            })
+        });
+        Ok(confined.0.clone())
+    }
+
+    fn confinement(&self, profiles: &Profiles, attached: &Attached) -> Result<Option<Confinement>, String> {
+        let lenient = ["complain", "unconfined", "default_allow"];
+        let Some(profile) = profiles.profiles.iter().find(|profile| profile.at == attached.at) else {
+            return Ok(None);
+        };
+        if profile.flags.iter().any(|flag| lenient.contains(&flag.as_str())) {
+            return Ok(None);
+        }
+        let own = self.source(&profile.at.path).map_err(|why| why.to_string())?;
+        let (mut sources, trouble) = self.included(profile.includes.clone());
+        sources.push(own);
+        if let Some(why) = trouble {
+            return Err(why);
+        }
+        let lines = sources.iter().flat_map(|source| source.lines());
+        let rules = lines.map(|(_, line)| line.split('#').next().unwrap_or_default().trim().to_owned());
+        Ok(Some(Confinement {
+            profile: profile.name.clone(),
+            at: profile.at.clone(),
+            rules: rules.filter(|rule| !rule.is_empty()).collect(),
+        }))
     }
 
     fn attachment(&self, profiles: &Profiles, path: &str) -> Attachment {

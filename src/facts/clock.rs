@@ -1,4 +1,4 @@
-//! When the running system was booted, by its clock as it is set now: to tell a file that was written
+//! What the clock says, and when the running system was booted by it: to tell a file that was written
 //! since from one that was there before, also on a board whose clock was wrong when it started.
 
 use super::{Facts, Source};
@@ -8,6 +8,20 @@ const STAT: &str = "/proc/stat";
 const UPTIME: &str = "/proc/uptime";
 /// The kernel gives the time of boot in whole seconds.
 const ROUNDING_SECS: i64 = 1;
+
+/// A day, as people write it, of a moment in seconds since 1970 (the algorithm of `civil_from_days` by
+/// Howard Hinnant).
+pub fn day(secs: i64) -> String {
+    let days = secs.div_euclid(86_400) + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
 
 /// The line `btime` of `/proc/stat`, in seconds since 1970 (`proc_stat(5)`). The kernel works it out
 /// from the clock and the time since boot, so it moves when the clock is set.
@@ -21,13 +35,25 @@ fn uptime_secs(source: &Source) -> Option<i64> {
 }
 
 impl Facts {
-    /// Whether a moment, in nanoseconds since 1970, lies between boot and now. One from the future is
-    /// from before the boot: from another machine, or from when the clock was right.
+    /// What the clock says, in seconds since 1970.
     ///
     /// # Errors
     /// In an image root, and where the clock cannot be read.
-    pub(super) fn since_boot(&self, moment_ns: i64) -> Fact<bool> {
-        self.need_running("when it was booted")?;
+    pub fn now_secs(&self) -> Fact<i64> {
+        self.need_running("the time")?;
+        let (boot, uptime) = self.boot_and_uptime_secs()?;
+        Ok(boot.saturating_add(uptime))
+    }
+
+    /// When the status of a file was last changed, by the clock as it was then, in seconds since 1970.
+    ///
+    /// # Errors
+    /// Why it could not be looked at.
+    pub fn changed_secs(&self, path: &str) -> Fact<i64> {
+        Ok(self.changed_ns(path)?.div_euclid(1_000_000_000))
+    }
+
+    fn boot_and_uptime_secs(&self) -> Fact<(i64, i64)> {
         let malformed = |path: &str, expected: &str| Unread::Malformed {
             path: path.to_owned(),
             line: None,
@@ -36,6 +62,17 @@ impl Facts {
         let boot = boot_secs(&*self.source(STAT)?).ok_or_else(|| malformed(STAT, "expected a line btime"))?;
         let uptime =
             uptime_secs(&*self.source(UPTIME)?).ok_or_else(|| malformed(UPTIME, "expected seconds"))?;
+        Ok((boot, uptime))
+    }
+
+    /// Whether a moment, in nanoseconds since 1970, lies between boot and now. One from the future is
+    /// from before the boot: from another machine, or from when the clock was right.
+    ///
+    /// # Errors
+    /// In an image root, and where the clock cannot be read.
+    pub(super) fn since_boot(&self, moment_ns: i64) -> Fact<bool> {
+        self.need_running("when it was booted")?;
+        let (boot, uptime) = self.boot_and_uptime_secs()?;
         let moment = moment_ns.div_euclid(1_000_000_000);
         Ok(moment >= boot - ROUNDING_SECS && moment <= boot.saturating_add(uptime) + 2 * ROUNDING_SECS)
     }
@@ -54,6 +91,19 @@ mod tests {
         let facts = host.facts();
         for (secs, expected) in [(900, false), (1000, true), (1050, true), (1060, false)] {
             assert_eq!(facts.since_boot(secs * 1_000_000_000), Ok(expected), "{secs}");
+        }
+    }
+
+    #[test]
+    fn days_of_the_calendar() {
+        for (secs, expected) in [
+            (0, "1970-01-01"),
+            (951_782_400, "2000-02-29"),
+            (1_772_323_199, "2026-02-28"),
+            (1_772_323_200, "2026-03-01"),
+            (-1, "1969-12-31"),
+        ] {
+            assert_eq!(day(secs), expected);
         }
     }
 

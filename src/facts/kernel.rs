@@ -119,6 +119,15 @@ impl Facts {
         Ok(kernels.iter().filter(|kernel| kernel.running || !self.running()).cloned().collect())
     }
 
+    /// Whether the modules in this directory are listed in `modules.dep.bin`, which libkmod reads and
+    /// nothing else in its place (kmod: `libkmod/libkmod.c`, `kmod_search_moddep`).
+    ///
+    /// # Errors
+    /// Why the directory could not be read.
+    pub fn has_module_index(&self, modules_dir: &str) -> Fact<bool> {
+        Ok(holds(&self.list(modules_dir)?, "modules.dep.bin"))
+    }
+
     /// Where modules lie: `/lib` only where it is a directory of its own.
     fn module_roots(&self) -> &'static [&'static str] {
         if self.split_usr() { &MODULE_ROOTS } else { &MODULE_ROOTS[..1] }

@@ -4,6 +4,9 @@
 use super::{Evidence, Facts, Source, Sourced};
 use crate::host::{Fact, OrAbsent};
 
+/// The longest value of a label, in characters.
+const NODE_NAME_CHARS: usize = 63;
+
 /// The state of `/etc/machine-id`, in the words of `machine-id(5)`, "First Boot Semantics".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MachineId {
@@ -41,6 +44,26 @@ pub fn static_hostname(source: &Source) -> Option<Sourced<String>> {
     let mut lines = source.lines().map(|(number, line)| (number, line.trim()));
     let (number, name) = lines.find(|(_, line)| !line.is_empty() && !line.starts_with('#'))?;
     Some(source.on(number, name, name.to_owned()))
+}
+
+/// Whether a name stands for any machine and none, so that systemd lets the network replace it (systemd,
+/// `src/basic/hostname-util.c`, `is_localhost`).
+pub fn is_localhost(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let is = |domain: &str| name == domain || name.ends_with(&format!(".{domain}"));
+    is("localhost") || is("localhost.localdomain")
+}
+
+/// Whether a node of a cluster can have this name: a lower-case RFC 1123 subdomain, which has to fit the
+/// label `kubernetes.io/hostname` as well (kubernetes: `ValidateNodeName`, `IsValidLabelValue`).
+pub fn is_node_name(name: &str) -> bool {
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_label = |label: &str| {
+        label.starts_with(alphanumeric)
+            && label.ends_with(alphanumeric)
+            && label.chars().all(|c| c == '-' || alphanumeric(c))
+    };
+    name.len() <= NODE_NAME_CHARS && name.split('.').all(is_label)
 }
 
 impl Facts {
@@ -121,9 +144,27 @@ mod tests {
         assert!(matches!(host.image().facts().hostname(), Err(Unread::NotRunning { .. })));
     }
 
+    #[test]
+    fn names_of_nodes() {
+        for name in ["edge-1", "a", "0", "edge.example.org", &"a".repeat(63)] {
+            assert!(is_node_name(name), "{name}");
+        }
+        for name in
+            ["", "my_pi", "Edge", "-edge", "edge-", "edge..org", "edge.", "\u{e9}dge", &"a".repeat(64)]
+        {
+            assert!(!is_node_name(name), "{name}");
+        }
+        assert!(
+            is_localhost("localhost") && is_localhost("localhost.localdomain") && is_localhost("LOCALHOST.")
+        );
+        assert!(!is_localhost("localhost1") && !is_localhost("edge"));
+    }
+
     proptest! {
         #[test]
         fn never_panics(text in "(?s).{0,64}") {
+            let _ = is_node_name(&text);
+            let _ = is_localhost(&text);
             let _ = MachineId::parse(&text);
             let _ = static_hostname(&Source::new("/etc/hostname", text));
         }

@@ -1,16 +1,20 @@
 //! Kernel modules that are configured to be loaded at boot (`modules-load.d(5)`; systemd,
-//! `src/modules-load/modules-load.c`). Whether a module exists, is loaded, or is kept from being
-//! loaded by modprobe.d is not known here.
+//! `src/modules-load/modules-load.c`; Alpine, `main/openrc/modules.initd`; OpenRC, `init.d/modules.in`).
+//! Whether a module exists, is loaded, or is kept from being loaded by modprobe.d is not known here.
 
 use std::rc::Rc;
 
 use super::conf_files::{ConfFiles, Content};
 use super::kernel_cmdline::KernelCmdline;
+use super::session::ServiceManager;
 use super::unit_syntax::physical_lines;
 use super::{Evidence, Facts, Source, Sourced};
-use crate::host::{Fact, Unread};
+use crate::host::{Fact, OrAbsent, Unread};
 
-/// A module that systemd loads at boot.
+/// What the service of Alpine reads before the directories.
+const ALPINE_FILE: &str = "/etc/modules";
+
+/// A module that is loaded at boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModuleLoad {
     /// Its name as the kernel writes it, with `_` for `-`.
@@ -52,6 +56,14 @@ pub fn names(source: &Source) -> impl Iterator<Item = Sourced<String>> + '_ {
     })
 }
 
+/// The names in one file as OpenRC reads it: the first word of a line, which parameters may follow.
+pub fn openrc_names(source: &Source) -> impl Iterator<Item = Sourced<String>> + '_ {
+    physical_lines(source.text()).filter_map(|(number, line)| {
+        let name = line.split(['#', ';']).next()?.split_whitespace().next()?;
+        Some(source.on(number, line, fold(name)))
+    })
+}
+
 fn fold(name: &str) -> String {
     name.replace('-', "_")
 }
@@ -66,6 +78,18 @@ fn on_cmdline(cmdline: &KernelCmdline) -> Vec<Sourced<ModuleLoad>> {
         };
         found.extend(cmdline.items(parameter).map(module));
     }
+    found
+}
+
+fn of_openrc(files: &ConfFiles, alpine: Fact<Option<Rc<Source>>>) -> ModulesLoad {
+    let mut found = ModulesLoad::default();
+    let module = |Sourced { value, at }| Sourced { value: ModuleLoad { name: value, initrd: false }, at };
+    match alpine {
+        Ok(file) => found.modules.extend(file.iter().flat_map(|file| openrc_names(file)).map(module)),
+        Err(why) => found.unread.push(why),
+    }
+    found.modules.extend(files.texts().flat_map(|source| openrc_names(source)).map(module));
+    found.unread.extend(files.unread().cloned());
     found
 }
 
@@ -92,7 +116,15 @@ fn collect(files: &ConfFiles, cmdline: Fact<Rc<KernelCmdline>>) -> ModulesLoad {
 impl Facts {
     /// The modules that are configured to be loaded at boot.
     pub fn modules_load(&self) -> Rc<ModulesLoad> {
-        self.memo("", || collect(&self.conf_files("modules-load.d"), self.boot_parameters()))
+        self.memo("", || {
+            let files = self.conf_files("modules-load.d");
+            match self.service_manager() {
+                Ok(ServiceManager::OpenRc) => of_openrc(&files, self.source(ALPINE_FILE).or_absent()),
+                Ok(ServiceManager::Systemd | ServiceManager::Other) | Err(_) => {
+                    collect(&files, self.boot_parameters())
+                }
+            }
+        })
     }
 }
 
@@ -143,6 +175,24 @@ mod tests {
         assert_eq!(found.find("nf_tables"), Err(Unread::Denied { path: "/run/modules-load.d".to_owned() }));
     }
 
+    /// `/etc/modules` is that of `alpine-baselayout`, with a line of a person.
+    #[test]
+    fn openrc_reads_words_and_alpine_a_file_more() {
+        let alpine =
+            host().dir("/run/openrc", "0755", 0).file("/etc/modules", "af_packet\nipv6\ntun # for pasta\n");
+        let facts = alpine.clone().facts();
+        let found = facts.modules_load();
+        let names: Vec<_> = found.modules.iter().map(|m| m.value.name.as_str()).collect();
+        assert_eq!(names, ["af_packet", "ipv6", "tun", "br_netfilter", "dummy", "overlay"]);
+        assert_eq!(found.find("tun").unwrap().unwrap().at.to_string(), "/etc/modules:3");
+        let denied = alpine.error("/etc/modules", "denied").facts();
+        assert!(denied.modules_load().find("tun").is_err() && denied.modules_load().find("overlay").is_ok());
+        assert_eq!(
+            host().file("/etc/modules", "af_packet\n").facts().modules_load().find("af_packet"),
+            Ok(None)
+        );
+    }
+
     #[test]
     fn an_image_has_no_command_line() {
         assert_eq!(host().image().facts().modules_load().find("tun"), Ok(None));
@@ -153,6 +203,7 @@ mod tests {
         fn no_input_makes_it_panic(text in "(\\PC|[\n\r#;=-]){0,100}") {
             let source = Source::new("/f", text);
             prop_assert!(names(&source).all(|name| !name.value.contains(['\n', '-'])));
+            prop_assert!(openrc_names(&source).all(|name| !name.value.contains([' ', '#', '-'])));
             on_cmdline(&KernelCmdline::parse(&source));
         }
     }

@@ -1,4 +1,4 @@
-//! Which packages are installed, and the command that installs more. Databases are read line by line:
+//! Which packages are installed. What installs more is in `installer`. Databases are read line by line:
 //! `dpkg/status` of a desktop is several megabytes.
 
 use std::collections::BTreeMap;
@@ -129,26 +129,6 @@ impl Facts {
         Ok(self.memo_fact("", || self.installed(&ASKED_FOR))?.manager)
     }
 
-    /// The command of this distribution that installs these packages.
-    ///
-    /// # Errors
-    /// As [`Facts::package_manager`], and why `os-release` could not be read where it decides.
-    pub fn install_command(&self, packages: &[&str]) -> Fact<Option<String>> {
-        let command = match self.package_manager()? {
-            None => return Ok(None),
-            Some(PackageManager::Dpkg) => "apt install",
-            Some(PackageManager::Apk) => "apk add",
-            Some(PackageManager::Opkg) => "opkg install",
-            Some(PackageManager::Pacman) => "pacman -S",
-            Some(PackageManager::Rpm) => {
-                let os = self.os_release().or_absent()?;
-                let suse = os.is_some_and(|os| os.is_like("suse") || os.is_like("opensuse"));
-                if suse { "zypper install" } else { "dnf install" }
-            }
-        };
-        Ok(Some(format!("{command} {}", packages.join(" "))))
-    }
-
     fn installed(&self, wanted: &[&str]) -> Fact<Found> {
         use PackageManager::{Apk, Dpkg, Opkg, Pacman, Rpm};
         let databases = [
@@ -252,12 +232,7 @@ Version: 1:4.17.4-2
             found("1:4.17.4-2", "/var/lib/dpkg/status:16")
         );
         assert_eq!(version(host.clone(), &["not-on-the-list"]), None);
-        let facts = host.facts();
-        assert_eq!(
-            facts.install_command(&["uidmap", "passt"]),
-            Ok(Some("apt install uidmap passt".to_owned()))
-        );
-        let podman = facts.package(&["podman"]).unwrap().unwrap();
+        let podman = host.facts().package(&["podman"]).unwrap().unwrap();
         assert_eq!(podman.upstream_version(), Some(Version::new(&[5, 4, 2])));
         assert_eq!(podman.at.text, "Version: 5.4.2+ds1-2+b2");
     }
@@ -267,8 +242,7 @@ Version: 1:4.17.4-2
         // Alpine 3.22, OpenWrt 23.05, Arch.
         let apk = "C:Q1abc\nP:podman\nV:5.5.2-r2\nA:x86_64\nF:usr/bin\nR:podman\n\nP:crun\nV:1.21-r0\n";
         let host = empty_host().file("/lib/apk/db/installed", apk);
-        assert_eq!(version(host.clone(), &["crun"]), found("1.21-r0", "/lib/apk/db/installed:9"));
-        assert_eq!(host.facts().install_command(&["crun"]), Ok(Some("apk add crun".to_owned())));
+        assert_eq!(version(host, &["crun"]), found("1.21-r0", "/lib/apk/db/installed:9"));
         let opkg = "Package: podman\nVersion: 4.9.4-1\nStatus: install user installed\n\n";
         let host = empty_host().file("/usr/lib/opkg/status", opkg);
         assert_eq!(version(host, &["podman"]), found("4.9.4-1", "/usr/lib/opkg/status:2"));
@@ -285,14 +259,10 @@ Version: 1:4.17.4-2
     #[test]
     fn what_cannot_be_read_is_unknown() {
         let rpm = empty_host().dir("/usr/lib/sysimage/rpm", "0755", 0).file("/var/lib/dpkg/status", "");
-        let why = rpm.clone().facts().package(&["podman"]).unwrap_err();
+        let why = rpm.facts().package(&["podman"]).unwrap_err();
         assert_eq!(why.to_string(), "/usr/lib/sysimage/rpm: RPM databases are not read");
-        let fedora = rpm.clone().file("/etc/os-release", "ID=fedora\n").facts();
-        assert_eq!(fedora.install_command(&["podman"]), Ok(Some("dnf install podman".to_owned())));
-        let suse = rpm.file("/etc/os-release", "ID=opensuse-tumbleweed\nID_LIKE=\"opensuse suse\"\n").facts();
-        assert_eq!(suse.install_command(&["podman"]), Ok(Some("zypper install podman".to_owned())));
         assert!(empty_host().facts().package(&["podman"]).is_err());
-        assert_eq!(empty_host().facts().install_command(&["podman"]), Ok(None));
+        assert_eq!(empty_host().facts().package_manager(), Ok(None));
         assert!(empty_host().error("/var/lib/dpkg/status", "denied").facts().package(&["podman"]).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! Which package a program is of, in the words of the host's distribution: its version, and the name of
 //! the family by which packages are named.
 
+use super::installer::is_yocto;
 use super::packages::PackageManager;
 use super::programs::Program;
 use super::version::Version;
@@ -29,8 +30,8 @@ impl Facts {
     }
 
     /// The family that this distribution belongs to, in whose packages programs have one name:
-    /// `debian`, `fedora`, `suse`, `alpine` or `arch`; by its package manager where `os-release` names
-    /// none of them.
+    /// `debian`, `fedora`, `suse`, `alpine`, `arch`, `yocto` or `flatcar`; by its package manager where
+    /// `os-release` names none of them.
     ///
     /// # Errors
     /// Why `os-release` or a database could not be read.
@@ -46,9 +47,14 @@ impl Facts {
                 ("opensuse", "suse"),
                 ("alpine", "alpine"),
                 ("arch", "arch"),
+                ("flatcar", "flatcar"),
             ];
             if let Some((_, family)) = families.iter().find(|(id, _)| os.is_like(id)) {
                 return Ok(Some(family));
+            }
+            // Its images can have any package manager, or none.
+            if is_yocto(&os) {
+                return Ok(Some("yocto"));
             }
         }
         Ok(match self.package_manager()? {
@@ -87,7 +93,9 @@ mod tests {
             ("ID=opensuse-leap\nID_LIKE=\"suse opensuse\"\n", Some("suse")),
             ("ID=alpine\n", Some("alpine")),
             ("ID=manjaro\nID_LIKE=arch\n", Some("arch")),
-            ("ID=poky\n", None),
+            ("ID=poky\n", Some("yocto")),
+            ("ID=flatcar\nID_LIKE=coreos\n", Some("flatcar")),
+            ("ID=haiku\n", None),
         ];
         for (os, wanted) in table {
             assert_eq!(family(os), wanted, "{os}");

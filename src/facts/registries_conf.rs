@@ -6,7 +6,13 @@ use super::containers_conf::user_containers_path;
 use super::toml_keys::TomlKeys;
 use super::users::User;
 use super::{Facts, Source, Sourced};
-use crate::host::{Fact, OrAbsent};
+use crate::host::{Fact, OrAbsent, Unread};
+
+/// What `short-name-mode` can be (containers/image, `pkg/sysregistriesv2`, `parseShortNameMode`).
+const SHORT_NAME_MODES: [&str; 3] = ["enforcing", "permissive", "disabled"];
+/// Keys of version 2 that Podman does not take beside those of version 1.
+const VERSION_2: [&str; 4] =
+    ["credential-helpers", "registry", "short-name-mode", "unqualified-search-registries"];
 
 /// What is in effect for a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +22,8 @@ pub struct RegistriesConf {
     pub unqualified_search: Option<Sourced<Vec<String>>>,
     /// `short-name-mode`: `permissive` (the default), `enforcing` or `disabled`.
     pub short_name_mode: Option<Sourced<String>>,
+    /// The files that were read, in their order.
+    pub files: Vec<String>,
 }
 
 impl RegistriesConf {
@@ -27,11 +35,31 @@ impl RegistriesConf {
         let keys = TomlKeys::parse(source)?;
         // The format before version 2, which only the main file may have.
         let old = keys.strings(&["registries", "search", "registries"])?;
+        let malformed = |line, expected: &str| Unread::Malformed {
+            path: source.path().to_owned(),
+            line,
+            expected: expected.to_owned(),
+        };
+        for name in ["search", "insecure", "block"] {
+            if let Some(old) = keys.strings(&["registries", name, "registries"])? {
+                let is_new = |key: &String| VERSION_2.contains(&key.as_str());
+                if source.path().contains("/registries.conf.d/") || keys.names(&[]).iter().any(is_new) {
+                    return Err(malformed(
+                        old.at.line,
+                        "expected the format of version 2, this is of version 1",
+                    ));
+                }
+            }
+        }
         if let Some(Sourced { value, at }) = keys.strings(&["unqualified-search-registries"])?.or(old) {
             self.unqualified_search = Some(Sourced { value: value.values, at });
         }
         let mode = keys.string(&["short-name-mode"])?.filter(|mode| !mode.value.is_empty());
+        if let Some(mode) = mode.as_ref().filter(|mode| !SHORT_NAME_MODES.contains(&mode.value.as_str())) {
+            return Err(malformed(mode.at.line, "expected enforcing, permissive or disabled"));
+        }
         self.short_name_mode = mode.or(self.short_name_mode.take());
+        self.files.push(source.path().to_owned());
         Ok(())
     }
 }
@@ -68,7 +96,6 @@ impl Facts {
 mod tests {
     use super::*;
     use crate::facts::testing::{TestHost, empty_host};
-    use crate::host::Unread;
 
     fn search(host: TestHost) -> Fact<Option<(Vec<String>, String)>> {
         let user = User::example("edge", 1000);
@@ -110,5 +137,13 @@ mod tests {
         assert_eq!(search(old), Ok(found(&["quay.io"], &format!("{main}:2"))));
         let bad = empty_host().file(main, "unqualified-search-registries = \"docker.io\"\n");
         assert!(matches!(search(bad), Err(Unread::Malformed { line: Some(1), .. })));
+        let both = "unqualified-search-registries = []\n[registries.block]\nregistries = ['quay.io']\n";
+        let mixed = search(empty_host().file(main, both));
+        assert!(matches!(mixed, Err(Unread::Malformed { line: Some(3), .. })), "{mixed:?}");
+        let drop_in = "/etc/containers/registries.conf.d/x.conf";
+        let old = search(empty_host().file(drop_in, "[registries.search]\nregistries = ['quay.io']\n"));
+        assert!(matches!(old, Err(Unread::Malformed { line: Some(2), .. })), "{old:?}");
+        let mode = search(empty_host().file(main, "short-name-mode = \"strict\"\n"));
+        assert!(matches!(mode, Err(Unread::Malformed { line: Some(1), .. })), "{mode:?}");
     }
 }

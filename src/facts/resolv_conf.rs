@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::{Facts, Source, Sourced};
-use crate::host::Fact;
+use crate::host::{Fact, OrAbsent};
 
 /// A name server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +62,14 @@ impl Facts {
     /// Why it could not be read.
     pub fn resolv_conf(&self) -> Fact<Rc<ResolvConf>> {
         self.memo_fact("/etc", || Ok(ResolvConf::parse(&*self.source("/etc/resolv.conf")?)))
+    }
+
+    /// Where `/etc/resolv.conf` leads to, if it is a link.
+    ///
+    /// # Errors
+    /// Why it could not be looked at.
+    pub fn resolv_conf_link(&self) -> Fact<Option<String>> {
+        Ok(self.link_target("/etc/resolv.conf").or_absent()?.flatten())
     }
 
     /// The name servers that systemd-resolved asks itself (`systemd-resolved.service(8)`,

@@ -36,7 +36,42 @@ impl UserManager {
     }
 }
 
+/// What starts the services of a system, as far as it matters where they read what is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceManager {
+    /// systemd.
+    Systemd,
+    /// OpenRC: Alpine, Gentoo, Artix.
+    OpenRc,
+    /// Another one, or none, as in a container.
+    Other,
+}
+
 impl Facts {
+    /// What starts the services: on a running host what has left its trace in `/run` (OpenRC:
+    /// `meson.build`, `rc_svcdir`), in an image what is installed.
+    ///
+    /// # Errors
+    /// Where it cannot be looked at.
+    pub fn service_manager(&self) -> Fact<ServiceManager> {
+        let systemd = if self.running() {
+            self.booted_with_systemd()?.value
+        } else {
+            self.systemd_program()?.is_some()
+        };
+        if systemd {
+            return Ok(ServiceManager::Systemd);
+        }
+        let traces: &[&str] =
+            if self.running() { &["/run/openrc"] } else { &["/sbin/openrc", "/usr/sbin/openrc"] };
+        for path in traces {
+            if self.stat(path).or_absent()?.is_some() {
+                return Ok(ServiceManager::OpenRc);
+            }
+        }
+        Ok(ServiceManager::Other)
+    }
+
     /// The name of the process with PID 1.
     ///
     /// # Errors
@@ -186,6 +221,20 @@ mod tests {
         let manager = host.facts().user_manager(1000).unwrap();
         assert_eq!(manager.runtime_dir.clone().unwrap().at.text, "mode 0700, owner 1000:1000");
         assert_eq!(manager.bus.clone().unwrap().value.kind, Kind::Socket);
+    }
+
+    #[test]
+    fn openrc_is_known_by_its_directory_and_in_an_image_by_its_program() {
+        let manager = |host: TestHost| host.facts().service_manager();
+        let openrc = empty_host().file("/run/openrc/softlevel", "default\n");
+        assert_eq!(manager(openrc.clone()), Ok(ServiceManager::OpenRc));
+        let both = openrc.clone().file("/run/systemd/system/x", "");
+        assert_eq!(manager(both), Ok(ServiceManager::Systemd));
+        assert_eq!(manager(empty_host()), Ok(ServiceManager::Other));
+        assert!(manager(openrc.error("/run/openrc", "denied")).is_err());
+        let image = empty_host().image().file("/sbin/openrc", "");
+        assert_eq!(manager(image.clone()), Ok(ServiceManager::OpenRc));
+        assert_eq!(manager(image.file("/lib/systemd/systemd", "")), Ok(ServiceManager::Systemd));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Kernel parameters, as configured and in effect. Configured means: what `systemd-sysctl.service`
 //! writes at boot (`sysctl.d(5)`; systemd, `src/sysctl/sysctl.c`), else what the kernel command line
 //! sets. `sysctl --system` of procps applies `/etc/sysctl.conf` last, over every other file; where
-//! that makes a difference, it is told.
+//! that makes a difference, it is told. OpenRC does as procps does (OpenRC, `init.d/sysctl.in`; Alpine,
+//! `main/openrc/sysctl.initd`).
 
 use std::rc::Rc;
 
 use super::conf_files::{ConfFiles, Content};
+use super::session::ServiceManager;
 use super::sysctl_rules::{Rule, Rules, path_of, rules};
 use super::{Evidence, Facts, Source, Sourced};
 use crate::host::{Fact, OrAbsent, Unread};
@@ -107,7 +109,11 @@ impl Facts {
     fn sysctl_config(&self) -> Rc<SysctlConfig> {
         self.memo("", || {
             let procps_file = self.source(PROCPS_FILE).or_absent();
-            sysctl_config(&self.conf_files("sysctl.d"), procps_file)
+            let config = sysctl_config(&self.conf_files("sysctl.d"), procps_file);
+            match self.service_manager() {
+                Ok(ServiceManager::OpenRc) => as_procps(config),
+                Ok(ServiceManager::Systemd | ServiceManager::Other) | Err(_) => config,
+            }
         })
     }
 
@@ -140,6 +146,15 @@ fn sysctl_config(files: &ConfFiles, procps_file: Fact<Option<Rc<Source>>>) -> Sy
         Rules::new(with)
     });
     SysctlConfig { rules: Rules::new(all), procps, unread }
+}
+
+/// Of a host on which what procps does is what happens at boot.
+fn as_procps(mut config: SysctlConfig) -> SysctlConfig {
+    match &config.procps {
+        Ok(rules) => config.rules = rules.clone(),
+        Err(why) => config.unread.push((usize::MAX, why.clone())),
+    }
+    config
 }
 
 #[cfg(test)]
@@ -181,6 +196,16 @@ mod tests {
         assert_eq!(shown(&cmdline.clone().image()), Ok(None));
         assert!(shown(&cmdline.error("/proc/cmdline", "denied")).is_err());
         assert_eq!(shown(&host().error("/proc/cmdline", "denied")).unwrap().unwrap().0, "0");
+    }
+
+    #[test]
+    fn openrc_reads_sysctl_conf_last() {
+        let conf = "# overrides /etc/sysctl.d/*\nnet.ipv4.ip_forward = 1\n";
+        let openrc = host().dir("/run/openrc", "0755", 0).file("/etc/sysctl.conf", conf);
+        let found = openrc.clone().facts().sysctl_configured(KEY).unwrap().unwrap();
+        assert_eq!((found.value.as_str(), found.at.to_string().as_str()), ("1", "/etc/sysctl.conf:2"));
+        assert_eq!(found.procps_differs, Ok(None));
+        assert!(shown(&openrc.error("/etc/sysctl.conf", "denied")).is_err());
     }
 
     #[test]

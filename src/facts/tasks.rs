@@ -47,7 +47,7 @@ impl TasksMax {
 }
 
 /// `3325` for `33.25`.
-fn hundredths(percent: &str) -> Option<u64> {
+pub(super) fn hundredths(percent: &str) -> Option<u64> {
     let (whole, fraction) = percent.split_once('.').unwrap_or((percent, "0"));
     let fraction = match fraction.len() {
         1 => fraction.parse::<u64>().ok()? * 10,

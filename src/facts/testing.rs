@@ -22,6 +22,45 @@ pub(crate) fn empty_host() -> TestHost {
     }
 }
 
+/// Alpine, put together from what is published: the kernel and the programs of a captured Debian 13, what
+/// OpenRC leaves in `/run`, the files that `alpine-baselayout` installs, some of the packages that `podman`
+/// depends on (aports: `community/podman/APKBUILD`), and no trace of systemd or dpkg.
+pub(crate) fn openrc_host() -> TestHost {
+    let gone = [
+        "/etc/environment",
+        "/etc/modules-load.d",
+        "/etc/security",
+        "/etc/systemd",
+        "/etc/xdg/systemd",
+        "/run/dbus",
+        "/run/systemd",
+        "/run/user",
+        "/sys/fs/cgroup/user.slice",
+        "/usr/lib/environment.d",
+        "/usr/lib/systemd",
+        "/usr/lib/sysctl.d",
+        "/usr/lib/x86_64-linux-gnu",
+        "/var/lib/dpkg",
+        "/var/lib/systemd",
+    ];
+    let os = "NAME=\"Alpine Linux\"\nID=alpine\nVERSION_ID=3.22.1\nPRETTY_NAME=\"Alpine Linux v3.22\"\n";
+    let packages = ["podman 5.5.2-r2", "conmon 2.1.13-r2", "crun 1.21-r0", "slirp4netns 1.3.3-r0"];
+    let database: String = packages
+        .iter()
+        .filter_map(|package| package.split_once(' '))
+        .map(|(name, version)| format!("P:{name}\nV:{version}\nA:x86_64\n\n"))
+        .collect();
+    let sysctl_conf = "# content of this file will override /etc/sysctl.d/*\n";
+    gone.into_iter()
+        .fold(fixture("debian-13"), TestHost::without)
+        .file("/etc/os-release", os)
+        .file("/lib/apk/db/installed", database)
+        .file("/etc/modules", "af_packet\nipv6\n")
+        .file("/etc/sysctl.conf", sysctl_conf)
+        .file("/run/openrc/softlevel", "default\n")
+        .file("/proc/1/comm", "init\n")
+}
+
 /// The fixture `tests/fixtures/sysfs/NAME`, the capture of a real machine.
 pub(crate) fn fixture(name: &str) -> TestHost {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sysfs").join(name);

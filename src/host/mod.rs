@@ -144,7 +144,7 @@ pub struct Caller {
 
 impl Caller {
     /// The variables that are read, and so the only ones that a capture can hold.
-    pub const VARIABLES: [&'static str; 19] = [
+    pub const VARIABLES: [&'static str; 22] = [
         "CONTAINER_ENGINE",
         "CONTAINER_HOST",
         "CONTAINERS_CONF",
@@ -156,11 +156,14 @@ impl Caller {
         "LANG",
         "LC_ALL",
         "LC_CTYPE",
+        "MINIKUBE_HOME",
+        "MINIKUBE_ROOTLESS",
         "PATH",
         "SOURCE_DATE_EPOCH",
         "SUDO_UID",
         "SUDO_USER",
         "SYSTEMD_OFFLINE",
+        "TMPDIR",
         "USER",
         "XDG_RUNTIME_DIR",
         "XDG_STATE_HOME",

@@ -2,9 +2,11 @@
 //! host as it would be, because a file that is written need not be the one that wins.
 
 use super::compare::changes;
+use super::read_only;
 use super::{Activation, Change, Credentials, Plan};
 use crate::facts::Facts;
-use crate::finding::{Level, Needs};
+use crate::facts::session::ServiceManager;
+use crate::finding::{Install, Level, Needs};
 use crate::fixes::{self, Artifact, FixError, Step};
 use crate::host::{Kind, Unread};
 use crate::inspection::{Request, RequestError, inspect};
@@ -65,17 +67,21 @@ impl Planner<'_> {
             return Err(FixError::Refused(why.to_owned()).into());
         }
         // Without a bus nobody can be told, and what is written takes effect at the next boot.
-        let bus = !facts.running() || facts.stat(SYSTEM_BUS).is_ok_and(|stat| stat.kind == Kind::Socket);
+        let openrc = facts.service_manager() == Ok(ServiceManager::OpenRc);
+        let listens = || facts.stat(SYSTEM_BUS).is_ok_and(|stat| stat.kind == Kind::Socket);
+        // On Alpine there can be a bus, and systemd is not on it.
+        let bus = !facts.running() || (!openrc && listens());
         let files_only = fixes::Options { no_activate: true, ..self.options.clone() };
         let options = if bus { self.options } else { &files_only };
         let mut beaten: Vec<Step> = Vec::new();
         let mut given_up: Vec<Key> = Vec::new();
+        let mut untold: Vec<Activation> = Vec::new();
         let fixes = loop {
             let wanted = settings(&before, &given_up);
             let mut fixes = fixes::fixes(&facts, &wanted, options)?;
             if !bus {
                 let told = fixes::fixes(&facts, &wanted, self.options)?.activations;
-                fixes.activations = told.into_iter().filter(|activation| !activation.needs_bus()).collect();
+                (untold, fixes.activations) = told.into_iter().partition(Activation::needs_bus);
             }
             let written = inspect(&(self.open)(&changes(&facts, &fixes.artifacts)?)?, self.request)?;
             let lost = lost(&before, &written, &given_up);
@@ -87,7 +93,18 @@ impl Planner<'_> {
                 push_new(&mut beaten, step);
             }
         };
-        let (artifacts, of_root) = fixes.artifacts.into_iter().partition::<Vec<_>, _>(|artifact| {
+        let mut read_only: Vec<Step> = Vec::new();
+        let writable = fixes.artifacts.into_iter().filter(|artifact| {
+            let in_scope = self.in_scope(artifact.by.user().is_some());
+            match read_only::instead(&facts, artifact).filter(|_| in_scope) {
+                Some(step) => {
+                    push_new(&mut read_only, step);
+                    false
+                }
+                None => true,
+            }
+        });
+        let (artifacts, of_root) = writable.partition::<Vec<_>, _>(|artifact| {
             self.in_scope(artifact.by.user().is_some()) && self.may(&facts, artifact.by.user())
         });
         let changes = |artifacts: &[Artifact]| changes(&facts, artifacts);
@@ -103,7 +120,10 @@ impl Planner<'_> {
         let of_root: Vec<Artifact> =
             of_root.into_iter().filter(|a| self.in_scope(a.by.user().is_some())).collect();
         let mut manual = fixes.manual;
-        if !bus && !self.options.no_activate && !artifacts.is_empty() {
+        manual.extend(read_only);
+        if openrc {
+            untold.iter().filter_map(of_openrc).for_each(|step| push_new(&mut manual, step));
+        } else if !untold.is_empty() && !self.options.no_activate && !artifacts.is_empty() {
             let summary = format!("reboot: there is no {SYSTEM_BUS}, so nothing that runs can be told");
             manual.push(Step { summary, commands: Vec::new() });
         }
@@ -132,6 +152,20 @@ impl Planner<'_> {
             Scope::User => of_user,
         }
     }
+}
+
+/// What a person does on a host of OpenRC in place of an activation that systemd would do.
+fn of_openrc(activation: &Activation) -> Option<Step> {
+    let (summary, command) = match activation {
+        Activation::LoadModules { names } => {
+            (format!("load {}, or reboot", names.join(", ")), format!("sudo modprobe -a {}", names.join(" ")))
+        }
+        Activation::ReloadAppArmor => {
+            ("load the profile, or reboot".to_owned(), "sudo rc-service apparmor reload".to_owned())
+        }
+        _ => return None,
+    };
+    Some(Step { summary, commands: vec![command] })
 }
 
 /// The user managers that only a restart gives what is configured.
@@ -216,64 +250,54 @@ fn lost(before: &Report, predicted: &Report, given_up: &[Key]) -> Vec<(Key, Step
 /// What no setting repairs, what is required first. Packages are installed by one command.
 fn by_hand(report: &Report) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
-    let mut installs: Vec<(String, Vec<String>)> = Vec::new();
+    let mut installs: Vec<&Install> = Vec::new();
     for level in [Level::Required, Level::Advised] {
         for (_, finding) in open_findings(report).filter(|(row, _)| row.level == level) {
             let remedy = &finding.remedy;
             if !remedy.settings.is_empty() || remedy.summary.is_empty() {
                 continue;
             }
-            let Some((installer, package)) = installation(&remedy.manual) else {
-                push_new(
+            match &remedy.install {
+                Some(install) => installs.push(install),
+                None => push_new(
                     &mut steps,
                     Step { summary: remedy.summary.clone(), commands: remedy.manual.clone() },
-                );
-                continue;
-            };
-            match installs.iter_mut().find(|(known, _)| known == installer) {
-                Some((_, packages)) if packages.iter().any(|known| known == package) => {}
-                Some((_, packages)) => packages.push(package.to_owned()),
-                None => installs.push((installer.to_owned(), vec![package.to_owned()])),
+                ),
             }
         }
     }
-    let install = |(installer, packages): (String, Vec<String>)| Step {
-        summary: format!("install {}", packages.join(", ")),
-        commands: vec![format!("{installer} {}", packages.join(" "))],
+    let install = |install: Install| {
+        let then = if install.waits_for_boot { ", then reboot" } else { "" };
+        let summary = format!("install {}{then}", install.packages.join(", "));
+        Step { summary, commands: install.commands() }
     };
-    installs.into_iter().map(install).chain(steps).collect()
-}
-
-/// What the package managers of the distributions are called with.
-const INSTALLERS: [&str; 6] =
-    ["apt install ", "apk add ", "dnf install ", "opkg install ", "pacman -S ", "zypper install "];
-
-/// The command of a package manager and what it shall install, where that is all there is to do.
-fn installation(commands: &[String]) -> Option<(&str, &str)> {
-    let [command] = commands else { return None };
-    let plain = command.strip_prefix("sudo ").unwrap_or(command);
-    let installer = INSTALLERS.iter().find(|installer| plain.starts_with(*installer))?;
-    let at = command.len() - plain.len() + installer.len();
-    Some((command[..at].trim_end(), &command[at..]))
+    Install::merged(installs).into_iter().map(install).chain(steps).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::testing::{TestHost, fixture};
+    use crate::facts::testing::{TestHost, fixture, openrc_host};
     use crate::requirements::Stack;
 
-    fn plan(host: &dyn Fn() -> TestHost, scope: Scope) -> Plan {
-        let request = Request {
+    fn k3s() -> Request {
+        Request {
             profile: "generic".to_owned(),
             stacks: vec![Stack::K3s],
             users: vec!["edge".to_owned()],
             today: "2026-01-01".to_owned(),
             ..Request::default()
-        };
+        }
+    }
+
+    fn plan(host: &dyn Fn() -> TestHost, scope: Scope) -> Plan {
+        plan_of(host, scope, &k3s())
+    }
+
+    fn plan_of(host: &dyn Fn() -> TestHost, scope: Scope, request: &Request) -> Plan {
         let open = |changes: &[Change]| Ok(host().planned(changes));
         let options = fixes::Options::default();
-        Planner { open: &open, request: &request, options: &options, scope }.plan().unwrap()
+        Planner { open: &open, request, options: &options, scope }.plan().unwrap()
     }
 
     fn paths(plan: &Plan) -> Vec<&str> {
@@ -305,13 +329,41 @@ mod tests {
         assert!(plan.manual.iter().any(|step| step.summary.starts_with("reboot")), "{:?}", plan.manual);
     }
 
+    /// On Alpine a bus has no systemd on it that could load a module.
+    #[test]
+    fn openrc_is_told_by_hand() {
+        let alpine = || {
+            openrc_host()
+                .without("/dev/net/tun")
+                .path(SYSTEM_BUS, |record| record.kind = Some("socket".to_owned()))
+        };
+        let request = Request { stacks: vec![Stack::Podman], ..k3s() };
+        let plan = plan_of(&alpine, Scope::All, &request);
+        assert!(paths(&plan).contains(&"/etc/modules-load.d/rootless.conf"), "{:?}", paths(&plan));
+        assert!(plan.activations.iter().all(|activation| !activation.needs_bus()), "{:?}", plan.activations);
+        let load = plan.manual.iter().find(|step| step.summary.starts_with("load tun"));
+        assert_eq!(load.unwrap().commands, ["sudo modprobe -a tun"]);
+        assert!(plan.manual.iter().all(|step| !step.summary.contains(SYSTEM_BUS)), "{:?}", plan.manual);
+        let texts = plan
+            .changes
+            .iter()
+            .map(|change| change.path.as_str())
+            .chain(plan.manual.iter().flat_map(|step| step.commands.iter().map(String::as_str)));
+        for text in texts {
+            assert!(
+                !text.contains("systemctl") && !text.contains("loginctl") && !text.contains("/systemd/"),
+                "{text}"
+            );
+        }
+    }
+
     #[test]
     fn packages_are_installed_by_one_command() {
-        let command = |text: &str| vec![text.to_owned()];
-        assert_eq!(installation(&command("sudo apt install uidmap")), Some(("sudo apt install", "uidmap")));
-        assert_eq!(installation(&command("apk add a b")), Some(("apk add", "a b")));
-        assert_eq!(installation(&command("sudo usermod --add x")), None);
-        assert_eq!(installation(&[]), None);
+        let host = || debian().without("/usr/bin/conmon").without("/usr/bin/crun");
+        let manual = plan(&host, Scope::All).manual;
+        let commands: Vec<&String> = manual.iter().flat_map(|step| &step.commands).collect();
+        let installs: Vec<_> = commands.iter().filter(|command| command.contains("apt install")).collect();
+        assert_eq!(installs.len(), 1, "{installs:?}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod compare;
 mod make;
+mod read_only;
 mod state;
 
 pub use make::{PlanError, Planner, Scope};

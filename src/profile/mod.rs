@@ -6,6 +6,7 @@
 
 mod entries;
 mod k3s;
+pub(crate) mod packages;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

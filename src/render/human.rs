@@ -8,7 +8,7 @@ use console::Style;
 
 use crate::checks::ALL;
 use crate::facts::Evidence;
-use crate::finding::{Level, Needs};
+use crate::finding::{Install, Level, Needs};
 use crate::render::{printable, wrap};
 use crate::report::{NOT_SELECTED, Readiness, Report, ReportedFinding, Row, StackVerdict, Status};
 use crate::requirements::Stack;
@@ -16,6 +16,8 @@ use crate::settings::{by_hand, quoted};
 
 const WIDTH: usize = 80;
 const INDENT: usize = 4;
+/// How many findings that are advised are shown in a line each where nothing is in the way.
+const SHOWN_ADVISED: usize = 8;
 
 /// How much is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,21 +168,25 @@ impl Page {
         let lesser =
             |row: &&Row| row.level == Level::Advised && matches!(row.status, Status::Fail | Status::Unknown);
         let verbose = detail == Detail::Verbose;
-        for row in report.checks.iter().filter(urgent) {
+        let required: Vec<&Row> = report.checks.iter().filter(urgent).collect();
+        for row in &required {
             self.line("");
             self.row(row, several, verbose);
         }
         let advised: Vec<&Row> = report.checks.iter().filter(lesser).collect();
         if !advised.is_empty() {
             self.line("");
-            self.line(if verbose { "Advised:" } else { "Advised (-v shows more):" });
-            for row in advised {
-                if verbose {
-                    self.row(row, several, true);
-                } else {
-                    self.short(row, several);
-                }
-            }
+        }
+        if verbose && !advised.is_empty() {
+            self.line("Advised:");
+            advised.iter().for_each(|row| self.row(row, several, true));
+        } else if advised.len() > SHOWN_ADVISED || !required.is_empty() && !advised.is_empty() {
+            // What is in the way comes first.
+            let ids: Vec<String> = advised.iter().map(|row| self.title(row, several)).collect();
+            self.paragraph(0, "Advised, see -v: ", &ids.join(", "));
+        } else if !advised.is_empty() {
+            self.line("Advised (-v shows more):");
+            advised.iter().for_each(|row| self.short(row, several));
         }
         for (status, title) in
             [(Status::Ignored, "Ignored:"), (Status::Skip, "Does not apply:"), (Status::Pass, "Met:")]
@@ -276,6 +282,9 @@ impl Page {
             _ if remedy.fixable => {
                 self.paragraph(INDENT, "repair: ", &format!("edgeprep fix ({})", remedy.summary));
             }
+            [one, ..] if group.iter().all(|f| f.remedy.install.is_some()) => {
+                self.paragraph(INDENT, "repair: ", one);
+            }
             [one] if !verbose && one.chars().count() + "repair: ".len() + INDENT <= WIDTH => {
                 self.paragraph(INDENT, "repair: ", one);
             }
@@ -323,7 +332,8 @@ impl Page {
             report.checks.iter().filter(failed).flat_map(|row| &row.findings).filter(|f| f.verdict != "met")
         };
         let fixable = open(Level::Required).any(|f| f.remedy.fixable);
-        let left = open(Level::Required).any(|f| !f.remedy.fixable);
+        let installs = Install::merged(open(Level::Required).filter_map(|f| f.remedy.install.as_ref()));
+        let left = open(Level::Required).any(|f| !f.remedy.fixable && f.remedy.install.is_none());
         let text = match (report.summary.verdict, pending) {
             (None | Some(Readiness::Ready), _) if report.summary.ignored > 0 => {
                 "nothing, of what was looked at all that is required is met."
@@ -334,8 +344,12 @@ impl Page {
             (None | Some(Readiness::Ready), _) => "nothing, all that is required is met.",
             _ if detail == Detail::Quiet => "edgeprep check without -q says what is missing.",
             (Some(Readiness::NotReady | Readiness::Pending), _) if fixable => {
-                let command = self.fix_command(report);
-                self.paragraph(0, "Next: ", &command);
+                let mut label = "Next: ";
+                let fix = self.fix_command(report);
+                for command in installs.iter().flat_map(Install::commands).chain([fix]) {
+                    self.paragraph(if label.is_empty() { 6 } else { 0 }, label, &command);
+                    label = "";
+                }
                 let also = if left { " What it cannot do is left to you, see above." } else { "" };
                 self.paragraph(6, "", &format!("It shows every change before it makes any.{also}"));
                 return;
@@ -387,7 +401,8 @@ fn groups<'a>(findings: &[&'a ReportedFinding]) -> Vec<Vec<&'a ReportedFinding>>
             g[0].expected == finding.expected
                 && g[0].found == finding.found
                 && g[0].verdict == finding.verdict
-                && g[0].remedy.summary == finding.remedy.summary
+                && (g[0].remedy.summary == finding.remedy.summary
+                    || g[0].remedy.install.is_some() && finding.remedy.install.is_some())
         };
         match groups.iter_mut().find(same) {
             Some(group) => group.push(finding),
@@ -401,7 +416,9 @@ fn groups<'a>(findings: &[&'a ReportedFinding]) -> Vec<Vec<&'a ReportedFinding>>
 fn commands(group: &[&ReportedFinding], running: bool) -> Vec<String> {
     let mut settings = Vec::new();
     let mut manual = Vec::new();
-    for remedy in group.iter().map(|f| &f.remedy) {
+    let installs = Install::merged(group.iter().filter_map(|f| f.remedy.install.as_ref()));
+    manual.extend(installs.iter().flat_map(Install::commands));
+    for remedy in group.iter().map(|f| &f.remedy).filter(|remedy| remedy.install.is_none()) {
         settings
             .extend(remedy.settings.iter().filter(|s| !settings.contains(*s)).cloned().collect::<Vec<_>>());
         manual.extend(remedy.manual.iter().filter(|c| !manual.contains(*c)).cloned().collect::<Vec<_>>());

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::checks::{ALL, Check, Run};
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
-use crate::finding::{Answer, Finding, Item, Level, Needs, Outcome, Overruled, Verdict};
+use crate::finding::{Answer, Finding, Install, Item, Level, Needs, Outcome, Overruled, Verdict};
 use crate::host_summary::HostSummary;
 use crate::probes::Trials;
 use crate::requirements::{Requirements, Stack};
@@ -164,6 +164,9 @@ pub struct ReportedRemedy {
     /// The commands that no setting stands for.
     #[serde(skip)]
     pub manual: Vec<String>,
+    /// The packages that repair it, where their installation is all there is to do.
+    #[serde(skip)]
+    pub install: Option<Install>,
 }
 
 /// The sums of a report.
@@ -343,6 +346,7 @@ fn reported(item: &Item, running: bool) -> Option<ReportedFinding> {
             commands: [by_hand(&remedy.settings, running), remedy.commands.clone()].concat(),
             settings: remedy.settings.clone(),
             manual: remedy.commands.clone(),
+            install: remedy.install.clone(),
         },
         overruled: overruled.clone(),
     })

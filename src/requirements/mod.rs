@@ -126,6 +126,42 @@ pub enum Need {
     UserProcesses,
     /// `k3s-rootless.service` of the user manager runs K3s.
     K3sService,
+    /// The kernel speaks IPv6, or the network of the stack does without.
+    Ipv6,
+    /// The kernel has pages of the size that images are built for.
+    SmallPages,
+    /// Podman can mount the layers of images without root.
+    OverlayMounts,
+    /// Packets between nodes on different hosts fit through the interface.
+    InterfaceMtu,
+    /// A user namespace can mount procfs.
+    ProcMount,
+    /// `newuidmap` gains its privileges where the stack starts it.
+    NewPrivileges,
+    /// systemd-oomd does not kill what the user runs.
+    NoOomd,
+    /// AppArmor lets pasta make rootless networks.
+    PastaConfinement,
+    /// Units that run containers are such that a user manager can run.
+    ContainerUnits,
+    /// K3s can read its configuration file, which is one of a single server.
+    K3sConfiguration,
+    /// The host's name can be that of a node, and stays.
+    HostName,
+    /// The host has name servers.
+    NameServers,
+    /// One of the name servers has an IPv4 address.
+    Ipv4NameServer,
+    /// The files that Podman reads for every image are there and well formed.
+    PodmanConfiguration,
+    /// Podman can put down images while it pulls them.
+    ImageCopyDirectory,
+    /// Podman keeps images with the overlay driver.
+    StorageDriver,
+    /// minikube runs Podman without root.
+    MinikubeRootless,
+    /// The clock is right, and stays right.
+    Clock,
 }
 
 /// Where a requirement is written.

@@ -1,0 +1,216 @@
+//! Whether units that run a user's containers suit rootless Podman: see [`CONTAINER_UNITS`].
+
+use crate::checks::check;
+use crate::facts::unit_syntax::{Assignment, boolean, words};
+use crate::facts::users::User;
+use crate::facts::{Evidence, Facts};
+use crate::finding::{Finding, Outcome, Remedy, Verdict};
+use crate::host::Fact;
+use crate::requirements::{Demand, Need, Requirements};
+
+check! {
+    /// Units that run containers are the user manager's
+    ///
+    /// ## What is looked at
+    ///
+    /// The Quadlet files of the user in `~/.config/containers/systemd` and the administrator's in
+    /// `/etc/containers/systemd/users`: whether their `[Service]` has `User=`, `Group=`, `DynamicUser=` or
+    /// `NoNewPrivileges=yes`. And services that are files in `/etc/systemd/system`: whether one runs
+    /// podman as this user, by `User=`. Drop-ins are not looked at.
+    ///
+    /// ## Why it matters
+    ///
+    /// A user manager can run nothing as another user: the service fails with status 216/GROUP or
+    /// 217/USER. With `NoNewPrivileges=` Podman fails at newuidmap: "write to uid_map failed"; in
+    /// `[Container]` it is another key, and harmless. A service of the system manager with `User=` is not
+    /// supported by Podman, which has the user manager look after containers: the service loses sight of
+    /// them when they move there, and without a user manager limits are not applied.
+    ///
+    /// ## Repair
+    ///
+    /// The service is made one of the user manager: a Quadlet file in `~/.config/containers/systemd`
+    /// without these keys, for a user who lingers.
+    ///
+    /// ## Sources
+    ///
+    /// - podman-systemd.unit(5), "Podman rootless unit search path"
+    /// - podman: pull request 26552 (5.6 warns of it); issues 22970, 26671 and 21738
+    /// - systemd.exec(5), "User=", "Process Exit Codes"
+    CONTAINER_UNITS, "container-units", Advised, User(run)
+}
+
+const SERVICE: &str = "Service";
+/// What a user manager cannot do for a service.
+const IDENTITY: [&str; 3] = ["User", "Group", "DynamicUser"];
+const NO_NEW_PRIVILEGES: &str = "NoNewPrivileges";
+/// What stands in a capture in place of what could hold a secret.
+const LEFT_OUT: &str = "LEFT-OUT";
+const EXPECTED: &str = "a unit that the user manager can run";
+
+fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
+    let demands = req.need(Need::ContainerUnits);
+    if demands.is_empty() {
+        return Outcome::not_asked();
+    }
+    let mut outcome = Outcome::default();
+    if let Err(why) = of_quadlets(facts, user, demands, &mut outcome) {
+        outcome.unknown_all(demands, "Quadlet files", &why);
+    }
+    if let Err(why) = of_the_system(facts, user, demands, &mut outcome) {
+        outcome.unknown_all(demands, "services in /etc/systemd/system", &why);
+    }
+    outcome.or_skip("no unit runs containers of this user")
+}
+
+fn of_quadlets(facts: &Facts, user: &User, demands: &[Demand], outcome: &mut Outcome) -> Fact<()> {
+    for quadlet in facts.quadlets(user)? {
+        let fault = IDENTITY
+            .iter()
+            .filter_map(|key| last(&quadlet.assignments, key).filter(|set| !is_off(&set.value.value)))
+            .chain(last(&quadlet.assignments, NO_NEW_PRIVILEGES).filter(|set| !is_off(&set.value.value)))
+            .next();
+        let finding = match fault {
+            None => Finding::new(&quadlet.path, EXPECTED, EXPECTED, Verdict::Met)
+                .at([Evidence::path(&quadlet.path, "")]),
+            Some(set) => {
+                let found = format!("{}={} in [{SERVICE}]", set.key, set.value.value);
+                let at = set.value.at.clone();
+                let remedy = Remedy::manual(format!("take {}= out of {at}", set.key));
+                let remedy = match facts.running() {
+                    true => remedy.command(format!("sudo systemctl --user -M {}@ daemon-reload", user.name)),
+                    false => remedy,
+                };
+                Finding::new(&quadlet.path, EXPECTED, found, Verdict::Unmet).at([at]).repair(remedy)
+            }
+        };
+        outcome.add_all(demands, &finding);
+    }
+    Ok(())
+}
+
+fn of_the_system(facts: &Facts, user: &User, demands: &[Demand], outcome: &mut Outcome) -> Fact<()> {
+    for service in facts.written_services()? {
+        let uid = user.uid.to_string();
+        let runs_as = last(&service.assignments, "User");
+        let Some(runs_as) = runs_as.filter(|set| [&user.name, &uid].contains(&&set.value.value)) else {
+            continue;
+        };
+        let starts = service
+            .assignments
+            .iter()
+            .filter(|set| set.section == SERVICE && matches!(set.key.as_str(), "ExecStart" | "ExecStartPre"));
+        let starts: Vec<&Assignment> = starts.collect();
+        if starts.iter().any(|set| set.value.value == LEFT_OUT) {
+            outcome.unknown_all(demands, &service.path, &"the capture leaves out what it runs");
+        } else if let Some(start) = starts.into_iter().find(|set| runs_podman(&set.value.value)) {
+            let found = format!("a unit of the system manager, with User={}", runs_as.value.value);
+            let remedy = Remedy::manual(format!(
+                "have a unit of the user manager of {} run it, such as a Quadlet file in \
+                 ~/.config/containers/systemd",
+                user.name
+            ));
+            let remedy = match facts.running() {
+                true => remedy.command(format!("sudo systemctl disable --now {}", service.name)),
+                false => remedy,
+            };
+            let finding = Finding::new(&service.path, EXPECTED, found, Verdict::Unmet)
+                .at([runs_as.value.at.clone(), start.value.at.clone()]);
+            outcome.add_all(demands, &finding.repair(remedy));
+        }
+    }
+    Ok(())
+}
+
+fn last<'a>(assignments: &'a [Assignment], key: &str) -> Option<&'a Assignment> {
+    assignments.iter().rfind(|set| set.section == SERVICE && set.key == key)
+}
+
+fn is_off(value: &str) -> bool {
+    value.is_empty() || boolean(value) == Some(false)
+}
+
+/// Whether a command line starts podman (systemd.service(5), "Special executable prefixes").
+fn runs_podman(command: &str) -> bool {
+    let program = words(command).and_then(|words| words.into_iter().next()).unwrap_or_default();
+    let program = program.trim_start_matches(['@', '-', ':', '+', '!', '|']);
+    program.rsplit('/').next() == Some("podman")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::testing::{edge, findings, requirements, unknown, verdicts};
+    use crate::facts::testing::{TestHost, fixture};
+    use crate::requirements::Stack;
+
+    const DIR: &str = "/home/edge/.config/containers/systemd";
+    const WEB: &str = "/home/edge/.config/containers/systemd/web.container";
+    const SYSTEM: &str = "/etc/systemd/system/container-web.service";
+
+    fn look_at(host: TestHost) -> Outcome {
+        run(&host.facts(), &requirements(&[Stack::PodmanKube]), &edge())
+    }
+
+    /// After the first example of podman-systemd.unit(5).
+    fn quadlet(service: &str) -> TestHost {
+        let text =
+            format!("[Container]\nImage=nginx\nUser=101\nNoNewPrivileges=true\n[Service]\n{service}\n");
+        fixture("debian-13").dir(DIR, "0755", 1000).file(WEB, text)
+    }
+
+    /// What `podman generate systemd --new` writes, shortened, with what people add to it.
+    fn generated(user: &str) -> TestHost {
+        let text = format!(
+            "[Service]\nEnvironment=PODMAN_SYSTEMD_UNIT=%n\n{user}Type=notify\nNotifyAccess=all\n\
+             ExecStart=/usr/bin/podman run --cidfile=%t/%n.ctr-id --cgroups=no-conmon --rm -d nginx\n"
+        );
+        fixture("debian-13").file(SYSTEM, text)
+    }
+
+    #[test]
+    fn a_quadlet_that_asks_for_nothing_passes() {
+        let outcome = look_at(quadlet("Restart=always"));
+        assert_eq!(verdicts(&outcome), [(WEB, Verdict::Met)]);
+        assert!(look_at(fixture("debian-13")).skipped.is_some());
+    }
+
+    #[test]
+    fn what_a_user_manager_cannot_do() {
+        for (key, found) in [
+            ("User=web", "User=web in [Service]"),
+            ("DynamicUser=yes", "DynamicUser=yes in [Service]"),
+            ("NoNewPrivileges=yes", "NoNewPrivileges=yes in [Service]"),
+        ] {
+            let outcome = look_at(quadlet(key));
+            let finding = findings(&outcome)[0];
+            assert_eq!((finding.verdict, finding.found.as_str()), (Verdict::Unmet, found));
+            assert_eq!(finding.evidence[0].to_string(), format!("{WEB}:6"));
+        }
+        assert_eq!(verdicts(&look_at(quadlet("DynamicUser=no\nNoNewPrivileges=no")))[0].1, Verdict::Met);
+    }
+
+    #[test]
+    fn a_service_of_the_system_manager_as_the_user() {
+        for user in ["User=edge\n", "User=1000\n"] {
+            let outcome = look_at(generated(user));
+            assert_eq!(verdicts(&outcome), [(SYSTEM, Verdict::Unmet)], "{user}");
+            let finding = findings(&outcome)[0];
+            assert_eq!(finding.evidence[0].to_string(), format!("{SYSTEM}:3"));
+            assert_eq!(finding.remedy.commands, ["sudo systemctl disable --now container-web.service"]);
+        }
+        for user in ["", "User=other\n", "User=edge\nUser=\n"] {
+            assert!(look_at(generated(user)).skipped.is_some(), "{user}");
+        }
+        let other = generated("User=edge\n").edit(SYSTEM, "/usr/bin/podman", "/usr/bin/node");
+        assert!(look_at(other).skipped.is_some());
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_unknown() {
+        let captured = generated("User=edge\n").file(SYSTEM, "[Service]\nUser=edge\nExecStart=LEFT-OUT\n");
+        assert_eq!(unknown(&look_at(captured)), ["the capture leaves out what it runs"]);
+        let denied = quadlet("").path(WEB, |record| record.read_error = Some("denied".to_owned()));
+        assert_eq!(unknown(&look_at(denied)), [format!("{WEB} is not readable as this user")]);
+        assert!(run(&quadlet("").facts(), &Requirements::default(), &edge()).skipped.is_some());
+    }
+}

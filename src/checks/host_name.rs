@@ -1,0 +1,248 @@
+//! Whether the host's name can be that of a node: see [`HOST_NAME`].
+
+use crate::checks::check;
+use crate::facts::machine_id::{is_localhost, is_node_name};
+use crate::facts::users::User;
+use crate::facts::{Evidence, Facts, Sourced};
+use crate::finding::{Finding, Outcome, Remedy, Verdict};
+use crate::host::Fact;
+use crate::requirements::{Demand, Need, Requirements, Stack};
+use crate::settings::K3S_SERVICE;
+
+check! {
+    /// The host has a name that a node can have, and keeps it
+    ///
+    /// ## What is looked at
+    ///
+    /// The name in effect, and `/etc/hostname`. K3s and Usernetes name the node after the host, in
+    /// lower case: letters, digits, `-` and `.`, 63 characters at most, beginning and ending with a
+    /// letter or a digit. K3s that is given another name (`node-name` in
+    /// `/etc/rancher/k3s/config.yaml`, `--node-name` or `K3S_NODE_NAME` in `k3s-rootless.service`)
+    /// passes.
+    ///
+    /// A name that `/etc/hostname` does not hold, or holds as `localhost`, comes from the network or
+    /// from a default, and can be another one after the next boot: advised. Whether two hosts have the
+    /// same name cannot be seen on either.
+    ///
+    /// ## Why it matters
+    ///
+    /// K3s runs on with an invalid name and logs "Unable to register node with API server ... a
+    /// lowercase RFC 1123 subdomain must consist of ..." again and again; no pod is ever started.
+    /// kubeadm, which makes the node of Usernetes, stops. When the name changes, the cluster has a
+    /// second node, and local volumes stay with the first; Usernetes makes its networks from the name,
+    /// too.
+    ///
+    /// ## Repair
+    ///
+    /// `hostnamectl set-hostname`. A cluster that exists keeps the node of the old name.
+    ///
+    /// ## Sources
+    ///
+    /// - hostname(5); systemd: src/basic/hostname-util.c, `is_localhost`
+    /// - k3s: pkg/util/net.go, `GetHostnameAndIPs`; k3s issue 10794
+    /// - usernetes: Makefile, Makefile.d/node-subnet.sh
+    HOST_NAME, "host-name", Required, User(run)
+}
+
+const SUBJECT: &str = "host name";
+/// What stands in a capture in place of what could hold a secret.
+const LEFT_OUT: &str = "LEFT-OUT";
+const KEEP: &str = "a node is named after its host: under another name the cluster has a second one";
+
+fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
+    let demands = req.need(Need::HostName);
+    if demands.is_empty() {
+        return Outcome::not_asked();
+    }
+    if !facts.running() {
+        return Outcome::skip("a host has its name once it runs");
+    }
+    let mut outcome = Outcome::default();
+    let name = match facts.hostname() {
+        Ok(name) => name,
+        Err(why) => {
+            outcome.unknown_all(demands, SUBJECT, &why);
+            return outcome;
+        }
+    };
+    for demand in demands {
+        for (k3s, demand) in by_stack(demand) {
+            match valid(facts, user, &name, k3s) {
+                Ok(finding) => outcome.add(&demand, finding),
+                Err(why) => outcome.unknown(&demand, SUBJECT, why),
+            }
+        }
+    }
+    for demand in demands {
+        let demand = demand.advised(KEEP);
+        match kept(facts, &name) {
+            Ok(finding) => outcome.add(&demand, finding),
+            Err(why) => outcome.unknown(&demand, "/etc/hostname", why),
+        }
+    }
+    outcome
+}
+
+/// The demand of K3s, which can be given another name, and that of the others.
+fn by_stack(demand: &Demand) -> Vec<(bool, Demand)> {
+    let of = |k3s: bool| {
+        let stacks = demand.stacks.iter().copied().filter(|stack| (*stack == Stack::K3s) == k3s).collect();
+        (k3s, Demand { stacks, ..demand.clone() })
+    };
+    [of(true), of(false)].into_iter().filter(|(_, demand)| !demand.stacks.is_empty()).collect()
+}
+
+fn valid(facts: &Facts, user: &User, name: &Sourced<String>, k3s: bool) -> Result<Finding, String> {
+    let expected = "letters, digits, - and . only, 63 at most";
+    let finding = |verdict| Finding::new(SUBJECT, expected, &name.value, verdict).at([name.at.clone()]);
+    if is_node_name(&name.value.to_lowercase()) {
+        return Ok(finding(Verdict::Met));
+    }
+    if k3s {
+        match given(facts, user).map_err(|why| why.to_string())? {
+            Some(at) if at.text.contains(LEFT_OUT) => {
+                return Err(format!("{at}: the capture leaves out whether K3s is given another name"));
+            }
+            Some(at) => {
+                let found = format!("{}, and K3s is given another", name.value);
+                let finding = Finding::new(SUBJECT, expected, found, Verdict::Met);
+                return Ok(finding.at([at, name.at.clone()]));
+            }
+            None => {}
+        }
+    }
+    let remedy = Remedy::manual("give the host a name that a node can have")
+        .command(format!("sudo hostnamectl set-hostname {}", suggestion(&name.value)));
+    Ok(finding(Verdict::Unmet).repair(remedy))
+}
+
+/// What gives the node of K3s another name than the host's.
+fn given(facts: &Facts, user: &User) -> Fact<Option<Evidence>> {
+    if let Some(name) = facts.k3s_config(user)?.keys.get("node-name") {
+        return Ok(Some(name.at.clone()));
+    }
+    let unit = facts.user_unit(&user.home, user.uid, &user.groups, K3S_SERVICE)?;
+    let mut lines = unit.values("Service", "ExecStart").chain(unit.values("Service", "Environment"));
+    let gives =
+        |line: &str| ["--node-name", "K3S_NODE_NAME=", LEFT_OUT].iter().any(|word| line.contains(word));
+    Ok(lines.find(|line| gives(&line.value)).map(|line| line.at.clone()))
+}
+
+fn kept(facts: &Facts, name: &Sourced<String>) -> Fact<Finding> {
+    let configured = facts.static_hostname()?;
+    let at = match &configured {
+        Some(configured) => configured.at.clone(),
+        None => Evidence::path("/etc/hostname", "holds no name"),
+    };
+    let found = configured.as_ref().map_or("not set", |configured| configured.value.as_str());
+    let kept = found == name.value && !is_localhost(found);
+    let verdict = if kept { Verdict::Met } else { Verdict::Volatile };
+    let expected = if is_localhost(&name.value) { "a name of its own" } else { &name.value };
+    let remedy = Remedy::manual("write the name down, so that it is the same after each boot")
+        .command(format!("sudo hostnamectl set-hostname {}", suggestion(&name.value)));
+    Ok(Finding::new("/etc/hostname", expected, found, verdict).at([at, name.at.clone()]).repair(remedy))
+}
+
+/// The name in letters that a node can have.
+fn suggestion(name: &str) -> String {
+    if is_localhost(name) {
+        return "NAME".to_owned();
+    }
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c.to_ascii_lowercase() } else { '-' };
+    let name: String = name.chars().map(plain).take(63).collect();
+    let name = name.trim_matches(['-', '.']);
+    if is_node_name(name) { name.to_owned() } else { "NAME".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::testing::{edge, findings, requirements, unknown, verdicts};
+    use crate::facts::testing::{TestHost, fixture};
+    use crate::finding::Level;
+
+    const IN_EFFECT: &str = "/proc/sys/kernel/hostname";
+    const CONFIGURED: &str = "/etc/hostname";
+
+    fn look_at(host: TestHost, stack: Stack) -> Outcome {
+        run(&host.facts(), &requirements(&[stack]), &edge())
+    }
+
+    /// A Debian 13 of this name.
+    fn named(name: &str) -> TestHost {
+        fixture("debian-13").file(IN_EFFECT, format!("{name}\n")).file(CONFIGURED, format!("{name}\n"))
+    }
+
+    #[test]
+    fn a_name_in_lower_case_or_one_that_becomes_it() {
+        for name in ["edge-1", "RaspberryPi", "pi.example.org"] {
+            for stack in [Stack::K3s, Stack::Usernetes] {
+                let outcome = look_at(named(name), stack);
+                assert_eq!(
+                    verdicts(&outcome),
+                    [(SUBJECT, Verdict::Met), (CONFIGURED, Verdict::Met)],
+                    "{name}"
+                );
+                assert_eq!(
+                    (outcome.items[0].level, outcome.items[1].level),
+                    (Level::Required, Level::Advised)
+                );
+            }
+        }
+    }
+
+    /// As in k3s issue 10794.
+    #[test]
+    fn a_name_that_no_node_can_have() {
+        for stack in [Stack::K3s, Stack::Usernetes] {
+            let outcome = look_at(named("rpi_node1"), stack);
+            let finding = findings(&outcome)[0];
+            assert_eq!((finding.verdict, finding.found.as_str()), (Verdict::Unmet, "rpi_node1"));
+            assert_eq!(finding.evidence[0].to_string(), format!("{IN_EFFECT}:1"));
+            assert_eq!(finding.remedy.commands, ["sudo hostnamectl set-hostname rpi-node1"]);
+        }
+    }
+
+    #[test]
+    fn k3s_can_be_given_another_name() {
+        let config = "/etc/rancher/k3s/config.yaml";
+        let host = named("rpi_node1").file(config, "node-name: rpi1\n").mode(config, "0644");
+        let outcome = look_at(host.clone(), Stack::K3s);
+        assert_eq!(verdicts(&outcome)[0], (SUBJECT, Verdict::Met));
+        assert_eq!(findings(&outcome)[0].evidence[0].to_string(), format!("{config}:1"));
+        assert_eq!(verdicts(&look_at(host, Stack::Usernetes))[0].1, Verdict::Unmet);
+        let unit = "/home/edge/.config/systemd/user/k3s-rootless.service";
+        let start = |start: &str| named("rpi_node1").file(unit, format!("[Service]\nExecStart={start}\n"));
+        let given = start("/usr/local/bin/k3s server --rootless --node-name rpi1");
+        assert_eq!(verdicts(&look_at(given, Stack::K3s))[0].1, Verdict::Met);
+        let outcome = look_at(start("/usr/local/bin/k3s server --rootless"), Stack::K3s);
+        assert_eq!(verdicts(&outcome)[0].1, Verdict::Unmet);
+        let outcome = look_at(start(LEFT_OUT), Stack::K3s);
+        let why = format!("{unit}:2: the capture leaves out whether K3s is given another name");
+        assert_eq!(unknown(&outcome), [why]);
+    }
+
+    #[test]
+    fn a_name_that_the_network_gave_is_volatile() {
+        let volatile = |host: TestHost| {
+            let outcome = look_at(host, Stack::K3s);
+            let finding = findings(&outcome)[1].clone();
+            (finding.found, finding.verdict, finding.evidence[0].to_string())
+        };
+        let found = |found: &str, at: &str| (found.to_owned(), Verdict::Volatile, at.to_owned());
+        assert_eq!(volatile(named("edge-1").without(CONFIGURED)), found("not set", CONFIGURED));
+        let other = named("edge-1").file(CONFIGURED, "localhost.localdomain\n");
+        assert_eq!(volatile(other), found("localhost.localdomain", "/etc/hostname:1"));
+        assert_eq!(volatile(named("localhost")), found("localhost", "/etc/hostname:1"));
+    }
+
+    #[test]
+    fn unknown_and_skipped() {
+        let unread = look_at(named("a").error(IN_EFFECT, "denied"), Stack::K3s);
+        assert_eq!(unknown(&unread), [format!("{IN_EFFECT} is not readable as this user")]);
+        let denied = look_at(named("a").error(CONFIGURED, "denied"), Stack::K3s);
+        assert_eq!(unknown(&denied), ["/etc/hostname is not readable as this user"]);
+        assert!(look_at(named("a").image(), Stack::K3s).skipped.is_some());
+        assert!(look_at(named("a"), Stack::Podman).skipped.is_some());
+    }
+}

@@ -1,0 +1,97 @@
+//! What `minikube config set` wrote for a user.
+
+use std::collections::BTreeMap;
+
+use super::users::User;
+use super::{Facts, Source, Sourced};
+use crate::host::{Fact, OrAbsent, Unread};
+
+/// Whether the file has minikube run Podman without root; `None` where it does not say.
+///
+/// # Errors
+/// [`Unread::Malformed`] for what is no JSON object.
+pub fn rootless(source: &Source) -> Fact<Option<Sourced<bool>>> {
+    let keys: BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(source.text()).map_err(|error| Unread::Malformed {
+            path: source.path().to_owned(),
+            line: u32::try_from(error.line()).ok(),
+            expected: "expected a JSON object".to_owned(),
+        })?;
+    let value = match keys.get("rootless") {
+        Some(serde_json::Value::Bool(value)) => *value,
+        Some(serde_json::Value::String(text)) => is_true(text),
+        _ => return Ok(None),
+    };
+    let line = source.lines().find(|(_, line)| line.contains("\"rootless\""));
+    Ok(Some(match line {
+        Some((number, line)) => source.on(number, line, value),
+        None => source.whole(value),
+    }))
+}
+
+/// As Go's `strconv.ParseBool` takes it.
+pub fn is_true(text: &str) -> bool {
+    matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True")
+}
+
+/// The file below `MINIKUBE_HOME`, where that is set, else below the home directory
+/// (minikube: pkg/minikube/localpath/localpath.go).
+pub fn path(user: &User, minikube_home: Option<&str>) -> String {
+    let home = minikube_home.unwrap_or(&user.home).trim_end_matches('/');
+    match home.ends_with("/.minikube") {
+        true => format!("{home}/config/config.json"),
+        false => format!("{home}/.minikube/config/config.json"),
+    }
+}
+
+impl Facts {
+    /// What the file at `path` says of rootless Podman; `None` where it says nothing, or is absent.
+    ///
+    /// # Errors
+    /// Why it could not be read, by us or by that user, or parsed.
+    pub fn minikube_rootless(&self, path: &str, user: &User) -> Fact<Option<Sourced<bool>>> {
+        match self.user_source(path, user.uid, &user.groups).or_absent()? {
+            Some(source) => rootless(&source),
+            None => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &str) -> Fact<Option<(bool, Option<u32>)>> {
+        let found = rootless(&Source::new("/x", text))?;
+        Ok(found.map(|found| (found.value, found.at.line)))
+    }
+
+    #[test]
+    fn the_key_is_a_boolean_or_the_text_of_one() {
+        assert_eq!(
+            read("{\n    \"driver\": \"podman\",\n    \"rootless\": true\n}"),
+            Ok(Some((true, Some(3))))
+        );
+        assert_eq!(read("{\"rootless\": \"false\"}"), Ok(Some((false, Some(1)))));
+        assert_eq!(read("{\"driver\": \"podman\"}"), Ok(None));
+        assert!(matches!(read("{\n\"rootless\": }"), Err(Unread::Malformed { line: Some(2), .. })));
+        assert!(read("").is_err() && read("[]").is_err());
+    }
+
+    #[test]
+    fn the_home_of_minikube_can_be_elsewhere() {
+        let user = User::example("edge", 1000);
+        assert_eq!(path(&user, None), "/home/edge/.minikube/config/config.json");
+        assert_eq!(path(&user, Some("/data")), "/data/.minikube/config/config.json");
+        assert_eq!(path(&user, Some("/data/.minikube/")), "/data/.minikube/config/config.json");
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "(?s)(.{0,12}|\"rootless\"|:|true|\\{|\\}|\n){0,12}") {
+            let _ = rootless(&Source::new("/x", text));
+        }
+    }
+}
