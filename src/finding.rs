@@ -244,7 +244,7 @@ impl Item {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// It was determined.
-    Found(Finding),
+    Found(Box<Finding>),
     /// It could not be determined.
     Unknown {
         /// What could not be.
@@ -279,7 +279,7 @@ impl Outcome {
 
     /// Adds a finding for who made this demand.
     pub fn add(&mut self, demand: &Demand, finding: Finding) {
-        self.push(demand, Answer::Found(finding));
+        self.push(demand, Answer::Found(Box::new(finding)));
     }
 
     /// Adds that something could not be determined for who made this demand.

@@ -1,6 +1,6 @@
 //! Whether Podman can put down images while it pulls them: see [`IMAGE_COPY_DIRECTORY`].
 
-use crate::checks::{check, of_podman, unread};
+use crate::checks::{check, of_podman};
 use crate::facts::storage_place::{StoragePlace, can_hang};
 use crate::facts::toml_keys::Scalar;
 use crate::facts::users::User;
@@ -69,7 +69,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
                 match usable(facts, user, &path, by.as_ref()) {
                     Ok(finding) => outcome.add_all(demands, &finding),
                     Err(why) => {
-                        unread(outcome, demands, &path, &why);
+                        outcome.unknown_all(demands, &path, &why);
                         return Ok(());
                     }
                 }

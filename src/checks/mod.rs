@@ -13,7 +13,7 @@ use crate::facts::podman::Podman;
 use crate::facts::session::ServiceManager;
 use crate::facts::users::User;
 use crate::finding::{Level, Outcome};
-use crate::host::{Fact, Unread};
+use crate::host::Fact;
 use crate::requirements::{Demand, Requirements};
 
 use install::install;
@@ -159,17 +159,6 @@ pub fn by_id(id: &str) -> Option<&'static Check> {
 /// cannot be told, the check's own facts say why.
 fn openrc(facts: &Facts) -> bool {
     facts.service_manager() == Ok(ServiceManager::OpenRc)
-}
-
-/// What could not be told, for everybody in `demands`. A capture that was made before this was looked at
-/// says nothing of it, which takes no verdict back.
-fn unread(outcome: &mut Outcome, demands: &[Demand], subject: &str, why: &Unread) {
-    for demand in demands {
-        match why {
-            Unread::NotCaptured { .. } => outcome.unknown(&demand.advised(&demand.why), subject, why),
-            _ => outcome.unknown(demand, subject, why),
-        }
-    }
 }
 
 /// The outcome of a check of something that belongs to Podman, which `look` adds to. Where there is no

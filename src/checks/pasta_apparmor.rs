@@ -70,13 +70,17 @@ fn look(facts: &Facts, user: &User, podman: &Podman) -> Fact<Looked> {
     let Some(pasta) = facts.helper_program(PASTA, user)? else {
         return Ok(Ok(Err("pasta is not installed: see rootless-network")));
     };
+    let loaded = facts.apparmor_loaded()?;
+    if loaded.modes.is_empty() {
+        return Ok(Ok(Err("no AppArmor profile is loaded")));
+    }
     let path = facts.real_path(&pasta.path)?;
     let confinement = match facts.apparmor_confinement(&path).or_absent()? {
         None | Some(Ok(None)) => return Ok(Ok(Err("no AppArmor profile confines pasta"))),
         Some(Ok(Some(confinement))) => confinement,
         Some(Err(why)) => return Ok(Err(why)),
     };
-    match facts.apparmor_loaded()?.modes.get(&confinement.profile) {
+    match loaded.modes.get(&confinement.profile) {
         Some(mode) if mode.value == "enforce" => {}
         Some(_) | None => return Ok(Ok(Err("the AppArmor profile of pasta is not enforced"))),
     }
@@ -272,6 +276,8 @@ profile pasta /usr/bin/pasta{,.avx2} flags=(attach_disconnected) {
         assert_eq!(look_at(off).skipped.unwrap(), "AppArmor is off");
         let unloaded = own().file(LOADED, "podman (unconfined)\n");
         assert!(look_at(unloaded).skipped.unwrap().contains("not enforced"));
+        let without_abstractions = own().file(LOADED, "").without(&format!("{DIR}/abstractions"));
+        assert_eq!(look_at(without_abstractions).skipped.unwrap(), "no AppArmor profile is loaded");
         assert!(look_at(own().file(&format!("{DIR}/usr.bin.pasta"), "")).skipped.is_some());
         assert!(look_at(own().image()).skipped.is_some());
         assert!(run(&own().facts(), &Requirements::default(), &edge()).skipped.is_some());

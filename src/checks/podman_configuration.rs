@@ -1,6 +1,6 @@
 //! Whether Podman can read what it is configured with: see [`PODMAN_CONFIGURATION`].
 
-use crate::checks::{check, of_podman, unread};
+use crate::checks::{check, of_podman};
 use crate::facts::containers_conf::ContainersConf;
 use crate::facts::image_policy::{self, ImagePolicy, SYSTEM_PATH};
 use crate::facts::podman::Podman;
@@ -71,7 +71,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
             match looked {
                 Ok(Some(finding)) => outcome.add_all(demands, &finding),
                 Ok(None) => {}
-                Err(why) => unread(outcome, demands, subject, &why),
+                Err(why) => outcome.unknown_all(demands, subject, &why),
             }
         }
         Ok(())

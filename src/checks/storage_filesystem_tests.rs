@@ -85,7 +85,9 @@ fn flags_by_stack_and_driver() {
     // As seen on a booted Debian 12: "crun: open executable: Permission denied".
     let old = fixture("debian-12").append(MOUNTINFO, "99 29 0:99 / /home rw,noexec - ext4 source rw\n");
     assert_eq!(verdict(old, Stack::Podman), [Unmet]);
-    let made_with_vfs = home("ext4", "rw,noexec").dir(&format!("{GRAPHROOT}/vfs-images"), "0700", 1000);
+    let made_with_vfs = home("ext4", "rw,noexec")
+        .dir(&format!("{GRAPHROOT}/vfs-images"), "0700", 1000)
+        .without(&format!("{GRAPHROOT}/overlay-images"));
     assert_eq!(verdict(made_with_vfs, Stack::Podman), [Unmet]);
     let outcome = look_at(home("ext4", "rw,noexec"), Stack::Podman);
     assert_eq!((outcome.items[0].level, outcome.items[1].level), (Level::Required, Level::Advised));

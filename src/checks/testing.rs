@@ -29,7 +29,7 @@ pub(super) fn findings(outcome: &Outcome) -> Vec<&Finding> {
         .items
         .iter()
         .filter_map(|item| match &item.answer {
-            Answer::Found(finding) => Some(finding),
+            Answer::Found(finding) => Some(finding.as_ref()),
             Answer::Unknown { .. } => None,
         })
         .collect()

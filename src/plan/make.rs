@@ -363,7 +363,7 @@ mod tests {
         let manual = plan(&host, Scope::All).manual;
         let commands: Vec<&String> = manual.iter().flat_map(|step| &step.commands).collect();
         let installs: Vec<_> = commands.iter().filter(|command| command.contains("apt install")).collect();
-        assert_eq!(installs.len(), 1, "{installs:?}");
+        assert_eq!(installs.len(), 1, "{commands:?}");
     }
 
     #[test]

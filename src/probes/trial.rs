@@ -173,7 +173,7 @@ fn refuse(answer: &Answer, trial: &Trial) -> Option<Answer> {
     };
     finding.overruled = overruled;
     finding.evidence.insert(0, trial.evidence());
-    Some(Answer::Found(finding.repair(Remedy::manual(trial.probe.remedy))))
+    Some(Answer::Found(Box::new(finding.repair(Remedy::manual(trial.probe.remedy)))))
 }
 
 /// What the finding becomes where a probe works that proves it; `None` where that agrees with it.
@@ -191,7 +191,7 @@ fn confirm(answer: &Answer, trial: &Trial) -> Option<Answer> {
     finding.overruled = overruled;
     finding.remedy = Remedy::default();
     finding.evidence.insert(0, trial.evidence());
-    Some(Answer::Found(finding))
+    Some(Answer::Found(Box::new(finding)))
 }
 
 /// The finding as the files had it, and that in short; where they could not be read, one yet to be made.
@@ -203,7 +203,7 @@ fn open(answer: &Answer, trial: &Trial) -> (Finding, Option<Overruled>) {
                 verdict: finding.verdict.as_str(),
                 found: finding.found.clone(),
             };
-            (finding.clone(), Some(overruled))
+            (finding.as_ref().clone(), Some(overruled))
         }
         Answer::Unknown { subject, reason } => {
             let at = Evidence::path("probe", format!("asked because the files did not tell: {reason}"));

@@ -343,15 +343,15 @@ impl Page {
             }
             (None | Some(Readiness::Ready), _) => "nothing, all that is required is met.",
             _ if detail == Detail::Quiet => "edgeprep check without -q says what is missing.",
-            (Some(Readiness::NotReady | Readiness::Pending), _) if fixable => {
-                let mut label = "Next: ";
-                let fix = self.fix_command(report);
-                for command in installs.iter().flat_map(Install::commands).chain([fix]) {
-                    self.paragraph(if label.is_empty() { 6 } else { 0 }, label, &command);
-                    label = "";
+            (Some(Readiness::NotReady | Readiness::Pending), _) if fixable || !installs.is_empty() => {
+                let mut commands: Vec<String> = installs.iter().flat_map(Install::commands).collect();
+                commands.extend(fixable.then(|| self.fix_command(report)));
+                for (i, command) in commands.iter().enumerate() {
+                    self.paragraph(0, if i == 0 { "Next: " } else { "      " }, command);
                 }
-                let also = if left { " What it cannot do is left to you, see above." } else { "" };
-                self.paragraph(6, "", &format!("It shows every change before it makes any.{also}"));
+                let shown = if fixable { "It shows every change before it makes any. " } else { "" };
+                let then = if left { "What is left is up to you, see above." } else { "Then check again." };
+                self.paragraph(6, "", &format!("{shown}{then}"));
                 return;
             }
             (Some(Readiness::Pending), Needs::None) => {
@@ -382,12 +382,18 @@ impl Page {
         match report.mode {
             "live" if self.root => words.push("edgeprep fix".to_owned()),
             "live" => words.push("sudo edgeprep fix".to_owned()),
-            "capture" => words.push("on that host, sudo edgeprep fix".to_owned()),
+            "capture" => words.push("on that host: sudo edgeprep fix".to_owned()),
             _ => words.push("edgeprep fix --root DIR".to_owned()),
         }
-        let mut stacks: Vec<Stack> = report.stacks.iter().map(|stack| stack.name).collect();
-        stacks.dedup();
-        words.extend(stacks.iter().map(|stack| format!("--stack {stack}")));
+        let mut stacks: Vec<String> = Vec::new();
+        for stack in report.stacks.iter().map(|stack| stack.name.to_string()) {
+            if !stacks.contains(&stack) {
+                stacks.push(stack);
+            }
+        }
+        if !stacks.is_empty() {
+            words.push(format!("--stack {}", stacks.join(",")));
+        }
         words.extend(report.users.iter().map(|user| format!("--user {}", quoted(&user.name))));
         words.join(" ")
     }

@@ -330,7 +330,7 @@ fn unknown_reasons(items: &[Item]) -> Vec<String> {
 
 fn reported(item: &Item, running: bool) -> Option<ReportedFinding> {
     let Answer::Found(finding) = &item.answer else { return None };
-    let Finding { subject, expected, found, verdict, evidence, remedy, overruled } = finding;
+    let Finding { subject, expected, found, verdict, evidence, remedy, overruled } = finding.as_ref();
     Some(ReportedFinding {
         subject: subject.clone(),
         expected: expected.clone(),
