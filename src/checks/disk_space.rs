@@ -22,8 +22,10 @@ check! {
     ///
     /// ## Why it matters
     ///
-    /// Where there is no room for its layers, an image cannot be pulled. Pods are evicted when a disk is
-    /// 85 % full.
+    /// Where there is no room for its layers, an image cannot be pulled. K3s takes no pods while less than
+    /// 5 % is free, and evicts those it has ("node.kubernetes.io/disk-pressure"), as k3d does, whose nodes
+    /// are K3s in Podman's storage; Usernetes, with the limits of the kubelet, while less than 15 % is.
+    /// kind and minikube turn that off.
     ///
     /// ## Repair
     ///
@@ -34,19 +36,30 @@ check! {
     ///
     /// - statvfs(3)
     /// - kubernetes.io, "Node-pressure Eviction"
+    /// - k3s: pkg/daemons/agent/agent_linux.go, `eviction-hard`
     DISK_SPACE, "disk-space", Required, User(run)
 }
 
 const MIB: u64 = 1 << 20;
+
+/// How much is to be free.
+#[derive(Clone, Copy)]
+enum Least {
+    Bytes(u64),
+    /// Of the file system.
+    Percent(u64),
+}
 
 fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     if !facts.running() {
         return Outcome::skip("the size of the disk that this image is written to is not known");
     }
     let mut outcome = Outcome::default();
-    for want in &req.disk_bytes {
-        for (place, demand) in places(&want.demand) {
-            match look(facts, &place, user, want.value) {
+    let bytes = req.disk_bytes.iter().map(|want| (Least::Bytes(want.value), &want.demand));
+    let percent = req.disk_percent.iter().map(|want| (Least::Percent(want.value), &want.demand));
+    for (least, demand) in bytes.chain(percent) {
+        for (place, demand) in places(demand) {
+            match look(facts, &place, user, least) {
                 Ok(finding) => outcome.add(&demand, finding),
                 Err((subject, why)) => outcome.unknown(&demand, subject, why),
             }
@@ -56,7 +69,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
 }
 
 /// The finding, or what is not known and why.
-fn look(facts: &Facts, place: &Place, user: &User, least: u64) -> Result<Finding, (String, String)> {
+fn look(facts: &Facts, place: &Place, user: &User, least: Least) -> Result<Finding, (String, String)> {
     let path = place.path(facts, user).map_err(|why| ("storage.conf".to_owned(), why.to_string()))?;
     let told = |why: &dyn std::fmt::Display| (path.clone(), why.to_string());
     if !path.starts_with('/') || path.contains('$') {
@@ -69,9 +82,19 @@ fn look(facts: &Facts, place: &Place, user: &User, least: u64) -> Result<Finding
         return Err(told(&format!("{fs_type} is not asked, its server could hang")));
     };
     let space = facts.space(existing).map_err(|why| told(&why))?;
-    let found = format!("{} MiB free", space.available_bytes / MIB);
-    let verdict = Verdict::met_if(space.available_bytes >= least);
-    let finding = Finding::new(&path, format!("at least {} MiB free", least / MIB), found, verdict);
+    let (found, wanted, met) = match least {
+        Least::Bytes(bytes) => (
+            format!("{} MiB", space.available_bytes / MIB),
+            format!("{} MiB", bytes / MIB),
+            space.available_bytes >= bytes,
+        ),
+        Least::Percent(percent) => {
+            let free = u128::from(space.available_bytes) * 100 / u128::from(space.total_bytes.max(1));
+            (format!("{free} %"), format!("{percent} %"), free >= u128::from(percent))
+        }
+    };
+    let (found, wanted) = (format!("{found} free"), format!("at least {wanted} free"));
+    let finding = Finding::new(&path, wanted, found, Verdict::met_if(met));
     let shown = format!("{} of {} MiB free", space.available_bytes / MIB, space.total_bytes / MIB);
     let remedy = match place {
         Place::Podman => Remedy::manual("remove what no container uses, or put the storage elsewhere")
@@ -136,8 +159,25 @@ mod tests {
     #[test]
     fn k3s_has_a_place_of_its_own() {
         let outcome = look_at(host(0).space("/home/edge", 8 * GIB, 4 * GIB), Stack::K3s);
-        assert_eq!(levels(&outcome), [(Level::Required, Verdict::Met), (Level::Advised, Verdict::Met)]);
+        let met = Verdict::Met;
+        use Level::{Advised, Required};
+        assert_eq!(levels(&outcome), [(Required, met), (Advised, met), (Required, met)]);
         assert_eq!(findings(&outcome)[0].subject, "/home/edge/.rancher/k3s");
+    }
+
+    /// Below 5 % K3s takes no pods, below 15 % the kubelet of Usernetes does not.
+    #[test]
+    fn a_large_disk_that_is_nearly_full() {
+        let share = |percent: u64, stack: Stack| {
+            let outcome = look_at(host(0).space(STORAGE, 1024 * GIB, 1024 * GIB * percent / 100), stack);
+            let finding = findings(&outcome)[2].clone();
+            (finding.found, finding.verdict)
+        };
+        assert_eq!(share(4, Stack::K3d), ("3 % free".to_owned(), Verdict::Unmet));
+        assert_eq!(share(6, Stack::K3d), ("5 % free".to_owned(), Verdict::Met));
+        assert_eq!(share(14, Stack::Usernetes).1, Verdict::Unmet);
+        assert_eq!(share(16, Stack::Usernetes).1, Verdict::Met);
+        assert_eq!(levels(&look_at(host(0).space(STORAGE, GIB, 0), Stack::Kind)).len(), 2);
     }
 
     #[test]

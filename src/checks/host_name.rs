@@ -14,11 +14,11 @@ check! {
     ///
     /// ## What is looked at
     ///
-    /// The name in effect, and `/etc/hostname`. K3s and Usernetes name the node after the host, in
-    /// lower case: letters, digits, `-` and `.`, 63 characters at most, beginning and ending with a
-    /// letter or a digit. K3s that is given another name (`node-name` in
-    /// `/etc/rancher/k3s/config.yaml`, `--node-name` or `K3S_NODE_NAME` in `k3s-rootless.service`)
-    /// passes.
+    /// The name in effect, and `/etc/hostname`. K3s and Usernetes name the node after the host: lower-case
+    /// letters, digits, `-` and `.`, 63 characters at most, beginning and ending with a letter or a digit.
+    /// K3s makes capital letters small, Usernetes does not, and puts `u7s-` before the name, which leaves
+    /// 59. K3s that is given another name (`node-name` in `/etc/rancher/k3s/config.yaml`, `--node-name` or
+    /// `K3S_NODE_NAME` in `k3s-rootless.service`) passes.
     ///
     /// A name that `/etc/hostname` does not hold, or holds as `localhost`, comes from the network or
     /// from a default, and can be another one after the next boot: advised. Whether two hosts have the
@@ -40,7 +40,7 @@ check! {
     ///
     /// - hostname(5); systemd: src/basic/hostname-util.c, `is_localhost`
     /// - k3s: pkg/util/net.go, `GetHostnameAndIPs`; k3s issue 10794
-    /// - usernetes: Makefile, Makefile.d/node-subnet.sh
+    /// - usernetes: Makefile, `NODE_NAME`, Makefile.d/node-subnet.sh; kubernetes issue 82399
     HOST_NAME, "host-name", Required, User(run)
 }
 
@@ -93,9 +93,12 @@ fn by_stack(demand: &Demand) -> Vec<(bool, Demand)> {
 }
 
 fn valid(facts: &Facts, user: &User, name: &Sourced<String>, k3s: bool) -> Result<Finding, String> {
-    let expected = "letters, digits, - and . only, 63 at most";
+    let (expected, node, most) = match k3s {
+        true => ("letters, digits, - and . only, 63 at most", name.value.to_lowercase(), 63),
+        false => ("small letters, digits, - and . only, 59 at most", format!("u7s-{}", name.value), 59),
+    };
     let finding = |verdict| Finding::new(SUBJECT, expected, &name.value, verdict).at([name.at.clone()]);
-    if is_node_name(&name.value.to_lowercase()) {
+    if is_node_name(&node) {
         return Ok(finding(Verdict::Met));
     }
     if k3s {
@@ -112,7 +115,7 @@ fn valid(facts: &Facts, user: &User, name: &Sourced<String>, k3s: bool) -> Resul
         }
     }
     let remedy = Remedy::manual("give the host a name that a node can have")
-        .command(format!("sudo hostnamectl set-hostname {}", suggestion(&name.value)));
+        .command(format!("sudo hostnamectl set-hostname {}", suggestion(&name.value, most)));
     Ok(finding(Verdict::Unmet).repair(remedy))
 }
 
@@ -139,17 +142,17 @@ fn kept(facts: &Facts, name: &Sourced<String>) -> Fact<Finding> {
     let verdict = if kept { Verdict::Met } else { Verdict::Volatile };
     let expected = if is_localhost(&name.value) { "a name of its own" } else { &name.value };
     let remedy = Remedy::manual("write the name down, so that it is the same after each boot")
-        .command(format!("sudo hostnamectl set-hostname {}", suggestion(&name.value)));
+        .command(format!("sudo hostnamectl set-hostname {}", suggestion(&name.value, 59)));
     Ok(Finding::new("/etc/hostname", expected, found, verdict).at([at, name.at.clone()]).repair(remedy))
 }
 
 /// The name in letters that a node can have.
-fn suggestion(name: &str) -> String {
+fn suggestion(name: &str, most: usize) -> String {
     if is_localhost(name) {
         return "NAME".to_owned();
     }
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c.to_ascii_lowercase() } else { '-' };
-    let name: String = name.chars().map(plain).take(63).collect();
+    let name: String = name.chars().map(plain).take(most).collect();
     let name = name.trim_matches(['-', '.']);
     if is_node_name(name) { name.to_owned() } else { "NAME".to_owned() }
 }
@@ -174,8 +177,26 @@ mod tests {
     }
 
     #[test]
-    fn a_name_in_lower_case_or_one_that_becomes_it() {
-        for name in ["edge-1", "RaspberryPi", "pi.example.org"] {
+    fn usernetes_takes_the_name_as_it_is_and_puts_four_characters_before_it() {
+        for (name, k3s, usernetes) in [
+            ("RaspberryPi".to_owned(), Verdict::Met, Verdict::Unmet),
+            ("a".repeat(59), Verdict::Met, Verdict::Met),
+            ("a".repeat(60), Verdict::Met, Verdict::Unmet),
+            ("a".repeat(64), Verdict::Unmet, Verdict::Unmet),
+        ] {
+            assert_eq!(verdicts(&look_at(named(&name), Stack::K3s))[0].1, k3s, "{name}");
+            let outcome = look_at(named(&name), Stack::Usernetes);
+            assert_eq!(verdicts(&outcome)[0].1, usernetes, "{name}");
+            if let [command] = findings(&outcome)[0].remedy.commands.as_slice() {
+                let (_, given) = command.rsplit_once(' ').unwrap();
+                assert_eq!(verdicts(&look_at(named(given), Stack::Usernetes))[0].1, Verdict::Met, "{given}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_nodes() {
+        for name in ["edge-1", "pi.example.org"] {
             for stack in [Stack::K3s, Stack::Usernetes] {
                 let outcome = look_at(named(name), stack);
                 assert_eq!(

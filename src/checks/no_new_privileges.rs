@@ -202,6 +202,8 @@ mod tests {
     use crate::facts::testing::{TestHost, fixture};
 
     const STATUS: &str = "/proc/447/status";
+    const PROCESSES: &str =
+        "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/init.scope/cgroup.procs";
     const DROP_IN: &str = "/etc/systemd/system/user@.service.d/harden.conf";
     const K3S: &str = "/home/edge/.config/systemd/user/k3s-rootless.service";
     const MANAGER: &str = "NoNewPrivileges of user@1000.service";
@@ -216,7 +218,7 @@ mod tests {
     }
 
     fn with(flag: u8) -> TestHost {
-        fixture("debian-13").file(STATUS, status(flag))
+        fixture("debian-13").file(PROCESSES, "447\n").file(STATUS, status(flag))
     }
 
     #[test]
@@ -285,7 +287,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_unknown() {
-        let denied = fixture("debian-13").error(STATUS, "denied");
+        let denied = with(0).error(STATUS, "denied");
         assert_eq!(
             unknown(&look_at(denied, Stack::Podman)),
             ["/proc/447/status is not readable as this user"]

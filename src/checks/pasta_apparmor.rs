@@ -1,6 +1,6 @@
 //! Whether AppArmor lets pasta do what Podman asks of it: see [`PASTA_APPARMOR`].
 
-use crate::checks::{check, of_podman};
+use crate::checks::{check, of_podman, rootless_network};
 use crate::facts::apparmor::{Attachment, Confinement};
 use crate::facts::podman::Podman;
 use crate::facts::users::User;
@@ -17,7 +17,8 @@ check! {
     /// Where AppArmor is on and a profile confines pasta, by its path with links followed: whether the
     /// profile, with what it includes, has a rule for the runtime directory, `/run/user/UID`; whether
     /// Podman's `runroot` is in there; and where Podman has a profile of its own, whether pasta may
-    /// receive signals from it. The rules are searched for, not evaluated.
+    /// receive signals from it. The rules are searched for, not evaluated: one that names /run at all, or
+    /// any file, passes. Where Podman makes networks with slirp4netns, this does not apply.
     ///
     /// ## Why it matters
     ///
@@ -38,7 +39,7 @@ check! {
     /// - passt: contrib/apparmor/usr.bin.passt, usr.bin.pasta, abstractions/pasta
     /// - podman: issues 22625, 22681, 22937 and 27372; Debian: bug 1100135
     /// - apparmor.d(5), "Signal rules"
-    PASTA_APPARMOR, "pasta-apparmor", Advised, User(run)
+    PASTA_APPARMOR, "pasta-apparmor", Required, User(run)
 }
 
 const PASTA: &str = "pasta";
@@ -51,7 +52,14 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     let mut reason = None;
     let outcome = of_podman(facts, user, demands, |podman, outcome| {
         match look(facts, user, podman)? {
-            Ok(Ok(findings)) => findings.iter().for_each(|finding| outcome.add_all(demands, finding)),
+            Ok(Ok(found)) => {
+                let chosen = rootless_network::chosen(facts, podman, user)?.program.is_some();
+                for demand in demands {
+                    let some = demand.advised("networks of containers do not come or go as they should");
+                    outcome.add(if chosen { demand } else { &some }, found.runtime_directory.clone());
+                    found.others.iter().for_each(|finding| outcome.add(&some, finding.clone()));
+                }
+            }
             Ok(Err(why)) => reason = Some(why),
             Err(why) => outcome.unknown_all(demands, PASTA, &why),
         }
@@ -60,12 +68,22 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     outcome.or_skip(reason.unwrap_or("nothing confines pasta"))
 }
 
-/// Findings, or why there is nothing to find; or why that cannot be told.
-type Looked = Result<Result<Vec<Finding>, &'static str>, String>;
+struct Found {
+    /// Without it nothing with a network starts.
+    runtime_directory: Finding,
+    others: Vec<Finding>,
+}
+
+/// What was found, or why there is nothing to find; or why that cannot be told.
+type Looked = Result<Result<Found, &'static str>, String>;
 
 fn look(facts: &Facts, user: &User, podman: &Podman) -> Fact<Looked> {
     if !facts.apparmor_enabled()? {
         return Ok(Ok(Err("AppArmor is off")));
+    }
+    let chosen = rootless_network::chosen(facts, podman, user)?.program;
+    if chosen.as_deref().is_some_and(|name| name != PASTA) {
+        return Ok(Ok(Err("Podman makes networks without pasta")));
     }
     let Some(pasta) = facts.helper_program(PASTA, user)? else {
         return Ok(Ok(Err("pasta is not installed: see rootless-network")));
@@ -84,19 +102,23 @@ fn look(facts: &Facts, user: &User, podman: &Podman) -> Fact<Looked> {
         Some(mode) if mode.value == "enforce" => {}
         Some(_) | None => return Ok(Ok(Err("the AppArmor profile of pasta is not enforced"))),
     }
-    let mut findings = vec![runtime_directory(facts, &path, &confinement)];
-    findings.push(runroot(facts, user, &confinement)?);
+    let mut others = vec![runroot(facts, user, &confinement)?];
     match podman_profile(facts, podman)? {
-        Ok(Some(peer)) => findings.push(signals(&path, &peer, &confinement)),
+        Ok(Some(peer)) => others.push(signals(&path, &peer, &confinement)),
         Ok(None) => {}
         Err(why) => return Ok(Err(why)),
     }
-    Ok(Ok(Ok(findings)))
+    Ok(Ok(Ok(Found { runtime_directory: runtime_directory(facts, &path, &confinement), others })))
 }
 
 fn runtime_directory(facts: &Facts, path: &str, confinement: &Confinement) -> Finding {
+    let anywhere = ["file,", "/**", "/{,**}", "/{**,}"];
     let allows = |rule: &String| {
-        (rule.contains("@{run}/user/") || rule.contains("/run/user/")) && !rule.starts_with("deny")
+        let rule =
+            rule.trim_start_matches("audit ").trim_start_matches("allow ").trim_start_matches("owner ");
+        !rule.starts_with("deny")
+            && (["@{run}/", "/run/"].iter().any(|place| rule.contains(place))
+                || anywhere.iter().any(|start| rule.starts_with(start)))
     };
     let met = confinement.rules.iter().any(allows);
     let found = match met {
@@ -175,6 +197,7 @@ mod tests {
     use super::*;
     use crate::checks::testing::{edge, findings, requirements, unknown, verdicts};
     use crate::facts::testing::{TestHost, fixture};
+    use crate::finding::Level;
     use crate::requirements::Stack;
 
     const DIR: &str = "/etc/apparmor.d";
@@ -232,6 +255,13 @@ profile pasta /usr/bin/pasta{,.avx2} flags=(attach_disconnected) {
             (Verdict::Unmet, "profile passt has no rule for it")
         );
         assert_eq!(finding.evidence[0].to_string(), format!("{DIR}/usr.bin.passt:2"));
+        assert_eq!(outcome.items[0].level, Level::Required);
+        assert_eq!(outcome.items[1].level, Level::Advised);
+        for rule in ["file,", "owner /** rw,", "@{run}/** rw,"] {
+            let broad = with(&PROFILE.replace("include <abstractions/pasta>", rule), "");
+            let broad = broad.file("/usr/bin/pasta", "").mode("/usr/bin/pasta", "0755");
+            assert_eq!(verdicts(&look_at(broad))[0].1, Verdict::Met, "{rule}");
+        }
     }
 
     #[test]
@@ -274,6 +304,9 @@ profile pasta /usr/bin/pasta{,.avx2} flags=(attach_disconnected) {
     fn nothing_to_look_at() {
         let off = own().file("/sys/module/apparmor/parameters/enabled", "N\n");
         assert_eq!(look_at(off).skipped.unwrap(), "AppArmor is off");
+        let slirp = "[network]\ndefault_rootless_network_cmd = \"slirp4netns\"\n";
+        let without = look_at(own().file("/etc/containers/containers.conf", slirp));
+        assert_eq!(without.skipped.unwrap(), "Podman makes networks without pasta");
         let unloaded = own().file(LOADED, "podman (unconfined)\n");
         assert!(look_at(unloaded).skipped.unwrap().contains("not enforced"));
         let without_abstractions = own().file(LOADED, "").without(&format!("{DIR}/abstractions"));

@@ -6,10 +6,13 @@ use crate::facts::programs::Program;
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
-use crate::host::Fact;
+use crate::host::{Fact, OrAbsent};
 use crate::requirements::{Need, Requirements};
 
 const KEY: &str = "network_backend";
+const DRIVER: &str = "firewall_driver";
+const NFT: &str = "nft";
+const IPTABLES: &str = "iptables";
 
 check! {
     /// Podman has its network backend, with name resolution
@@ -19,8 +22,12 @@ check! {
     /// Which backend Podman takes: `network_backend` in the layers of `containers.conf`, else the one
     /// that `defaultNetworkBackend` in the user's storage keeps, else netavark (Podman 4 takes CNI where
     /// it finds no netavark). Then the programs netavark and aardvark-dns in `helper_binaries_dir`:
-    /// Podman does not look for them on `PATH`. And the program of netavark's firewall driver: `nft`
-    /// with Podman 5, `iptables` before.
+    /// Podman does not look for them on `PATH`. And the program of netavark's firewall driver, `nft` or
+    /// `iptables`: `firewall_driver` in `containers.conf` names the driver, else it is the one that the
+    /// distribution built netavark with. iptables is netavark 1's own default, and that of every
+    /// distribution with Podman 4; Debian, Arch, Fedora since 41 and RHEL since 10 have nftables with
+    /// Podman 5; with Podman 6 there is no other. Where the distribution is another and one of the two
+    /// programs is there, it is unknown.
     ///
     /// ## Why it matters
     ///
@@ -39,7 +46,8 @@ check! {
     /// ## Sources
     ///
     /// - containers/common: libnetwork/network/interface.go, interface_cni_unsupported.go
-    /// - netavark: src/firewall/mod.rs, `get_supported_firewall_driver`
+    /// - netavark: src/firewall/mod.rs, `get_supported_firewall_driver`; build.rs, `NETAVARK_DEFAULT_FW`;
+    ///   rpm/netavark.spec
     /// - podman: RELEASE_NOTES.md, 4.0.0 and 5.0.0
     PODMAN_NETWORK, "podman-network", Required, User(run)
 }
@@ -65,7 +73,11 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
                     let why = "without it names of containers do not resolve, and nothing says so";
                     outcome.add(&demand.advised(why), aardvark.clone());
                 }
-                outcome.add_all(req.need(Need::NetworkFirewall), &firewall(facts, podman)?);
+                let demands = req.need(Need::NetworkFirewall);
+                match firewall(facts, podman, user)? {
+                    Ok(finding) => outcome.add_all(demands, &finding),
+                    Err(why) => outcome.unknown_all(demands, DRIVER, &why),
+                }
             }
             Backend::Cni(at) => {
                 let found =
@@ -118,24 +130,71 @@ fn backend(facts: &Facts, podman: &Podman, user: &User, has_netavark: bool) -> F
     }
 }
 
-/// The program of netavark's firewall driver, which the distributions set to nftables with Podman 5. It is
-/// called with the system's search path. Seen on Debian 13: without nft, iptables does not help.
-fn firewall(facts: &Facts, podman: &Podman) -> Fact<Finding> {
-    let names: &[&str] = match podman.is_at_least(5) {
-        Some(true) => &["nft"],
-        Some(false) => &["iptables"],
-        None => &["nft", "iptables"],
-    };
-    let subject = names.join(" or ");
-    for name in names {
-        if let Some(program) = facts.program(name)? {
-            let finding = Finding::new(subject, "installed", "installed", Verdict::Met);
-            return Ok(finding.at([program.evidence()]));
+/// The program of netavark's firewall driver, called with the system's search path; or why it is not
+/// known. Seen on Debian 13: without nft, iptables does not help.
+fn firewall(facts: &Facts, podman: &Podman, user: &User) -> Fact<Result<Finding, String>> {
+    let conf = facts.containers_conf(user)?;
+    let set = conf.firewall_driver.as_ref().filter(|set| !set.value.is_empty());
+    let name = match set.map(|set| (set.value.as_str(), &set.at)) {
+        Some((driver @ ("none" | "firewalld"), at)) => {
+            let finding = Finding::new(DRIVER, "a driver that is there", driver, Verdict::Met);
+            return Ok(Ok(finding.at([at.clone()])));
         }
+        Some(("nftables", _)) => Some(NFT),
+        Some((IPTABLES, at)) if podman.is_at_least(6) == Some(true) => {
+            let remedy = Remedy::manual(format!("take {DRIVER} out of {at}: Podman 6 knows nftables only"));
+            let finding = Finding::new(DRIVER, "nftables", IPTABLES, Verdict::Unmet);
+            return Ok(Ok(finding.at([at.clone()]).repair(remedy)));
+        }
+        Some((IPTABLES, _)) => Some(IPTABLES),
+        Some((other, at)) => {
+            let remedy = Remedy::manual(format!("take {DRIVER} out of {at}: netavark does not know it"));
+            let finding = Finding::new(DRIVER, "nftables or iptables", other, Verdict::Unmet);
+            return Ok(Ok(finding.at([at.clone()]).repair(remedy)));
+        }
+        None => by_default(facts, podman)?,
+    };
+    let (nft, iptables) = (facts.program(NFT)?, facts.program(IPTABLES)?);
+    let (name, program) = match (name, nft, iptables) {
+        (Some(NFT), nft, _) => (NFT, nft),
+        (Some(_), _, iptables) => (IPTABLES, iptables),
+        (None, None, None) => (NFT, None),
+        (None, Some(nft), Some(_)) => (NFT, Some(nft)),
+        (None, Some(_), None) | (None, None, Some(_)) => {
+            let why = "whether this netavark was built for nftables or for iptables is not known, and only one \
+                       of nft and iptables is installed";
+            return Ok(Err(why.to_owned()));
+        }
+    };
+    Ok(Ok(match program {
+        Some(program) => Finding::new(name, "installed", "installed", Verdict::Met).at([program.evidence()]),
+        None => Finding::new(name, "installed", "not installed", Verdict::Unmet)
+            .at([Evidence::path(&format!("/usr/sbin/{name}"), "does not exist, nor elsewhere")])
+            .repair(install(facts, &[name])),
+    }))
+}
+
+/// The program of the driver that the distribution built netavark with, where that is known.
+fn by_default(facts: &Facts, podman: &Podman) -> Fact<Option<&'static str>> {
+    match (podman.is_at_least(5), podman.is_at_least(6)) {
+        (Some(false), _) => return Ok(Some(IPTABLES)),
+        (_, Some(true)) => return Ok(Some(NFT)),
+        _ => {}
     }
-    let nowhere = Evidence::path(&format!("/usr/sbin/{}", names[0]), "does not exist, nor elsewhere");
-    let finding = Finding::new(subject, "installed", "not installed", Verdict::Unmet);
-    Ok(finding.at([nowhere]).repair(install(facts, &names[..1])))
+    let Some(os) = facts.os_release().or_absent()? else { return Ok(None) };
+    let release = os.version_id.as_ref().and_then(|id| id.split('.').next()?.parse::<u32>().ok());
+    let since = |first: u32| release.map(|release| if release >= first { NFT } else { IPTABLES });
+    Ok(if os.id == "fedora" {
+        since(41)
+    } else if os.is_like("rhel") || os.is_like("fedora") {
+        since(10)
+    } else if os.is_like("debian") || os.is_like("arch") {
+        podman.is_at_least(5).map(|_| NFT)
+    } else if ["suse", "opensuse", "alpine"].iter().any(|id| os.is_like(id)) {
+        podman.is_at_least(5).map(|_| IPTABLES)
+    } else {
+        None
+    })
 }
 
 fn installed(facts: &Facts, name: &str, program: Option<Program>) -> Finding {
@@ -202,6 +261,45 @@ mod tests {
         };
         assert_eq!(wanted(podman_4(with(without(), "iptables"))), ("iptables".to_owned(), Verdict::Met));
         assert_eq!(wanted(podman_4(with(without(), "nft"))), ("iptables".to_owned(), Verdict::Unmet));
+    }
+
+    #[test]
+    fn the_distribution_decides_with_podman_5_and_the_key_before_it() {
+        let host = |os: &str| {
+            let host = fixture("debian-13").without("/usr/sbin/nft").without("/usr/sbin/iptables");
+            host.file("/etc/os-release", os).file("/usr/sbin/nft", "").mode("/usr/sbin/nft", "0755")
+        };
+        let look_at = |host: TestHost| run(&host.facts(), &requirements(&[Stack::Kind]), &edge());
+        for (os, wanted) in [
+            ("ID=fedora\nVERSION_ID=41\n", Some(Verdict::Met)),
+            ("ID=fedora\nVERSION_ID=40\n", Some(Verdict::Unmet)),
+            ("ID=\"rhel\"\nID_LIKE=\"fedora\"\nVERSION_ID=\"10.0\"\n", Some(Verdict::Met)),
+            ("ID=almalinux\nID_LIKE=\"rhel centos fedora\"\nVERSION_ID=9.6\n", Some(Verdict::Unmet)),
+            ("ID=arch\n", Some(Verdict::Met)),
+            ("ID=opensuse-tumbleweed\nID_LIKE=\"opensuse suse\"\n", Some(Verdict::Unmet)),
+            ("ID=alpine\nVERSION_ID=3.22.1\n", Some(Verdict::Unmet)),
+            ("ID=vehicle\n", None),
+        ] {
+            let outcome = look_at(host(os));
+            assert_eq!(unknown(&outcome).is_empty(), wanted.is_some(), "{os}");
+            assert_eq!(verdicts(&outcome).get(2).map(|(_, verdict)| *verdict), wanted, "{os}");
+        }
+        let both = host("ID=vehicle\n").file("/usr/sbin/iptables", "").mode("/usr/sbin/iptables", "0755");
+        assert_eq!(verdicts(&look_at(both))[2].1, Verdict::Met);
+        let set = |driver: &str| {
+            let conf = format!("[network]\n{DRIVER} = \"{driver}\"\n");
+            verdicts(&look_at(host("ID=vehicle\n").file("/etc/containers/containers.conf", conf)))[2]
+                .1
+                .clone()
+        };
+        assert_eq!(set("nftables"), Verdict::Met);
+        assert_eq!(set("none"), Verdict::Met);
+        assert_eq!(set("iptables"), Verdict::Unmet);
+        assert_eq!(set("ipchains"), Verdict::Unmet);
+        let six = host("ID=debian\n")
+            .file("/etc/containers/containers.conf", format!("[network]\n{DRIVER} = \"iptables\"\n"))
+            .edit("/var/lib/dpkg/status", "Version: 5.4.2+ds1-2+b2", "Version: 6.0.0-1");
+        assert_eq!(verdicts(&look_at(six))[2], (DRIVER, Verdict::Unmet));
     }
 
     #[test]

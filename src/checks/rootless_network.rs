@@ -48,9 +48,9 @@ check! {
 }
 
 /// What Podman makes rootless networks with.
-struct Chosen {
+pub(super) struct Chosen {
     /// `None` where the version decides, and is not known.
-    program: Option<String>,
+    pub(super) program: Option<String>,
     at: Evidence,
     /// Why it is what it is.
     why: String,
@@ -73,7 +73,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     })
 }
 
-fn chosen(facts: &Facts, podman: &Podman, user: &User) -> Fact<Chosen> {
+pub(super) fn chosen(facts: &Facts, podman: &Podman, user: &User) -> Fact<Chosen> {
     let conf = facts.containers_conf(user)?;
     let set = conf.default_rootless_network_cmd.as_ref().filter(|set| !set.value.is_empty());
     let too_old = match podman.version.as_ref().map(|known| &known.value) {

@@ -44,6 +44,8 @@ pub struct ContainersConf {
     pub service_timeout_secs: Option<Sourced<i64>>,
     /// `[engine] helper_binaries_dir`, with [`HELPER_BINARIES_DIRS`] before it where it appends.
     pub helper_binaries_dir: Option<Sourced<Vec<String>>>,
+    /// `[engine] env`: variables that Podman sets for itself, as `NAME=value`.
+    pub env: Option<Sourced<Vec<String>>>,
     /// `[containers] log_driver`: `journald` (the default where there is a journal), `k8s-file`, ...
     pub log_driver: Option<Sourced<String>>,
     /// `[containers] pids_limit`; the default is 2048, 0 or below is none.
@@ -92,6 +94,10 @@ impl ContainersConf {
             let mut dirs = if value.append { self.helper_binaries_dirs() } else { Vec::new() };
             dirs.extend(value.values);
             self.helper_binaries_dir = Some(Sourced { value: dirs, at });
+        }
+        if let Some(Sourced { value, at }) = keys.strings(&["engine", "env"])? {
+            let before = self.env.take().filter(|_| value.append).map_or(Vec::new(), |env| env.value);
+            self.env = Some(Sourced { value: before.into_iter().chain(value.values).collect(), at });
         }
         for table in keys.names(&[]) {
             for name in keys.names(&[&table]) {

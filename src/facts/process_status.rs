@@ -115,7 +115,8 @@ Seccomp:\t0
 
     #[test]
     fn the_user_manager_is_in_its_own_cgroup() {
-        let host = fixture("debian-13").file("/proc/447/status", TEXT);
+        let processes = format!("{}/init.scope/cgroup.procs", user_manager_levels(1000)[3]);
+        let host = fixture("debian-13").file(&processes, "447\n").file("/proc/447/status", TEXT);
         assert_eq!(host.facts().user_manager_status(1000).unwrap().name, "fusermount3");
         assert!(empty_host().facts().user_manager_status(1000).unwrap_err().is_absent());
         assert!(empty_host().image().facts().own_status().is_err());

@@ -120,6 +120,7 @@ pub struct Layer {
     pub(crate) memory: Vec<Entry<Amount>>,
     pub(crate) cpus: Vec<Entry<Amount>>,
     pub(crate) disk: Vec<Entry<Amount>>,
+    pub(crate) disk_percent: Vec<Entry<Amount>>,
     pub(crate) subordinate_ids: Vec<Entry<Amount>>,
     pub(crate) open_files: Vec<Entry<Amount>>,
     pub(crate) tasks: Vec<Entry<Amount>>,
@@ -208,6 +209,8 @@ struct RawLayer {
     #[serde(default)]
     disk: Vec<Spanned<Amount>>,
     #[serde(default)]
+    disk_percent: Vec<Spanned<Amount>>,
+    #[serde(default)]
     subordinate_ids: Vec<Spanned<Amount>>,
     #[serde(default)]
     open_files: Vec<Spanned<Amount>>,
@@ -286,6 +289,7 @@ impl Layer {
             memory: place(raw.memory, origin),
             cpus: place(raw.cpus, origin),
             disk: place(raw.disk, origin),
+            disk_percent: place(raw.disk_percent, origin),
             subordinate_ids: place(raw.subordinate_ids, origin),
             open_files: place(raw.open_files, origin),
             tasks: place(raw.tasks, origin),

@@ -43,6 +43,8 @@ pub struct Requirements {
     pub cpus: Vec<Want<u64>>,
     /// Minimum free space where the stack keeps its data, in bytes.
     pub disk_bytes: Vec<Want<u64>>,
+    /// Minimum free space there, in percent of the file system.
+    pub disk_percent: Vec<Want<u64>>,
     /// Minimum number of subordinate IDs, of UIDs and of GIDs each.
     pub subordinate_ids: Vec<Want<u64>>,
     /// Minimum number of files that a process of the user can have open.
@@ -158,6 +160,7 @@ impl Requirements {
             (&layer.memory, &mut self.memory_bytes),
             (&layer.cpus, &mut self.cpus),
             (&layer.disk, &mut self.disk_bytes),
+            (&layer.disk_percent, &mut self.disk_percent),
             (&layer.subordinate_ids, &mut self.subordinate_ids),
             (&layer.open_files, &mut self.open_files),
             (&layer.tasks, &mut self.tasks),
