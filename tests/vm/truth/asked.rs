@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::machine::Machine;
-use super::scenario::Scenario;
 use super::trial::STEP;
 
 /// Where it is on a machine.
@@ -29,23 +28,6 @@ pub(crate) fn reports(machine: &mut Machine, stacks: &[&str]) -> Result<(Value, 
         bail!("the probes leave a trace:\n{}", new.join("\n"));
     }
     Ok((report, probed))
-}
-
-/// What a fix would do: its files, what follows, and the lines of the diff.
-pub(crate) fn plan(machine: &mut Machine, scenario: &Scenario, stacks: &[&str]) -> Result<String> {
-    let (stacks, options) = (named(stacks), scenario.fix_options.join(" "));
-    let mut dry = |format: &str| {
-        let fix = format!("{EDGEPREP} fix --dry-run --user edge {stacks} {options} --format {format}");
-        Ok::<_, anyhow::Error>(machine.run(&fix, STEP)?.output)
-    };
-    let json: Value = serde_json::from_str(&dry("json")?)?;
-    let human = dry("human")?;
-    let diff = human.lines().filter(|line| line.starts_with(['+', '-', '@']));
-    Ok([json["files"].to_string(), json["activations"].to_string()]
-        .into_iter()
-        .chain(diff.map(str::to_owned))
-        .collect::<Vec<_>>()
-        .join("\n"))
 }
 
 pub(crate) fn named(stacks: &[&str]) -> String {

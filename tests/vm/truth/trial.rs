@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::asked::{EDGEPREP, Says, check, finds, is_fixable, named, plan, reports, says};
+use super::asked::{EDGEPREP, Says, check, finds, is_fixable, named, reports, says};
 use super::machine::{Machine, Ran};
 use super::peer::Peer;
 use super::saved::Saved;
@@ -37,8 +37,6 @@ pub(crate) struct Trial {
     pub(crate) image: String,
     pub(crate) stacks: Vec<Judged>,
     pub(crate) checks: Vec<Found>,
-    /// What the fix was going to do.
-    pub(crate) plan: Option<String>,
     /// Why it came to nothing.
     pub(crate) error: Option<String>,
 }
@@ -87,7 +85,7 @@ impl Lab {
         Ok(machine)
     }
 
-    /// All that what happens depends on, which edgeprep is not, but for what a fix does.
+    /// All that what happens depends on, which edgeprep is not where it fixes nothing.
     pub(crate) fn key(&self, scenario: &Scenario, image: &str) -> Result<u64> {
         let mut hasher = DefaultHasher::new();
         let what = format!("{:?}", scenario.what_happens());
@@ -149,7 +147,7 @@ impl Trial {
     pub(crate) fn run(lab: &Lab, scenario: &Scenario, image: &str) -> Trial {
         let (name, image) = (scenario.name.clone(), image.to_owned());
         let (stacks, checks) = (Vec::new(), Vec::new());
-        let mut trial = Trial { scenario: name, image, stacks, checks, plan: None, error: None };
+        let mut trial = Trial { scenario: name, image, stacks, checks, error: None };
         if let Err(error) = trial.carry_out(lab, scenario) {
             trial.error = Some(format!("{error:#}"));
         }
@@ -187,7 +185,6 @@ impl Trial {
             }
         }
         if scenario.is_fixed_on(&self.image) {
-            self.plan = Some(plan(&mut machine, scenario, &stacks)?);
             self.fix(&mut machine, scenario, &stacks)?;
         }
         drop(machine);
@@ -211,15 +208,15 @@ impl Trial {
         }
     }
 
-    /// The same with what this edgeprep says; `None` where its fix would do something else.
+    /// The same with what this edgeprep says; `None` where what happens depends on edgeprep, too.
     pub(crate) fn asked_anew(&self, lab: &Lab, scenario: &Scenario) -> Result<Option<Trial>> {
+        if scenario.is_fixed_on(&self.image) {
+            return Ok(None);
+        }
         let mut trial = self.clone();
         let mut machine = broken(lab, scenario, &self.image)?;
         let stacks = names(scenario, &self.image);
         let (report, probed) = reports(&mut machine, &stacks)?;
-        if scenario.is_fixed_on(&self.image) && self.plan != Some(plan(&mut machine, scenario, &stacks)?) {
-            return Ok(None);
-        }
         for judged in &mut trial.stacks {
             judged.says = says(&report, &judged.stack)?;
             judged.probed = says(&probed, &judged.stack)?;
