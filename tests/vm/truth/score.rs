@@ -91,8 +91,17 @@ impl Score {
             self.unexpected
                 .push(format!("{name}: edgeprep says that a fix repairs it is {}", judged.fixable));
         }
-        if let Some(outcome) = judged.rebooted.as_ref().filter(|outcome| !outcome.works) {
-            self.unexpected.push(format!("{name}: pending, and it fails after a reboot: {}", outcome.said));
+        match &judged.rebooted {
+            Some((verdict, outcome)) if verdict != "ready" || !outcome.works => self
+                .unexpected
+                .push(format!("{name}: pending, and after a reboot {verdict}: {}", ended(outcome))),
+            None if says.verdict == "pending" => {
+                self.unexpected.push(format!("{name}: pending, and nobody looked after a reboot"));
+            }
+            _ => {}
+        }
+        if expected.repairable && judged.after.is_none() {
+            self.unexpected.push(format!("{name}: no repair was tried"));
         }
         if let Some((verdict, outcome)) = &judged.after {
             self.repairs += 1;
@@ -111,6 +120,9 @@ impl Score {
         }
         if found.finds != found.expected.finds {
             self.unexpected.push(format!("{name}: finds something is {}", found.finds));
+        }
+        if found.expected.repairable && found.after.is_none() {
+            self.unexpected.push(format!("{name}: no repair was tried"));
         }
         if let Some((finds, outcome)) = &found.after {
             self.repairs += 1;
@@ -152,6 +164,14 @@ impl Score {
         let _ = writeln!(text, "seen by --probe alone: {}", self.by_probe_alone.len());
         let _ = writeln!(text, "repaired: {} of {}", self.repairs - self.not_repaired.len(), self.repairs);
         text
+    }
+}
+
+/// What a program came to, in a message.
+fn ended(outcome: &Outcome) -> String {
+    match outcome.works {
+        true => "it works".to_owned(),
+        false => format!("it fails: {}", outcome.said),
     }
 }
 

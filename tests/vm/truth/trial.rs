@@ -53,9 +53,9 @@ pub(crate) struct Judged {
     pub(crate) fixable: bool,
     pub(crate) outcome: Outcome,
     pub(crate) peers: Vec<(String, bool)>,
-    /// What happens after a reboot, where that is what it waits for.
-    pub(crate) rebooted: Option<Outcome>,
-    /// After a fix.
+    /// What it says, and what happens, after a reboot, where that is what it waits for.
+    pub(crate) rebooted: Option<(String, Outcome)>,
+    /// The same after a fix.
     pub(crate) after: Option<(String, Outcome)>,
 }
 
@@ -208,9 +208,9 @@ impl Trial {
         }
     }
 
-    /// The same with what this edgeprep says; `None` where what happens depends on edgeprep, too.
+    /// The same with what this edgeprep says; `None` where it is also asked of what is broken no more.
     pub(crate) fn asked_anew(&self, lab: &Lab, scenario: &Scenario) -> Result<Option<Trial>> {
-        if scenario.is_fixed_on(&self.image) {
+        if scenario.is_fixed_on(&self.image) || self.stacks.iter().any(|judged| judged.rebooted.is_some()) {
             return Ok(None);
         }
         let mut trial = self.clone();
@@ -233,8 +233,11 @@ impl Trial {
         let mut machine = broken(lab, scenario, &self.image)?;
         machine.reboot()?;
         settle(&mut machine)?;
+        let report = check(&mut machine, &names(scenario, &self.image), "")?;
         for judged in self.stacks.iter_mut().filter(|judged| judged.says.verdict == "pending") {
-            judged.rebooted = Some(ask(&mut machine, judged.expected.oracle.as_deref(), &judged.stack)?);
+            let Says { verdict, .. } = says(&report, &judged.stack)?;
+            let outcome = ask(&mut machine, judged.expected.oracle.as_deref(), &judged.stack)?;
+            judged.rebooted = Some((verdict, outcome));
         }
         Ok(())
     }
@@ -275,8 +278,8 @@ impl Trial {
             if judged.probed.verdict != judged.says.verdict {
                 part.push_str(&format!(" (probed: {})", judged.probed.verdict));
             }
-            if let Some(outcome) = &judged.rebooted {
-                part.push_str(&format!(" (rebooted: {})", word(outcome)));
+            if let Some((verdict, outcome)) = &judged.rebooted {
+                part.push_str(&format!(" (rebooted: {verdict} and {})", word(outcome)));
             }
             if let Some((verdict, outcome)) = &judged.after {
                 part.push_str(&format!(" (fixed: {verdict} and {})", word(outcome)));
