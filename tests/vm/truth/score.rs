@@ -100,15 +100,9 @@ impl Score {
             }
             _ => {}
         }
-        if expected.repairable && judged.after.is_none() {
-            self.unexpected.push(format!("{name}: no repair was tried"));
-        }
-        if let Some((verdict, outcome)) = &judged.after {
-            self.repairs += 1;
-            if verdict != "ready" || !outcome.works {
-                self.not_repaired.push(format!("{name}: {verdict}; {}", outcome.said));
-            }
-        }
+        let after = judged.after.as_ref();
+        let after = after.map(|(verdict, outcome)| (verdict == "ready", verdict.clone(), outcome));
+        self.after(name, expected.repairable, after);
     }
 
     fn check(&mut self, name: &str, found: &Found) {
@@ -119,16 +113,26 @@ impl Score {
             _ => {}
         }
         if found.finds != found.expected.finds {
-            self.unexpected.push(format!("{name}: finds something is {}", found.finds));
+            self.unexpected.push(format!("{name}: it {}", says(found.finds)));
         }
-        if found.expected.repairable && found.after.is_none() {
-            self.unexpected.push(format!("{name}: no repair was tried"));
-        }
-        if let Some((finds, outcome)) = &found.after {
-            self.repairs += 1;
-            if *finds || !outcome.works {
-                self.not_repaired.push(format!("{name}: finds something is {finds}; {}", outcome.said));
+        let after = found.after.as_ref();
+        let after = after.map(|(finds, outcome)| (!finds, says(*finds).to_owned(), outcome));
+        self.after(name, found.expected.repairable, after);
+    }
+
+    /// What a fix came to: whether edgeprep finds all right then, what it says, and what happens.
+    fn after(&mut self, name: &str, repairable: bool, after: Option<(bool, String, &Outcome)>) {
+        self.repairs += usize::from(repairable && after.is_some());
+        match after {
+            None if repairable => self.unexpected.push(format!("{name}: no repair was tried")),
+            Some((right, says, outcome)) if !right || !outcome.works => {
+                let what = format!("{says}, and {}", ended(outcome));
+                match repairable {
+                    true => self.not_repaired.push(format!("{name}: {what}")),
+                    false => self.unexpected.push(format!("{name}: worked before a fix; after it {what}")),
+                }
             }
+            _ => {}
         }
     }
 
@@ -165,6 +169,11 @@ impl Score {
         let _ = writeln!(text, "repaired: {} of {}", self.repairs - self.not_repaired.len(), self.repairs);
         text
     }
+}
+
+/// What a check says, in a message.
+fn says(finds: bool) -> &'static str {
+    if finds { "finds something" } else { "finds nothing" }
 }
 
 /// What a program came to, in a message.

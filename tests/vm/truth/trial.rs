@@ -55,7 +55,7 @@ pub(crate) struct Judged {
     pub(crate) peers: Vec<(String, bool)>,
     /// What it says, and what happens, after a reboot, where that is what it waits for.
     pub(crate) rebooted: Option<(String, Outcome)>,
-    /// The same after a fix.
+    /// The same after a fix, where that repairs it or it worked before.
     pub(crate) after: Option<(String, Outcome)>,
 }
 
@@ -254,12 +254,14 @@ impl Trial {
             settle(machine)?;
         }
         let report = check(machine, stacks, "")?;
-        for judged in self.stacks.iter_mut().filter(|judged| judged.expected.repairable) {
+        let goes_on = |judged: &Judged| judged.expected.repairable || judged.outcome.works;
+        for judged in self.stacks.iter_mut().filter(|judged| goes_on(judged)) {
             let Says { verdict, .. } = says(&report, &judged.stack)?;
             let outcome = ask(machine, judged.expected.oracle.as_deref(), &judged.stack)?;
             judged.after = Some((verdict, outcome));
         }
-        for found in self.checks.iter_mut().filter(|found| found.expected.repairable) {
+        let goes_on = |found: &Found| found.expected.repairable || found.outcome.works;
+        for found in self.checks.iter_mut().filter(|found| goes_on(found)) {
             let outcome = ask(machine, Some(&found.expected.oracle), &found.id)?;
             found.after = Some((finds(&report, &found.id)?, outcome));
         }
