@@ -46,7 +46,8 @@ pub(crate) fn truth(
     for (title, list) in [
         ("False ready", &score.false_ready),
         ("False not-ready", &score.false_not_ready),
-        ("Ready by the files, and known by `--probe` not to be", &score.by_probe_alone),
+        ("Known by probe alone, not ready where the files say ready", &score.ready_but_for_probes),
+        ("Known by probe alone, ready where the files say otherwise", &score.not_ready_but_for_probes),
         ("Not repaired", &score.not_repaired),
         ("Not as expected", &score.unexpected),
     ] {

@@ -169,16 +169,18 @@ impl Scenario {
             bail!("{image} is none of the images of the scenario");
         }
         for (stack, expected) in &self.stacks {
-            if !["ready", "pending", "not-ready", "unknown"].contains(&expected.verdict.as_str()) {
-                bail!("{stack}: {} is no verdict", expected.verdict);
-            }
-            if (expected.verdict == "ready") != expected.blockers.is_empty() {
-                bail!("{stack}: blockers are named exactly where it is not ready");
+            for says in [expected.says(false), expected.says(true)] {
+                if !["ready", "pending", "not-ready", "unknown"].contains(&says.verdict.as_str()) {
+                    bail!("{stack}: {} is no verdict", says.verdict);
+                }
+                if (says.verdict == "ready") != says.blockers.is_empty() {
+                    bail!("{stack}: blockers are named exactly where it is not ready");
+                }
             }
             if expected.verdict == "ready" && expected.repairable {
                 bail!("{stack}: what is ready is not repaired");
             }
-            if (expected.verdict == "ready" && expected.probed.is_none()) == expected.because.is_some() {
+            if (expected.says(true).verdict == "ready") == expected.because.is_some() {
                 bail!("{stack}: because is told exactly where it fails");
             }
         }
