@@ -1,4 +1,4 @@
-//! `docs/truth.md`.
+//! `docs/truth.md`, and a trial in a line.
 
 use std::fmt::Write;
 
@@ -6,9 +6,10 @@ use edgeprep::checks::ALL;
 use edgeprep::finding::Level;
 
 use super::asked::Says;
+use super::oracle::Outcome;
 use super::scenario::{IMAGES, Scenario};
 use super::score::Score;
-use super::trial::{Outcome, Trial};
+use super::trial::Trial;
 
 /// Required checks that no scenario shows, and why not.
 const NOT_SHOWN: [(&str, &str); 7] = [
@@ -162,4 +163,36 @@ fn not_shown(trials: &[Trial]) -> Vec<&'static str> {
     };
     let required = ALL.iter().filter(|check| check.level == Level::Required && !decides(check.id));
     required.map(|check| check.id).collect()
+}
+
+/// A trial in a line.
+pub(crate) fn line(trial: &Trial) -> String {
+    let mut parts = vec![format!("{} on {}:", trial.scenario, trial.image)];
+    let word = |outcome: &Outcome| match outcome.works {
+        true => "works".to_owned(),
+        false => format!("fails ({})", outcome.said.lines().next_back().unwrap_or_default()),
+    };
+    for judged in &trial.stacks {
+        let mut part = format!("{} {} and {}", judged.stack, judged.says.verdict, word(&judged.outcome));
+        if judged.probed.verdict != judged.says.verdict {
+            part.push_str(&format!(" (probed: {})", judged.probed.verdict));
+        }
+        if let Some((verdict, outcome)) = &judged.rebooted {
+            part.push_str(&format!(" (rebooted: {verdict} and {})", word(outcome)));
+        }
+        if let Some((verdict, outcome)) = &judged.after {
+            part.push_str(&format!(" (fixed: {verdict} and {})", word(outcome)));
+        }
+        parts.push(part);
+    }
+    for found in &trial.checks {
+        let finds = |finds: bool| if finds { "finds" } else { "passes" };
+        let mut part = format!("{} {} and {}", found.id, finds(found.finds), word(&found.outcome));
+        if let Some((after, outcome)) = &found.after {
+            part.push_str(&format!(" (fixed: {} and {})", finds(*after), word(outcome)));
+        }
+        parts.push(part);
+    }
+    parts.extend(trial.error.clone());
+    parts.join(" ")
 }

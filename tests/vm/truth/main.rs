@@ -5,6 +5,7 @@
 mod asked;
 mod document;
 mod machine;
+mod oracle;
 mod peer;
 mod saved;
 mod scenario;
@@ -153,7 +154,7 @@ fn run(lab: &Lab, chosen: Vec<(&Scenario, &str)>, machines: usize, again: bool) 
                     if let Ok(mut done) = done.lock() {
                         done.push(trial);
                         let trial = &done[done.len() - 1];
-                        println!("[{}/{count}] {} ({time})", done.len(), trial.line());
+                        println!("[{}/{count}] {} ({time})", done.len(), document::line(trial));
                     }
                 }
             });

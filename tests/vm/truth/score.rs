@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::asked::Says;
-use super::trial::{Found, Judged, Outcome, Trial};
+use super::oracle::Outcome;
+use super::trial::{Found, Judged, Trial};
 
 /// How often which verdict met which outcome, and what was wrong.
 pub(crate) struct Score {

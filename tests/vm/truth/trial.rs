@@ -5,21 +5,26 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::asked::{EDGEPREP, Says, check, finds, is_fixable, named, reports, says};
 use super::machine::{Machine, Ran};
+use super::oracle::{LIB, Outcome, ask, oracle_of};
 use super::peer::Peer;
 use super::saved::Saved;
 use super::scenario::{Base, Expected, Scenario, Shown};
 
 /// How long a step may take.
 pub(crate) const STEP: Duration = Duration::from_secs(240);
-/// How long a program that is asked may take; one that takes longer does not work.
-const PATIENCE: Duration = Duration::from_secs(200);
-const ORACLE: &str = "/root/oracle";
-const LIB: &str = include_str!("lib.sh");
+/// What decides what happens on a machine, and with what it is written down.
+const RUNNER: [&str; 5] = [
+    include_str!("machine.rs"),
+    include_str!("oracle.rs"),
+    include_str!("peer.rs"),
+    include_str!("saved.rs"),
+    include_str!("trial.rs"),
+];
 
 /// What every trial takes.
 pub(crate) struct Lab {
@@ -69,14 +74,6 @@ pub(crate) struct Found {
     pub(crate) after: Option<(bool, Outcome)>,
 }
 
-/// What a program came to.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Outcome {
-    pub(crate) works: bool,
-    /// The end of what it said.
-    pub(crate) said: String,
-}
-
 impl Lab {
     /// A machine with edgeprep on it, broken in no way yet.
     fn machine(&self, image: &str, base: Base, kernel: &str) -> Result<Machine> {
@@ -89,12 +86,12 @@ impl Lab {
     pub(crate) fn key(&self, scenario: &Scenario, image: &str) -> Result<u64> {
         let mut hasher = DefaultHasher::new();
         let what = format!("{:?}", scenario.what_happens());
-        (what, self.saved.key(image, scenario.kernel.as_str())?, LIB).hash(&mut hasher);
+        (RUNNER, what, self.saved.key(image, scenario.kernel.as_str())?, LIB).hash(&mut hasher);
         for (stack, _) in scenario.stacks_on(image) {
             oracle_of(stack)?.hash(&mut hasher);
         }
         for peer in &self.peers {
-            peer.name.hash(&mut hasher);
+            (peer.name, &peer.files).hash(&mut hasher);
         }
         Ok(hasher.finish())
     }
@@ -267,38 +264,6 @@ impl Trial {
         }
         Ok(())
     }
-
-    /// The trial in a line.
-    pub(crate) fn line(&self) -> String {
-        let mut parts = vec![format!("{} on {}:", self.scenario, self.image)];
-        let word = |outcome: &Outcome| match outcome.works {
-            true => "works".to_owned(),
-            false => format!("fails ({})", outcome.said.lines().next_back().unwrap_or_default()),
-        };
-        for judged in &self.stacks {
-            let mut part = format!("{} {} and {}", judged.stack, judged.says.verdict, word(&judged.outcome));
-            if judged.probed.verdict != judged.says.verdict {
-                part.push_str(&format!(" (probed: {})", judged.probed.verdict));
-            }
-            if let Some((verdict, outcome)) = &judged.rebooted {
-                part.push_str(&format!(" (rebooted: {verdict} and {})", word(outcome)));
-            }
-            if let Some((verdict, outcome)) = &judged.after {
-                part.push_str(&format!(" (fixed: {verdict} and {})", word(outcome)));
-            }
-            parts.push(part);
-        }
-        for found in &self.checks {
-            let finds = |finds: bool| if finds { "finds" } else { "passes" };
-            let mut part = format!("{} {} and {}", found.id, finds(found.finds), word(&found.outcome));
-            if let Some((after, outcome)) = &found.after {
-                part.push_str(&format!(" (fixed: {} and {})", finds(*after), word(outcome)));
-            }
-            parts.push(part);
-        }
-        parts.extend(self.error.clone());
-        parts.join(" ")
-    }
 }
 
 /// A machine that is broken as a scenario says.
@@ -326,32 +291,4 @@ fn settle(machine: &mut Machine) -> Result<()> {
 
 fn names<'a>(scenario: &'a Scenario, image: &str) -> Vec<&'a str> {
     scenario.stacks_on(image).map(|(name, _)| name.as_str()).collect()
-}
-
-/// Asks an oracle: a script that is given, or the stack's own.
-fn ask(machine: &mut Machine, oracle: Option<&str>, stack: &str) -> Result<Outcome> {
-    let script = match oracle {
-        Some(script) => script.to_owned(),
-        None => oracle_of(stack)?,
-    };
-    // What hangs, fails.
-    machine.put(ORACLE, "644", format!(". /share/guest-lib.sh\n{LIB}\n{script}").as_bytes())?;
-    let ran = machine.run(&format!("timeout --kill-after 5 {} bash {ORACLE}", PATIENCE.as_secs()), STEP)?;
-    let lines: Vec<&str> = ran.output.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
-    let said = lines[lines.len().saturating_sub(6)..].join("\n");
-    Ok(Outcome { works: ran.code == 0, said })
-}
-
-/// What a stack does when it starts, after what the stacks do that it is made of.
-fn oracle_of(stack: &str) -> Result<String> {
-    let own = read(&format!("oracles/{stack}.sh"))?;
-    Ok(match stack {
-        "podman" | "k3s" => own,
-        _ => format!("{}\n{own}", read("oracles/podman.sh")?),
-    })
-}
-
-fn read(path: &str) -> Result<String> {
-    let path = super::here(path);
-    std::fs::read_to_string(&path).with_context(|| path.display().to_string())
 }
