@@ -47,7 +47,13 @@ pub(crate) fn seen_or_run(lab: &Lab, scenario: &Scenario, image: &str, again: bo
         seen.trial.expect(scenario);
         match seen.edgeprep == edgeprep {
             true => Some((seen.trial, How::SeenBefore)),
-            false => Some((seen.trial.asked_anew(lab, scenario).ok()??, How::AskedAnew)),
+            false => match seen.trial.asked_anew(lab, scenario) {
+                Ok(trial) => Some((trial?, How::AskedAnew)),
+                Err(error) => {
+                    println!("{} on {image}, asked anew: {error:#}; it is run again", scenario.name);
+                    None
+                }
+            },
         }
     });
     let (trial, how) = match kept {
