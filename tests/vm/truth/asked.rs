@@ -1,5 +1,7 @@
 //! What edgeprep is asked, and what it says.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,11 +25,19 @@ pub(crate) fn reports(machine: &mut Machine, stacks: &[&str]) -> Result<(Value, 
     let before = traces(machine)?;
     let probed = check(machine, stacks, "--probe")?;
     let left = traces(machine)?;
-    let new: Vec<&str> = left.lines().filter(|line| !before.lines().any(|one| one == *line)).collect();
-    if !new.is_empty() {
-        bail!("the probes leave a trace:\n{}", new.join("\n"));
+    let differs = difference(&before, &left);
+    if !differs.is_empty() {
+        bail!("the probes leave a trace:\n{}", differs.join("\n"));
     }
     Ok((report, probed))
+}
+
+/// The lines that one has and the other has not.
+fn difference(before: &str, after: &str) -> Vec<String> {
+    let (before, after): (BTreeSet<&str>, BTreeSet<&str>) =
+        (before.lines().collect(), after.lines().collect());
+    let gone = before.difference(&after).map(|line| format!("-{line}"));
+    gone.chain(after.difference(&before).map(|line| format!("+{line}"))).collect()
 }
 
 pub(crate) fn named(stacks: &[&str]) -> String {
@@ -40,14 +50,15 @@ pub(crate) fn check(machine: &mut Machine, stacks: &[&str], options: &str) -> Re
     serde_json::from_str(&ran.output).with_context(|| format!("edgeprep check said {:?}", ran.output))
 }
 
-/// What a probe could leave: processes, mounts, cgroups, network interfaces and files. The kernel loads the
-/// module of a device that is opened, as it does for the stack, and udev takes note of that.
+/// What a probe could leave or take away: processes, mounts, cgroups, network interfaces and files, also where
+/// the home directory is a mount. The kernel loads the module of a device that is opened, as it does for the
+/// stack, and udev takes note of that.
 fn traces(machine: &mut Machine) -> Result<String> {
     let script = "ps -e -o pid=,comm= | grep -vE ' (ps|grep|sort|bash|find|kworker.*|.udev-worker.)$'; cat /proc/self/mountinfo
         find /sys/fs/cgroup -type d | sort; ip -o link
         grep -r . --include=cgroup.subtree_control /sys/fs/cgroup | sort
-        find /home /tmp /var /run /run/user/1000 /dev/shm /etc /root /dev -xdev -not -path '/var/log/*' -not -path '/var/lib/edgeprep-lab/*' -not -path '/run/systemd/*' -not -path '/run/udev*' \
-            -not -path '/dev/char*' -not -path '/dev/net/tun' -printf '%p %T@ %s\\n' | sort";
+        find /home /home/edge /tmp /var /run /run/user/1000 /dev/shm /etc /root /dev -xdev -not -path '/var/log/*' -not -path '/var/lib/edgeprep-lab/*' -not -path '/run/systemd/*' -not -path '/run/udev*' \
+            -not -path '/dev/char*' -not -path '/dev/net/tun' -printf '%p %T@ %s\\n' | sort -u";
     Ok(machine.run(script, STEP)?.output)
 }
 
