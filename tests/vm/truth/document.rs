@@ -7,7 +7,7 @@ use edgeprep::finding::Level;
 
 use super::asked::Says;
 use super::oracle::Outcome;
-use super::scenario::{IMAGES, Scenario};
+use super::scenario::{IMAGES, Scenario, tells};
 use super::score::Score;
 use super::trial::Trial;
 
@@ -141,7 +141,7 @@ fn told(says: &Says) -> String {
 /// What a program came to, with the line that says why it failed, else the end of what it said.
 fn became(outcome: &Outcome, because: Option<&str>) -> String {
     let lines = || outcome.said.lines().rev();
-    let telling = because.and_then(|because| lines().find(|line| line.contains(because)));
+    let telling = because.and_then(|because| lines().find(|line| tells(line, because)));
     // RootlessKit says last that its child failed.
     let said = telling.or_else(|| lines().find(|line| !line.starts_with("[rootlesskit:"))).or(lines().next());
     let said = said.unwrap_or_default();

@@ -85,7 +85,7 @@ pub(crate) struct Expected {
     pub(crate) blockers: Vec<String>,
     /// What it shall say with `--probe`, where the files do not show what is tried.
     pub(crate) probed: Option<Says>,
-    /// Part of what the program shall say when it fails.
+    /// Part of a line that the program shall say when it fails; ` ... ` stands for what differs.
     pub(crate) because: Option<String>,
     /// Whether a fix makes it run.
     #[serde(default)]
@@ -111,6 +111,18 @@ impl Expected {
         let says = Says { verdict: self.verdict.clone(), blockers: self.blockers.clone() };
         self.probed.clone().filter(|_| probed).unwrap_or(says)
     }
+}
+
+/// Whether a line has all parts of what shall be said, in that order.
+pub(crate) fn tells(line: &str, because: &str) -> bool {
+    let mut rest = line;
+    because.split(" ... ").all(|part| match rest.split_once(part) {
+        Some((_, after)) => {
+            rest = after;
+            true
+        }
+        None => false,
+    })
 }
 
 /// A check that finds something, and a program that meets it.

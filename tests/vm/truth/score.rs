@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::asked::Says;
 use super::oracle::Outcome;
+use super::scenario::tells;
 use super::trial::{Found, Judged, Trial};
 
 /// How often which verdict met which outcome, and what was wrong.
@@ -73,7 +74,7 @@ impl Score {
             Some(because) if outcome.works => {
                 self.unexpected.push(format!("{name}: it works, expected to fail with {because:?}"));
             }
-            Some(because) if !outcome.said.contains(because) => self
+            Some(because) if !outcome.said.lines().any(|line| tells(line, because)) => self
                 .unexpected
                 .push(format!("{name}: it fails without a word of {because:?}: {}", outcome.said)),
             _ => {}
