@@ -80,16 +80,22 @@ fn rows<'a>(report: &'a Value, id: &'a str) -> Result<impl Iterator<Item = &'a V
     Ok(rows)
 }
 
-/// Whether a check finds something; it has to know.
-pub(crate) fn finds(report: &Value, id: &str) -> Result<bool> {
+/// Whether a check finds something, of one subject or at all; it has to know.
+pub(crate) fn finds(report: &Value, id: &str, subject: Option<&str>) -> Result<bool> {
     let mut rows = rows(report, id)?;
     if let Some(row) = rows.clone().find(|row| row["status"] == "unknown") {
-        bail!("{id} does not know of {}", row["item"]);
+        bail!("{id} does not know: {}", row["reason"]);
     }
     if !rows.clone().any(|row| row["status"] == "pass" || row["status"] == "fail") {
         bail!("{id} did not look");
     }
-    Ok(rows.any(|row| row["status"] == "fail"))
+    let Some(subject) = subject else {
+        return Ok(rows.any(|row| row["status"] == "fail"));
+    };
+    let findings = rows.flat_map(|row| row["findings"].as_array().into_iter().flatten());
+    let mut of_it = findings.filter(|finding| finding["subject"] == subject).peekable();
+    of_it.peek().with_context(|| format!("{id} did not look at {subject}"))?;
+    Ok(of_it.any(|finding| finding["verdict"] != "met"))
 }
 
 /// Whether a fix repairs all that keeps a stack from being ready.

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::machine::Machine;
+use super::scenario::{Expected, Shown};
 use super::trial::STEP;
 
 /// How long a program that is asked may take; one that takes longer does not work.
@@ -22,12 +23,8 @@ pub(crate) struct Outcome {
     pub(crate) said: String,
 }
 
-/// Asks an oracle: a script that is given, or the stack's own.
-pub(crate) fn ask(machine: &mut Machine, oracle: Option<&str>, stack: &str) -> Result<Outcome> {
-    let script = match oracle {
-        Some(script) => script.to_owned(),
-        None => oracle_of(stack)?,
-    };
+/// Asks an oracle.
+pub(crate) fn ask(machine: &mut Machine, script: &str) -> Result<Outcome> {
     // What hangs, fails.
     machine.put(ORACLE, "644", format!(". /share/guest-lib.sh\n{LIB}\n{script}").as_bytes())?;
     let ran = machine.run(&format!("timeout --kill-after 5 {} bash {ORACLE}", PATIENCE.as_secs()), STEP)?;
@@ -36,13 +33,26 @@ pub(crate) fn ask(machine: &mut Machine, oracle: Option<&str>, stack: &str) -> R
     Ok(Outcome { works: ran.code == 0, said })
 }
 
-/// What a stack does when it starts, after what the stacks do that it is made of.
-pub(crate) fn oracle_of(stack: &str) -> Result<String> {
-    let own = read(&format!("oracles/{stack}.sh"))?;
-    Ok(match stack {
-        "podman" | "k3s" => own,
-        _ => format!("{}\n{own}", read("oracles/podman.sh")?),
-    })
+impl Expected {
+    /// What a scenario asks, or else what a stack does when it starts, after what the stacks do that it is
+    /// made of.
+    pub(crate) fn script(&self, stack: &str) -> Result<String> {
+        if let Some(script) = &self.oracle {
+            return Ok(script.clone());
+        }
+        let own = read(&format!("oracles/{stack}.sh"))?;
+        Ok(match stack {
+            "podman" | "k3s" => own,
+            _ => format!("{}\n{own}", read("oracles/podman.sh")?),
+        })
+    }
+}
+
+impl Shown {
+    /// What a scenario asks, or else what fails where a check finds something.
+    pub(crate) fn script(&self, id: &str) -> Result<String> {
+        self.oracle.clone().map_or_else(|| read(&format!("oracles/check/{id}.sh")), Ok)
+    }
 }
 
 fn read(path: &str) -> Result<String> {

@@ -131,8 +131,10 @@ pub(crate) fn tells(line: &str, because: &str) -> bool {
 pub(crate) struct Shown {
     /// Whether it finds something.
     pub(crate) finds: bool,
-    /// A bash script that succeeds where nothing is wrong.
-    pub(crate) oracle: String,
+    /// Of what alone it does, where a check looks at more.
+    pub(crate) subject: Option<String>,
+    /// A bash script that succeeds where nothing is wrong, where it is not that of the check.
+    pub(crate) oracle: Option<String>,
     /// Whether a fix repairs it.
     #[serde(default)]
     pub(crate) repairable: bool,
@@ -220,7 +222,10 @@ impl Scenario {
             expected.probed = None;
             expected.because = None;
         }
-        scenario.checks.values_mut().for_each(|shown| shown.finds = false);
+        for shown in scenario.checks.values_mut() {
+            shown.finds = false;
+            shown.subject = None;
+        }
         scenario
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::asked::{EDGEPREP, Says, check, finds, is_fixable, named, reports, says};
 use super::machine::{Machine, Ran};
-use super::oracle::{LIB, Outcome, ask, oracle_of};
+use super::oracle::{LIB, Outcome, ask};
 use super::peer::Peer;
 use super::saved::Saved;
 use super::scenario::{Base, Expected, Scenario, Shown};
@@ -87,8 +87,11 @@ impl Lab {
         let mut hasher = DefaultHasher::new();
         let what = format!("{:?}", scenario.what_happens());
         (RUNNER, what, self.saved.key(image, scenario.kernel.as_str())?, LIB).hash(&mut hasher);
-        for (stack, _) in scenario.stacks_on(image) {
-            oracle_of(stack)?.hash(&mut hasher);
+        for (stack, expected) in scenario.stacks_on(image) {
+            expected.script(stack)?.hash(&mut hasher);
+        }
+        for (id, shown) in scenario.checks_on(image) {
+            shown.script(id)?.hash(&mut hasher);
         }
         for peer in &self.peers {
             (peer.name, &peer.files).hash(&mut hasher);
@@ -162,7 +165,7 @@ impl Trial {
                 says: says(&report, stack)?,
                 probed: says(&probed, stack)?,
                 fixable: is_fixable(&report, stack)?,
-                outcome: ask(&mut machine, expected.oracle.as_deref(), stack)?,
+                outcome: ask(&mut machine, &expected.script(stack)?)?,
                 peers: Vec::new(),
                 rebooted: None,
                 after: None,
@@ -170,8 +173,8 @@ impl Trial {
             self.stacks.push(judged);
         }
         for (id, expected) in scenario.checks_on(&self.image) {
-            let finds = finds(&report, id)?;
-            let outcome = ask(&mut machine, Some(&expected.oracle), id)?;
+            let finds = finds(&report, id, expected.subject.as_deref())?;
+            let outcome = ask(&mut machine, &expected.script(id)?)?;
             let (id, expected) = (id.clone(), expected.clone());
             self.checks.push(Found { id, expected, finds, outcome, after: None });
         }
@@ -220,7 +223,7 @@ impl Trial {
             judged.fixable = is_fixable(&report, &judged.stack)?;
         }
         for found in &mut trial.checks {
-            found.finds = finds(&report, &found.id)?;
+            found.finds = finds(&report, &found.id, found.expected.subject.as_deref())?;
         }
         Ok(Some(trial))
     }
@@ -233,7 +236,7 @@ impl Trial {
         let report = check(&mut machine, &names(scenario, &self.image), "")?;
         for judged in self.stacks.iter_mut().filter(|judged| judged.says.verdict == "pending") {
             let Says { verdict, .. } = says(&report, &judged.stack)?;
-            let outcome = ask(&mut machine, judged.expected.oracle.as_deref(), &judged.stack)?;
+            let outcome = ask(&mut machine, &judged.expected.script(&judged.stack)?)?;
             judged.rebooted = Some((verdict, outcome));
         }
         Ok(())
@@ -254,13 +257,13 @@ impl Trial {
         let goes_on = |judged: &Judged| judged.expected.repairable || judged.outcome.works;
         for judged in self.stacks.iter_mut().filter(|judged| goes_on(judged)) {
             let Says { verdict, .. } = says(&report, &judged.stack)?;
-            let outcome = ask(machine, judged.expected.oracle.as_deref(), &judged.stack)?;
+            let outcome = ask(machine, &judged.expected.script(&judged.stack)?)?;
             judged.after = Some((verdict, outcome));
         }
         let goes_on = |found: &Found| found.expected.repairable || found.outcome.works;
         for found in self.checks.iter_mut().filter(|found| goes_on(found)) {
-            let outcome = ask(machine, Some(&found.expected.oracle), &found.id)?;
-            found.after = Some((finds(&report, &found.id)?, outcome));
+            let finds = finds(&report, &found.id, found.expected.subject.as_deref())?;
+            found.after = Some((finds, ask(machine, &found.expected.script(&found.id)?)?));
         }
         Ok(())
     }
