@@ -100,7 +100,7 @@ pub(crate) fn finds(report: &Value, id: &str, subject: Option<&str>) -> Result<b
 
 /// Whether a fix repairs all that keeps a stack from being ready.
 pub(crate) fn is_fixable(report: &Value, stack: &str) -> Result<bool> {
-    let Says { verdict, blockers } = says(report, stack)?;
+    let Says { blockers, .. } = says(report, stack)?;
     for id in &blockers {
         let mut open = rows(report, id)?
             .filter(|row| row["level"] == "required")
@@ -108,10 +108,12 @@ pub(crate) fn is_fixable(report: &Value, stack: &str) -> Result<bool> {
             .filter(|finding| !matches!(finding["verdict"].as_str(), Some("met" | "volatile")))
             .filter(|finding| {
                 finding["stacks"].as_array().is_some_and(|stacks| stacks.contains(&stack.into()))
-            });
-        if !open.all(|finding| finding["remedy"]["fixable"] == true) {
+            })
+            .peekable();
+        // What blocks without a finding is not known.
+        if open.peek().is_none() || !open.all(|finding| finding["remedy"]["fixable"] == true) {
             return Ok(false);
         }
     }
-    Ok(verdict != "ready")
+    Ok(!blockers.is_empty())
 }

@@ -54,9 +54,9 @@ struct Arguments {
     /// Run a script on a machine that is set up, and print what it says
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
-    /// From which machine --script goes on: fresh or good
-    #[arg(long, value_name = "BASE", default_value = "good")]
-    base: String,
+    /// From which machine --script goes on
+    #[arg(long, value_name = "BASE", value_enum, default_value_t)]
+    base: Base,
     /// Kernel arguments for --script
     #[arg(long, value_name = "ARGS", default_value = "")]
     kernel: String,
@@ -84,9 +84,9 @@ fn main() -> Result<()> {
         of_kernels: Mutex::default(),
     };
     if let Some(script) = &arguments.script {
-        let base = if arguments.base == "fresh" { Base::Fresh } else { Base::Good };
         let image = arguments.image.first().map_or("trixie", String::as_str);
-        let ran = lab.on_a_machine(image, base, &arguments.kernel, &std::fs::read_to_string(script)?)?;
+        let ran =
+            lab.on_a_machine(image, arguments.base, &arguments.kernel, &std::fs::read_to_string(script)?)?;
         print!("{}", ran.output);
         std::process::exit(ran.code);
     }

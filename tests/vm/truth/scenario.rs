@@ -55,7 +55,7 @@ pub(crate) struct Scenario {
 }
 
 /// What a machine is before it is broken.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Base {
     /// As it was installed.
