@@ -11,8 +11,6 @@ use super::trial::STEP;
 /// Another program that says whether a host is ready.
 pub(crate) struct Peer {
     pub(crate) name: &'static str,
-    /// The stacks that it is written for.
-    pub(crate) stacks: &'static [&'static str],
     /// Its script and what lies beside it, as an archive.
     pub(crate) files: Vec<u8>,
     script: &'static str,
@@ -25,22 +23,20 @@ pub(crate) fn peers(usernetes: Option<&Path>, moby: Option<&Path>) -> Result<Vec
     let usernetes = usernetes.map(|dir| {
         Ok::<_, anyhow::Error>(Peer {
             name: "Usernetes' check-preflight.sh",
-            stacks: &["podman", "podman-kube", "k3s", "k3d", "kind", "usernetes"],
             files: packed(&dir.join("Makefile.d"))?,
             script: "as_user env CONTAINER_ENGINE=podman bash /root/peer/check-preflight.sh",
             of_kernel: false,
         })
     });
-    // It is for the kernel of the machine; what is missing is in its text, not in its exit code. It takes
-    // zgrep some two hundred times, a script that is slow here, and the file is not compressed.
+    // It is for the kernel of the machine; what is missing of that is in its text, not in its exit code, beside
+    // a program of AppArmor. It takes zgrep some two hundred times, a script that is slow here, and the file is not compressed.
     let moby = moby.map(|dir| {
         Ok(Peer {
             name: "Moby's check-config.sh",
-            stacks: &["podman", "podman-kube", "k3s", "k3d", "kind", "usernetes"],
             files: packed(&dir.join("contrib"))?,
             script: "ln -sf /bin/grep /root/peer/zgrep
                 said=$(PATH=/root/peer:$PATH bash /root/peer/check-config.sh 2>&1); echo \"$said\"
-                ! sed -n '/Generally Necessary/,/Optional/p' <<<\"$said\" | grep -q missing",
+                ! sed -n '/Generally Necessary/,/Optional/p' <<<\"$said\" | grep missing | grep -qv apparmor_parser",
             of_kernel: true,
         })
     });
