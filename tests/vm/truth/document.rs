@@ -2,25 +2,12 @@
 
 use std::fmt::Write;
 
-use edgeprep::checks::ALL;
-use edgeprep::finding::Level;
-
 use super::asked::Says;
 use super::oracle::Outcome;
 use super::scenario::{IMAGES, Scenario, tells};
 use super::score::Score;
+use super::shown::{NOT_SHOWN, neither_shown_nor_excused};
 use super::trial::Trial;
-
-/// Required checks that no scenario shows, and why not.
-const NOT_SHOWN: [(&str, &str); 7] = [
-    ("kernel-options", "Debian's kernels have every option that is asked for"),
-    ("kernel-release", "the oldest kernel here, Linux 6.1, is newer than what is asked for"),
-    ("slirp4netns-version", "the oldest here, 1.2.0, is newer than what is asked for"),
-    ("sysctl-values", "only profiles of a site ask for further sysctls"),
-    ("systemd-init", "the lab's machines are told what to do by a service of systemd"),
-    ("systemd-version", "the oldest here, 252, is newer than what is asked for"),
-    ("userns-apparmor", "Ubuntu's kernel alone has `kernel.apparmor_restrict_unprivileged_userns`"),
-];
 
 /// The document: how it was seen, the matrix, what was wrong, and each scenario.
 pub(crate) fn truth(
@@ -78,9 +65,11 @@ pub(crate) fn truth(
         let _ = rows(&mut text, scenario, trials);
     }
     text.push_str("\n## Not shown\n\nRequired checks that decide no verdict above.\n\n");
-    for id in not_shown(trials) {
-        let why = NOT_SHOWN.iter().find(|(one, _)| *one == id).map_or("it should be", |(_, why)| why);
+    for (id, why) in NOT_SHOWN {
         let _ = writeln!(text, "- `{id}`: {why}.");
+    }
+    for id in neither_shown_nor_excused(trials) {
+        let _ = writeln!(text, "- `{id}`: it should be.");
     }
     text.push_str("\n## Versions\n");
     for (image, said) in versions {
@@ -151,18 +140,6 @@ fn became(outcome: &Outcome, because: Option<&str>) -> String {
         false if said.is_empty() => "fails".to_owned(),
         false => format!("fails: `{}`", said.replace(['`', '|'], "'")),
     }
-}
-
-/// The checks on which a verdict can depend, and that decided none.
-fn not_shown(trials: &[Trial]) -> Vec<&'static str> {
-    let decides = |id: &str| {
-        trials.iter().any(|trial| {
-            trial.stacks.iter().any(|judged| judged.says.blockers.iter().any(|blocker| blocker == id))
-                || trial.checks.iter().any(|found| found.id == id && found.finds)
-        })
-    };
-    let required = ALL.iter().filter(|check| check.level == Level::Required && !decides(check.id));
-    required.map(|check| check.id).collect()
 }
 
 /// A trial in a line.

@@ -11,6 +11,7 @@ mod saved;
 mod scenario;
 mod score;
 mod seen;
+mod shown;
 mod trial;
 
 use std::path::PathBuf;
@@ -30,7 +31,8 @@ use trial::{Lab, Trial};
 #[derive(Parser)]
 #[command(name = "tests/vm/run")]
 struct Arguments {
-    /// All scenarios on all of their images, and write docs/truth.md [default: the subset of the CI]
+    /// All scenarios on all of their images; with --usernetes and --moby, write docs/truth.md [default: the
+    /// subset of the CI]
     #[arg(long)]
     all: bool,
     /// Only scenarios whose name contains this; may be repeated
@@ -96,17 +98,26 @@ fn main() -> Result<()> {
     if chosen.is_empty() {
         bail!("no scenario of that name on that image");
     }
+    let whole = arguments.all && arguments.only.is_empty() && arguments.image.is_empty();
+    // The columns of the peers are not taken out of the document because their sources are not here.
+    let writes = whole && arguments.usernetes.is_some() && arguments.moby.is_some();
+    if whole && !writes {
+        println!("docs/truth.md is not written without --usernetes and --moby");
+    }
     let trials = run(&lab, chosen, arguments.machines.max(1), arguments.again);
     let score = Score::of(&trials);
     println!("\n{}", score.table());
     println!("{} trials in {} s", trials.len(), begun.elapsed().as_secs());
-    if arguments.all && arguments.only.is_empty() && arguments.image.is_empty() {
+    if writes {
         let versions = lab.versions(&IMAGES.map(|(name, _)| name))?;
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/truth.md");
         std::fs::write(&path, document::truth(&scenarios, &trials, &score, &versions))?;
         println!("wrote docs/truth.md");
     }
-    let wrong = score.wrong();
+    let mut wrong = score.wrong();
+    if whole {
+        wrong.extend(shown::wrong(&trials));
+    }
     if !wrong.is_empty() {
         println!("\n{}", wrong.join("\n"));
         std::process::exit(1);
