@@ -33,7 +33,7 @@ pub(crate) fn reports(machine: &mut Machine, stacks: &[&str]) -> Result<(Value, 
 }
 
 /// The lines that one has and the other has not.
-fn difference(before: &str, after: &str) -> Vec<String> {
+pub(crate) fn difference(before: &str, after: &str) -> Vec<String> {
     let (before, after): (BTreeSet<&str>, BTreeSet<&str>) =
         (before.lines().collect(), after.lines().collect());
     let gone = before.difference(&after).map(|line| format!("-{line}"));

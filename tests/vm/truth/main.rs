@@ -2,17 +2,17 @@
 
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a program of its own, not edgeprep")]
 
-mod asked;
+pub(crate) mod asked;
 mod document;
 mod machine;
-mod oracle;
+pub(crate) mod oracle;
 mod peer;
 mod saved;
-mod scenario;
-mod score;
+pub(crate) mod scenario;
+pub(crate) mod score;
 mod seen;
-mod shown;
-mod trial;
+pub(crate) mod shown;
+pub(crate) mod trial;
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -68,7 +68,7 @@ struct Arguments {
 }
 
 /// A file below `tests/vm`.
-fn here(path: &str) -> PathBuf {
+pub(crate) fn here(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vm").join(path)
 }
 

@@ -29,7 +29,8 @@ pub(crate) fn peers(usernetes: Option<&Path>, moby: Option<&Path>) -> Result<Vec
         })
     });
     // It is for the kernel of the machine; what is missing of that is in its text, not in its exit code, beside
-    // a program of AppArmor. It takes zgrep some two hundred times, a script that is slow here, and the file is not compressed.
+    // a program of AppArmor. It takes zgrep some two hundred times, a script that is slow here, and the file is
+    // not compressed.
     let moby = moby.map(|dir| {
         Ok(Peer {
             name: "Moby's check-config.sh",

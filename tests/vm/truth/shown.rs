@@ -6,7 +6,12 @@ use edgeprep::finding::Level;
 use super::trial::Trial;
 
 /// Required checks that no scenario shows, and why not.
-pub(crate) const NOT_SHOWN: [(&str, &str); 7] = [
+pub(crate) const NOT_SHOWN: [(&str, &str); 9] = [
+    (
+        "host-name",
+        "what stands in for K3s registers no node, and that of Usernetes is started without kubeadm",
+    ),
+    ("k3s-configuration", "what stands in for K3s has no configuration"),
     ("kernel-options", "Debian's kernels have every option that is asked for"),
     ("kernel-release", "the oldest kernel here, Linux 6.1, is newer than what is asked for"),
     ("slirp4netns-version", "the oldest here, 1.2.0, is newer than what is asked for"),
