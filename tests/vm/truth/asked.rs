@@ -1,11 +1,12 @@
 //! What edgeprep is asked, and what it says.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::machine::Machine;
-use super::scenario::Scenario;
 use super::trial::STEP;
 
 /// Where it is on a machine.
@@ -24,28 +25,19 @@ pub(crate) fn reports(machine: &mut Machine, stacks: &[&str]) -> Result<(Value, 
     let before = traces(machine)?;
     let probed = check(machine, stacks, "--probe")?;
     let left = traces(machine)?;
-    let new: Vec<&str> = left.lines().filter(|line| !before.lines().any(|one| one == *line)).collect();
-    if !new.is_empty() {
-        bail!("the probes leave a trace:\n{}", new.join("\n"));
+    let differs = difference(&before, &left);
+    if !differs.is_empty() {
+        bail!("the probes leave a trace:\n{}", differs.join("\n"));
     }
     Ok((report, probed))
 }
 
-/// What a fix would do: its files, what follows, and the lines of the diff.
-pub(crate) fn plan(machine: &mut Machine, scenario: &Scenario, stacks: &[&str]) -> Result<String> {
-    let (stacks, options) = (named(stacks), scenario.fix_options.join(" "));
-    let mut dry = |format: &str| {
-        let fix = format!("{EDGEPREP} fix --dry-run --user edge {stacks} {options} --format {format}");
-        Ok::<_, anyhow::Error>(machine.run(&fix, STEP)?.output)
-    };
-    let json: Value = serde_json::from_str(&dry("json")?)?;
-    let human = dry("human")?;
-    let diff = human.lines().filter(|line| line.starts_with(['+', '-', '@']));
-    Ok([json["files"].to_string(), json["activations"].to_string()]
-        .into_iter()
-        .chain(diff.map(str::to_owned))
-        .collect::<Vec<_>>()
-        .join("\n"))
+/// The lines that one has and the other has not.
+pub(crate) fn difference(before: &str, after: &str) -> Vec<String> {
+    let (before, after): (BTreeSet<&str>, BTreeSet<&str>) =
+        (before.lines().collect(), after.lines().collect());
+    let gone = before.difference(&after).map(|line| format!("-{line}"));
+    gone.chain(after.difference(&before).map(|line| format!("+{line}"))).collect()
 }
 
 pub(crate) fn named(stacks: &[&str]) -> String {
@@ -58,14 +50,15 @@ pub(crate) fn check(machine: &mut Machine, stacks: &[&str], options: &str) -> Re
     serde_json::from_str(&ran.output).with_context(|| format!("edgeprep check said {:?}", ran.output))
 }
 
-/// What a probe could leave: processes, mounts, cgroups, network interfaces and files. The kernel loads the
-/// module of a device that is opened, as it does for the stack, and udev takes note of that.
+/// What a probe could leave or take away: processes, mounts, cgroups, network interfaces and files, also where
+/// the home directory is a mount. The kernel loads the module of a device that is opened, as it does for the
+/// stack, and udev takes note of that.
 fn traces(machine: &mut Machine) -> Result<String> {
     let script = "ps -e -o pid=,comm= | grep -vE ' (ps|grep|sort|bash|find|kworker.*|.udev-worker.)$'; cat /proc/self/mountinfo
         find /sys/fs/cgroup -type d | sort; ip -o link
         grep -r . --include=cgroup.subtree_control /sys/fs/cgroup | sort
-        find /home /tmp /var /run /run/user/1000 /dev/shm /etc /root /dev -xdev -not -path '/var/log/*' -not -path '/var/lib/edgeprep-lab/*' -not -path '/run/systemd/*' -not -path '/run/udev*' \
-            -not -path '/dev/char*' -not -path '/dev/net/tun' -printf '%p %T@ %s\\n' | sort";
+        find /home /home/edge /tmp /var /run /run/user/1000 /dev/shm /etc /root /dev -xdev -not -path '/var/log/*' -not -path '/var/lib/edgeprep-lab/*' -not -path '/run/systemd/*' -not -path '/run/udev*' \
+            -not -path '/dev/char*' -not -path '/dev/net/tun' -printf '%p %T@ %s\\n' | sort -u";
     Ok(machine.run(script, STEP)?.output)
 }
 
@@ -87,21 +80,27 @@ fn rows<'a>(report: &'a Value, id: &'a str) -> Result<impl Iterator<Item = &'a V
     Ok(rows)
 }
 
-/// Whether a check finds something; it has to know.
-pub(crate) fn finds(report: &Value, id: &str) -> Result<bool> {
+/// Whether a check finds something, of one subject or at all; it has to know.
+pub(crate) fn finds(report: &Value, id: &str, subject: Option<&str>) -> Result<bool> {
     let mut rows = rows(report, id)?;
     if let Some(row) = rows.clone().find(|row| row["status"] == "unknown") {
-        bail!("{id} does not know of {}", row["item"]);
+        bail!("{id} does not know: {}", row["reason"]);
     }
     if !rows.clone().any(|row| row["status"] == "pass" || row["status"] == "fail") {
         bail!("{id} did not look");
     }
-    Ok(rows.any(|row| row["status"] == "fail"))
+    let Some(subject) = subject else {
+        return Ok(rows.any(|row| row["status"] == "fail"));
+    };
+    let findings = rows.flat_map(|row| row["findings"].as_array().into_iter().flatten());
+    let mut of_it = findings.filter(|finding| finding["subject"] == subject).peekable();
+    of_it.peek().with_context(|| format!("{id} did not look at {subject}"))?;
+    Ok(of_it.any(|finding| finding["verdict"] != "met"))
 }
 
 /// Whether a fix repairs all that keeps a stack from being ready.
 pub(crate) fn is_fixable(report: &Value, stack: &str) -> Result<bool> {
-    let Says { verdict, blockers } = says(report, stack)?;
+    let Says { blockers, .. } = says(report, stack)?;
     for id in &blockers {
         let mut open = rows(report, id)?
             .filter(|row| row["level"] == "required")
@@ -109,10 +108,12 @@ pub(crate) fn is_fixable(report: &Value, stack: &str) -> Result<bool> {
             .filter(|finding| !matches!(finding["verdict"].as_str(), Some("met" | "volatile")))
             .filter(|finding| {
                 finding["stacks"].as_array().is_some_and(|stacks| stacks.contains(&stack.into()))
-            });
-        if !open.all(|finding| finding["remedy"]["fixable"] == true) {
+            })
+            .peekable();
+        // What blocks without a finding is not known.
+        if open.peek().is_none() || !open.all(|finding| finding["remedy"]["fixable"] == true) {
             return Ok(false);
         }
     }
-    Ok(verdict != "ready")
+    Ok(!blockers.is_empty())
 }

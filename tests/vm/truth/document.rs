@@ -1,25 +1,13 @@
-//! `docs/truth.md`.
+//! `docs/truth.md`, and a trial in a line.
 
 use std::fmt::Write;
 
-use edgeprep::checks::ALL;
-use edgeprep::finding::Level;
-
 use super::asked::Says;
-use super::scenario::{IMAGES, Scenario};
+use super::oracle::Outcome;
+use super::scenario::{IMAGES, Scenario, tells};
 use super::score::Score;
-use super::trial::{Outcome, Trial};
-
-/// Required checks that no scenario shows, and why not.
-const NOT_SHOWN: [(&str, &str); 7] = [
-    ("kernel-options", "Debian's kernels have every option that is asked for"),
-    ("kernel-release", "the oldest kernel here, Linux 6.1, is newer than what is asked for"),
-    ("slirp4netns-version", "the oldest here, 1.2.0, is newer than what is asked for"),
-    ("sysctl-values", "only profiles of a site ask for further sysctls"),
-    ("systemd-init", "the lab's machines are told what to do by a service of systemd"),
-    ("systemd-version", "the oldest here, 252, is newer than what is asked for"),
-    ("userns-apparmor", "Ubuntu's kernel alone has `kernel.apparmor_restrict_unprivileged_userns`"),
-];
+use super::shown::{NOT_SHOWN, neither_shown_nor_excused};
+use super::trial::Trial;
 
 /// The document: how it was seen, the matrix, what was wrong, and each scenario.
 pub(crate) fn truth(
@@ -46,7 +34,8 @@ pub(crate) fn truth(
     for (title, list) in [
         ("False ready", &score.false_ready),
         ("False not-ready", &score.false_not_ready),
-        ("Ready by the files, and known by `--probe` not to be", &score.by_probe_alone),
+        ("Known by probe alone, not ready where the files say ready", &score.ready_but_for_probes),
+        ("Known by probe alone, ready where the files say otherwise", &score.not_ready_but_for_probes),
         ("Not repaired", &score.not_repaired),
         ("Not as expected", &score.unexpected),
     ] {
@@ -76,9 +65,11 @@ pub(crate) fn truth(
         let _ = rows(&mut text, scenario, trials);
     }
     text.push_str("\n## Not shown\n\nRequired checks that decide no verdict above.\n\n");
-    for id in not_shown(trials) {
-        let why = NOT_SHOWN.iter().find(|(one, _)| *one == id).map_or("it should be", |(_, why)| why);
+    for (id, why) in NOT_SHOWN {
         let _ = writeln!(text, "- `{id}`: {why}.");
+    }
+    for id in neither_shown_nor_excused(trials) {
+        let _ = writeln!(text, "- `{id}`: it should be.");
     }
     text.push_str("\n## Versions\n");
     for (image, said) in versions {
@@ -139,7 +130,7 @@ fn told(says: &Says) -> String {
 /// What a program came to, with the line that says why it failed, else the end of what it said.
 fn became(outcome: &Outcome, because: Option<&str>) -> String {
     let lines = || outcome.said.lines().rev();
-    let telling = because.and_then(|because| lines().find(|line| line.contains(because)));
+    let telling = because.and_then(|because| lines().find(|line| tells(line, because)));
     // RootlessKit says last that its child failed.
     let said = telling.or_else(|| lines().find(|line| !line.starts_with("[rootlesskit:"))).or(lines().next());
     let said = said.unwrap_or_default();
@@ -151,14 +142,34 @@ fn became(outcome: &Outcome, because: Option<&str>) -> String {
     }
 }
 
-/// The checks on which a verdict can depend, and that decided none.
-fn not_shown(trials: &[Trial]) -> Vec<&'static str> {
-    let decides = |id: &str| {
-        trials.iter().any(|trial| {
-            trial.stacks.iter().any(|judged| judged.says.blockers.iter().any(|blocker| blocker == id))
-                || trial.checks.iter().any(|found| found.id == id && found.finds)
-        })
+/// A trial in a line.
+pub(crate) fn line(trial: &Trial) -> String {
+    let mut parts = vec![format!("{} on {}:", trial.scenario, trial.image)];
+    let word = |outcome: &Outcome| match outcome.works {
+        true => "works".to_owned(),
+        false => format!("fails ({})", outcome.said.lines().next_back().unwrap_or_default()),
     };
-    let required = ALL.iter().filter(|check| check.level == Level::Required && !decides(check.id));
-    required.map(|check| check.id).collect()
+    for judged in &trial.stacks {
+        let mut part = format!("{} {} and {}", judged.stack, judged.says.verdict, word(&judged.outcome));
+        if judged.probed.verdict != judged.says.verdict {
+            part.push_str(&format!(" (probed: {})", judged.probed.verdict));
+        }
+        if let Some((verdict, outcome)) = &judged.rebooted {
+            part.push_str(&format!(" (rebooted: {verdict} and {})", word(outcome)));
+        }
+        if let Some((verdict, outcome)) = &judged.after {
+            part.push_str(&format!(" (fixed: {verdict} and {})", word(outcome)));
+        }
+        parts.push(part);
+    }
+    for found in &trial.checks {
+        let finds = |finds: bool| if finds { "finds" } else { "passes" };
+        let mut part = format!("{} {} and {}", found.id, finds(found.finds), word(&found.outcome));
+        if let Some((after, outcome)) = &found.after {
+            part.push_str(&format!(" (fixed: {} and {})", finds(*after), word(outcome)));
+        }
+        parts.push(part);
+    }
+    parts.extend(trial.error.clone());
+    parts.join(" ")
 }

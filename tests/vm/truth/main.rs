@@ -2,15 +2,17 @@
 
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a program of its own, not edgeprep")]
 
-mod asked;
+pub(crate) mod asked;
 mod document;
 mod machine;
+pub(crate) mod oracle;
 mod peer;
 mod saved;
-mod scenario;
-mod score;
+pub(crate) mod scenario;
+pub(crate) mod score;
 mod seen;
-mod trial;
+pub(crate) mod shown;
+pub(crate) mod trial;
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -29,7 +31,8 @@ use trial::{Lab, Trial};
 #[derive(Parser)]
 #[command(name = "tests/vm/run")]
 struct Arguments {
-    /// All scenarios on all of their images, and write docs/truth.md [default: the subset of the CI]
+    /// All scenarios on all of their images; with --usernetes and --moby, write docs/truth.md [default: the
+    /// subset of the CI]
     #[arg(long)]
     all: bool,
     /// Only scenarios whose name contains this; may be repeated
@@ -53,9 +56,9 @@ struct Arguments {
     /// Run a script on a machine that is set up, and print what it says
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
-    /// From which machine --script goes on: fresh or good
-    #[arg(long, value_name = "BASE", default_value = "good")]
-    base: String,
+    /// From which machine --script goes on
+    #[arg(long, value_name = "BASE", value_enum, default_value_t)]
+    base: Base,
     /// Kernel arguments for --script
     #[arg(long, value_name = "ARGS", default_value = "")]
     kernel: String,
@@ -65,7 +68,7 @@ struct Arguments {
 }
 
 /// A file below `tests/vm`.
-fn here(path: &str) -> PathBuf {
+pub(crate) fn here(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vm").join(path)
 }
 
@@ -83,9 +86,9 @@ fn main() -> Result<()> {
         of_kernels: Mutex::default(),
     };
     if let Some(script) = &arguments.script {
-        let base = if arguments.base == "fresh" { Base::Fresh } else { Base::Good };
         let image = arguments.image.first().map_or("trixie", String::as_str);
-        let ran = lab.on_a_machine(image, base, &arguments.kernel, &std::fs::read_to_string(script)?)?;
+        let ran =
+            lab.on_a_machine(image, arguments.base, &arguments.kernel, &std::fs::read_to_string(script)?)?;
         print!("{}", ran.output);
         std::process::exit(ran.code);
     }
@@ -95,17 +98,26 @@ fn main() -> Result<()> {
     if chosen.is_empty() {
         bail!("no scenario of that name on that image");
     }
+    let whole = arguments.all && arguments.only.is_empty() && arguments.image.is_empty();
+    // The columns of the peers are not taken out of the document because their sources are not here.
+    let writes = whole && arguments.usernetes.is_some() && arguments.moby.is_some();
+    if whole && !writes {
+        println!("docs/truth.md is not written without --usernetes and --moby");
+    }
     let trials = run(&lab, chosen, arguments.machines.max(1), arguments.again);
     let score = Score::of(&trials);
     println!("\n{}", score.table());
     println!("{} trials in {} s", trials.len(), begun.elapsed().as_secs());
-    if arguments.all && arguments.only.is_empty() && arguments.image.is_empty() {
+    if writes {
         let versions = lab.versions(&IMAGES.map(|(name, _)| name))?;
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/truth.md");
         std::fs::write(&path, document::truth(&scenarios, &trials, &score, &versions))?;
         println!("wrote docs/truth.md");
     }
-    let wrong = score.wrong();
+    let mut wrong = score.wrong();
+    if whole {
+        wrong.extend(shown::wrong(&trials));
+    }
     if !wrong.is_empty() {
         println!("\n{}", wrong.join("\n"));
         std::process::exit(1);
@@ -153,7 +165,7 @@ fn run(lab: &Lab, chosen: Vec<(&Scenario, &str)>, machines: usize, again: bool) 
                     if let Ok(mut done) = done.lock() {
                         done.push(trial);
                         let trial = &done[done.len() - 1];
-                        println!("[{}/{count}] {} ({time})", done.len(), trial.line());
+                        println!("[{}/{count}] {} ({time})", done.len(), document::line(trial));
                     }
                 }
             });

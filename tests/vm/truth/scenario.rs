@@ -55,7 +55,7 @@ pub(crate) struct Scenario {
 }
 
 /// What a machine is before it is broken.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Base {
     /// As it was installed.
@@ -85,7 +85,7 @@ pub(crate) struct Expected {
     pub(crate) blockers: Vec<String>,
     /// What it shall say with `--probe`, where the files do not show what is tried.
     pub(crate) probed: Option<Says>,
-    /// Part of what the program shall say when it fails.
+    /// Part of a line that the program shall say when it fails; ` ... ` stands for what differs.
     pub(crate) because: Option<String>,
     /// Whether a fix makes it run.
     #[serde(default)]
@@ -113,14 +113,28 @@ impl Expected {
     }
 }
 
+/// Whether a line has all parts of what shall be said, in that order.
+pub(crate) fn tells(line: &str, because: &str) -> bool {
+    let mut rest = line;
+    because.split(" ... ").all(|part| match rest.split_once(part) {
+        Some((_, after)) => {
+            rest = after;
+            true
+        }
+        None => false,
+    })
+}
+
 /// A check that finds something, and a program that meets it.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Shown {
     /// Whether it finds something.
     pub(crate) finds: bool,
-    /// A bash script that succeeds where nothing is wrong.
-    pub(crate) oracle: String,
+    /// Of what alone it does, where a check looks at more.
+    pub(crate) subject: Option<String>,
+    /// A bash script that succeeds where nothing is wrong, where it is not that of the check.
+    pub(crate) oracle: Option<String>,
     /// Whether a fix repairs it.
     #[serde(default)]
     pub(crate) repairable: bool,
@@ -169,16 +183,18 @@ impl Scenario {
             bail!("{image} is none of the images of the scenario");
         }
         for (stack, expected) in &self.stacks {
-            if !["ready", "pending", "not-ready", "unknown"].contains(&expected.verdict.as_str()) {
-                bail!("{stack}: {} is no verdict", expected.verdict);
-            }
-            if (expected.verdict == "ready") != expected.blockers.is_empty() {
-                bail!("{stack}: blockers are named exactly where it is not ready");
+            for says in [expected.says(false), expected.says(true)] {
+                if !["ready", "pending", "not-ready", "unknown"].contains(&says.verdict.as_str()) {
+                    bail!("{stack}: {} is no verdict", says.verdict);
+                }
+                if (says.verdict == "ready") != says.blockers.is_empty() {
+                    bail!("{stack}: blockers are named exactly where it is not ready");
+                }
             }
             if expected.verdict == "ready" && expected.repairable {
                 bail!("{stack}: what is ready is not repaired");
             }
-            if (expected.verdict == "ready" && expected.probed.is_none()) == expected.because.is_some() {
+            if (expected.says(true).verdict == "ready") == expected.because.is_some() {
                 bail!("{stack}: because is told exactly where it fails");
             }
         }
@@ -206,7 +222,10 @@ impl Scenario {
             expected.probed = None;
             expected.because = None;
         }
-        scenario.checks.values_mut().for_each(|shown| shown.finds = false);
+        for shown in scenario.checks.values_mut() {
+            shown.finds = false;
+            shown.subject = None;
+        }
         scenario
     }
 

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::trial::{Found, Judged, Outcome, Trial};
+use super::asked::Says;
+use super::oracle::Outcome;
+use super::scenario::tells;
+use super::trial::{Found, Judged, Trial};
 
 /// How often which verdict met which outcome, and what was wrong.
 pub(crate) struct Score {
@@ -17,8 +20,9 @@ pub(crate) struct Score {
     pub(crate) peers: BTreeMap<String, [usize; 4]>,
     pub(crate) false_ready: Vec<String>,
     pub(crate) false_not_ready: Vec<String>,
-    /// What no file shows, and the probes do.
-    pub(crate) by_probe_alone: Vec<String>,
+    /// What the probes alone know to be otherwise.
+    pub(crate) ready_but_for_probes: Vec<String>,
+    pub(crate) not_ready_but_for_probes: Vec<String>,
     /// Repairs that were tried, and those that did not help.
     pub(crate) repairs: usize,
     pub(crate) not_repaired: Vec<String>,
@@ -35,7 +39,8 @@ impl Score {
             peers: BTreeMap::new(),
             false_ready: Vec::new(),
             false_not_ready: Vec::new(),
-            by_probe_alone: Vec::new(),
+            ready_but_for_probes: Vec::new(),
+            not_ready_but_for_probes: Vec::new(),
             repairs: 0,
             not_repaired: Vec::new(),
             unexpected: Vec::new(),
@@ -63,42 +68,60 @@ impl Score {
             let cell = usize::from(!ready) * 2 + usize::from(!outcome.works);
             self.peers.entry(peer.clone()).or_default()[cell] += 1;
         }
-        for (says, how) in [(says, ""), (probed, ", probed")] {
-            let name = format!("{name}{how}");
-            match (says.verdict.as_str(), outcome.works) {
-                ("ready", false) if expected.probed.is_some() && how.is_empty() => {
-                    self.by_probe_alone.push(format!("{name}: {}", probed.blockers.join(", ")));
-                }
-                ("ready", false) => self.false_ready.push(format!("{name}: {}", outcome.said)),
-                ("not-ready" | "pending", true) if expected.probed.is_some() && how.is_empty() => {}
-                ("not-ready" | "pending", true) => {
-                    self.false_not_ready.push(format!("{name}: {}", says.blockers.join(", ")));
-                }
-                _ => {}
+        self.verdict(name, says, judged, false);
+        self.verdict(&format!("{name}, probed"), probed, judged, true);
+        match &expected.because {
+            Some(because) if outcome.works => {
+                self.unexpected.push(format!("{name}: it works, expected to fail with {because:?}"));
             }
-            let expected = expected.says(how == ", probed");
-            if (&says.verdict, sorted(&says.blockers)) != (&expected.verdict, sorted(&expected.blockers)) {
-                self.unexpected.push(format!(
-                    "{name}: {} for {:?}, expected {} for {:?}",
-                    says.verdict, says.blockers, expected.verdict, expected.blockers
-                ));
-            }
-        }
-        if !outcome.said.contains(expected.because.as_deref().unwrap_or_default()) {
-            self.unexpected.push(format!("{name}: it fails for another reason: {}", outcome.said));
+            Some(because) if !outcome.said.lines().any(|line| tells(line, because)) => self
+                .unexpected
+                .push(format!("{name}: it fails without a word of {because:?}: {}", outcome.said)),
+            _ => {}
         }
         if judged.fixable != expected.repairable {
-            self.unexpected
-                .push(format!("{name}: edgeprep says that a fix repairs it is {}", judged.fixable));
+            let says = if judged.fixable { "a fix repairs it" } else { "no fix repairs it" };
+            self.unexpected.push(format!("{name}: edgeprep says that {says}, the scenario does not"));
         }
-        if let Some(outcome) = judged.rebooted.as_ref().filter(|outcome| !outcome.works) {
-            self.unexpected.push(format!("{name}: pending, and it fails after a reboot: {}", outcome.said));
-        }
-        if let Some((verdict, outcome)) = &judged.after {
-            self.repairs += 1;
-            if verdict != "ready" || !outcome.works {
-                self.not_repaired.push(format!("{name}: {verdict}; {}", outcome.said));
+        match &judged.rebooted {
+            Some((verdict, outcome)) if verdict != "ready" || !outcome.works => self
+                .unexpected
+                .push(format!("{name}: pending, and after a reboot {verdict}: {}", ended(outcome))),
+            None if says.verdict == "pending" => {
+                self.unexpected.push(format!("{name}: pending, and nobody looked after a reboot"));
             }
+            _ => {}
+        }
+        let after = judged.after.as_ref();
+        let after = after.map(|(verdict, outcome)| (verdict == "ready", verdict.clone(), outcome));
+        self.after(name, expected.repairable, after);
+    }
+
+    /// What edgeprep says of a stack, with its probes or without, against what happens and what is expected.
+    fn verdict(&mut self, name: &str, says: &Says, judged: &Judged, probed: bool) {
+        let expected = judged.expected.says(probed);
+        let is_expected =
+            (&says.verdict, sorted(&says.blockers)) == (&expected.verdict, sorted(&expected.blockers));
+        // Wrong by the files, as the scenario knows, and right with the probes.
+        let with_probes = judged.expected.says(true).verdict;
+        let excused = !probed && is_expected && (with_probes == "ready") == judged.outcome.works;
+        let blockers = says.blockers.join(", ");
+        match (says.verdict.as_str(), judged.outcome.works) {
+            ("ready", false) if excused => {
+                self.ready_but_for_probes.push(format!("{name}: {}", judged.probed.blockers.join(", ")));
+            }
+            ("ready", false) => self.false_ready.push(format!("{name}: {}", judged.outcome.said)),
+            ("not-ready" | "pending", true) if excused => {
+                self.not_ready_but_for_probes.push(format!("{name}: {blockers}"));
+            }
+            ("not-ready" | "pending", true) => self.false_not_ready.push(format!("{name}: {blockers}")),
+            _ => {}
+        }
+        if !is_expected {
+            self.unexpected.push(format!(
+                "{name}: {} for {:?}, expected {} for {:?}",
+                says.verdict, says.blockers, expected.verdict, expected.blockers
+            ));
         }
     }
 
@@ -110,13 +133,26 @@ impl Score {
             _ => {}
         }
         if found.finds != found.expected.finds {
-            self.unexpected.push(format!("{name}: finds something is {}", found.finds));
+            self.unexpected.push(format!("{name}: it {}", says(found.finds)));
         }
-        if let Some((finds, outcome)) = &found.after {
-            self.repairs += 1;
-            if *finds || !outcome.works {
-                self.not_repaired.push(format!("{name}: finds something is {finds}; {}", outcome.said));
+        let after = found.after.as_ref();
+        let after = after.map(|(finds, outcome)| (!finds, says(*finds).to_owned(), outcome));
+        self.after(name, found.expected.repairable, after);
+    }
+
+    /// What a fix came to: whether edgeprep finds all right then, what it says, and what happens.
+    fn after(&mut self, name: &str, repairable: bool, after: Option<(bool, String, &Outcome)>) {
+        self.repairs += usize::from(repairable && after.is_some());
+        match after {
+            None if repairable => self.unexpected.push(format!("{name}: no repair was tried")),
+            Some((right, says, outcome)) if !right || !outcome.works => {
+                let what = format!("{says}, and {}", ended(outcome));
+                match repairable {
+                    true => self.not_repaired.push(format!("{name}: {what}")),
+                    false => self.unexpected.push(format!("{name}: worked before a fix; after it {what}")),
+                }
             }
+            _ => {}
         }
     }
 
@@ -147,11 +183,29 @@ impl Score {
         for (finds, (works, fails)) in &self.checks {
             row(if *finds { "a check finds" } else { "a check passes" }, *works, *fails);
         }
-        let _ = writeln!(text, "\nfalse ready: {}", self.false_ready.len());
-        let _ = writeln!(text, "false not-ready: {}", self.false_not_ready.len());
-        let _ = writeln!(text, "seen by --probe alone: {}", self.by_probe_alone.len());
+        let by_probe = |list: &[String]| match list.len() {
+            0 => String::new(),
+            known => format!(", and {known} that only --probe can know"),
+        };
+        let by_files = by_probe(&self.ready_but_for_probes);
+        let _ = writeln!(text, "\nfalse ready: {}{by_files}", self.false_ready.len());
+        let by_files = by_probe(&self.not_ready_but_for_probes);
+        let _ = writeln!(text, "false not-ready: {}{by_files}", self.false_not_ready.len());
         let _ = writeln!(text, "repaired: {} of {}", self.repairs - self.not_repaired.len(), self.repairs);
         text
+    }
+}
+
+/// What a check says, in a message.
+fn says(finds: bool) -> &'static str {
+    if finds { "finds something" } else { "finds nothing" }
+}
+
+/// What a program came to, in a message.
+fn ended(outcome: &Outcome) -> String {
+    match outcome.works {
+        true => "it works".to_owned(),
+        false => format!("it fails: {}", outcome.said),
     }
 }
 

@@ -10,12 +10,15 @@ use super::scenario::Scenario;
 use super::score::Score;
 use super::trial::{Lab, Trial};
 
+/// How edgeprep is asked.
+const ASKED: &str = include_str!("asked.rs");
+
 /// The file of a trial.
 #[derive(Serialize, Deserialize)]
 struct Seen {
     /// What it depends on, edgeprep apart.
     key: u64,
-    /// The edgeprep that was asked.
+    /// The edgeprep that was asked, and how.
     edgeprep: u64,
     trial: Trial,
 }
@@ -36,7 +39,7 @@ pub(crate) fn seen_or_run(lab: &Lab, scenario: &Scenario, image: &str, again: bo
     let key = lab.key(scenario, image).ok();
     let file = path(lab, scenario, image);
     let mut hasher = DefaultHasher::new();
-    lab.edgeprep.hash(&mut hasher);
+    (&lab.edgeprep, ASKED).hash(&mut hasher);
     let edgeprep = hasher.finish();
     // What is wrong is looked at again.
     let is_right = |trial: &Trial| Score::of(std::slice::from_ref(trial)).wrong().is_empty();
@@ -44,7 +47,13 @@ pub(crate) fn seen_or_run(lab: &Lab, scenario: &Scenario, image: &str, again: bo
         seen.trial.expect(scenario);
         match seen.edgeprep == edgeprep {
             true => Some((seen.trial, How::SeenBefore)),
-            false => Some((seen.trial.asked_anew(lab, scenario).ok()??, How::AskedAnew)),
+            false => match seen.trial.asked_anew(lab, scenario) {
+                Ok(trial) => Some((trial?, How::AskedAnew)),
+                Err(error) => {
+                    println!("{} on {image}, asked anew: {error:#}; it is run again", scenario.name);
+                    None
+                }
+            },
         }
     });
     let (trial, how) = match kept {

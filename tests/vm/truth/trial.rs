@@ -5,21 +5,26 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::asked::{EDGEPREP, Says, check, finds, is_fixable, named, plan, reports, says};
+use super::asked::{EDGEPREP, Says, check, finds, is_fixable, named, reports, says};
 use super::machine::{Machine, Ran};
+use super::oracle::{LIB, Outcome, ask};
 use super::peer::Peer;
 use super::saved::Saved;
 use super::scenario::{Base, Expected, Scenario, Shown};
 
 /// How long a step may take.
 pub(crate) const STEP: Duration = Duration::from_secs(240);
-/// How long a program that is asked may take; one that takes longer does not work.
-const PATIENCE: Duration = Duration::from_secs(200);
-const ORACLE: &str = "/root/oracle";
-const LIB: &str = include_str!("lib.sh");
+/// What decides what happens on a machine, and with what it is written down.
+const RUNNER: [&str; 5] = [
+    include_str!("machine.rs"),
+    include_str!("oracle.rs"),
+    include_str!("peer.rs"),
+    include_str!("saved.rs"),
+    include_str!("trial.rs"),
+];
 
 /// What every trial takes.
 pub(crate) struct Lab {
@@ -37,8 +42,6 @@ pub(crate) struct Trial {
     pub(crate) image: String,
     pub(crate) stacks: Vec<Judged>,
     pub(crate) checks: Vec<Found>,
-    /// What the fix was going to do.
-    pub(crate) plan: Option<String>,
     /// Why it came to nothing.
     pub(crate) error: Option<String>,
 }
@@ -55,9 +58,9 @@ pub(crate) struct Judged {
     pub(crate) fixable: bool,
     pub(crate) outcome: Outcome,
     pub(crate) peers: Vec<(String, bool)>,
-    /// What happens after a reboot, where that is what it waits for.
-    pub(crate) rebooted: Option<Outcome>,
-    /// After a fix.
+    /// What it says, and what happens, after a reboot, where that is what it waits for.
+    pub(crate) rebooted: Option<(String, Outcome)>,
+    /// The same after a fix, where that repairs it or it worked before.
     pub(crate) after: Option<(String, Outcome)>,
 }
 
@@ -71,14 +74,6 @@ pub(crate) struct Found {
     pub(crate) after: Option<(bool, Outcome)>,
 }
 
-/// What a program came to.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Outcome {
-    pub(crate) works: bool,
-    /// The end of what it said.
-    pub(crate) said: String,
-}
-
 impl Lab {
     /// A machine with edgeprep on it, broken in no way yet.
     fn machine(&self, image: &str, base: Base, kernel: &str) -> Result<Machine> {
@@ -87,16 +82,19 @@ impl Lab {
         Ok(machine)
     }
 
-    /// All that what happens depends on, which edgeprep is not, but for what a fix does.
+    /// All that what happens depends on, which edgeprep is not where it fixes nothing.
     pub(crate) fn key(&self, scenario: &Scenario, image: &str) -> Result<u64> {
         let mut hasher = DefaultHasher::new();
         let what = format!("{:?}", scenario.what_happens());
-        (what, self.saved.key(image, scenario.kernel.as_str())?, LIB).hash(&mut hasher);
-        for (stack, _) in scenario.stacks_on(image) {
-            oracle_of(stack)?.hash(&mut hasher);
+        (RUNNER, what, self.saved.key(image, scenario.kernel.as_str())?, LIB).hash(&mut hasher);
+        for (stack, expected) in scenario.stacks_on(image) {
+            expected.script(stack)?.hash(&mut hasher);
+        }
+        for (id, shown) in scenario.checks_on(image) {
+            shown.script(id)?.hash(&mut hasher);
         }
         for peer in &self.peers {
-            peer.name.hash(&mut hasher);
+            (peer.name, &peer.files).hash(&mut hasher);
         }
         Ok(hasher.finish())
     }
@@ -149,7 +147,7 @@ impl Trial {
     pub(crate) fn run(lab: &Lab, scenario: &Scenario, image: &str) -> Trial {
         let (name, image) = (scenario.name.clone(), image.to_owned());
         let (stacks, checks) = (Vec::new(), Vec::new());
-        let mut trial = Trial { scenario: name, image, stacks, checks, plan: None, error: None };
+        let mut trial = Trial { scenario: name, image, stacks, checks, error: None };
         if let Err(error) = trial.carry_out(lab, scenario) {
             trial.error = Some(format!("{error:#}"));
         }
@@ -167,7 +165,7 @@ impl Trial {
                 says: says(&report, stack)?,
                 probed: says(&probed, stack)?,
                 fixable: is_fixable(&report, stack)?,
-                outcome: ask(&mut machine, expected.oracle.as_deref(), stack)?,
+                outcome: ask(&mut machine, &expected.script(stack)?)?,
                 peers: Vec::new(),
                 rebooted: None,
                 after: None,
@@ -175,19 +173,18 @@ impl Trial {
             self.stacks.push(judged);
         }
         for (id, expected) in scenario.checks_on(&self.image) {
-            let finds = finds(&report, id)?;
-            let outcome = ask(&mut machine, Some(&expected.oracle), id)?;
+            let finds = finds(&report, id, expected.subject.as_deref())?;
+            let outcome = ask(&mut machine, &expected.script(id)?)?;
             let (id, expected) = (id.clone(), expected.clone());
             self.checks.push(Found { id, expected, finds, outcome, after: None });
         }
         for peer in &lab.peers {
             let ready = lab.ask(peer, &mut machine, &self.image, &scenario.kernel)?;
-            for judged in self.stacks.iter_mut().filter(|one| peer.stacks.contains(&one.stack.as_str())) {
+            for judged in &mut self.stacks {
                 judged.peers.push((peer.name.to_owned(), ready));
             }
         }
         if scenario.is_fixed_on(&self.image) {
-            self.plan = Some(plan(&mut machine, scenario, &stacks)?);
             self.fix(&mut machine, scenario, &stacks)?;
         }
         drop(machine);
@@ -211,22 +208,22 @@ impl Trial {
         }
     }
 
-    /// The same with what this edgeprep says; `None` where its fix would do something else.
+    /// The same with what this edgeprep says; `None` where it is also asked of what is broken no more.
     pub(crate) fn asked_anew(&self, lab: &Lab, scenario: &Scenario) -> Result<Option<Trial>> {
+        if scenario.is_fixed_on(&self.image) || self.stacks.iter().any(|judged| judged.rebooted.is_some()) {
+            return Ok(None);
+        }
         let mut trial = self.clone();
         let mut machine = broken(lab, scenario, &self.image)?;
         let stacks = names(scenario, &self.image);
         let (report, probed) = reports(&mut machine, &stacks)?;
-        if scenario.is_fixed_on(&self.image) && self.plan != Some(plan(&mut machine, scenario, &stacks)?) {
-            return Ok(None);
-        }
         for judged in &mut trial.stacks {
             judged.says = says(&report, &judged.stack)?;
             judged.probed = says(&probed, &judged.stack)?;
             judged.fixable = is_fixable(&report, &judged.stack)?;
         }
         for found in &mut trial.checks {
-            found.finds = finds(&report, &found.id)?;
+            found.finds = finds(&report, &found.id, found.expected.subject.as_deref())?;
         }
         Ok(Some(trial))
     }
@@ -236,8 +233,11 @@ impl Trial {
         let mut machine = broken(lab, scenario, &self.image)?;
         machine.reboot()?;
         settle(&mut machine)?;
+        let report = check(&mut machine, &names(scenario, &self.image), "")?;
         for judged in self.stacks.iter_mut().filter(|judged| judged.says.verdict == "pending") {
-            judged.rebooted = Some(ask(&mut machine, judged.expected.oracle.as_deref(), &judged.stack)?);
+            let Says { verdict, .. } = says(&report, &judged.stack)?;
+            let outcome = ask(&mut machine, &judged.expected.script(&judged.stack)?)?;
+            judged.rebooted = Some((verdict, outcome));
         }
         Ok(())
     }
@@ -254,48 +254,18 @@ impl Trial {
             settle(machine)?;
         }
         let report = check(machine, stacks, "")?;
-        for judged in self.stacks.iter_mut().filter(|judged| judged.expected.repairable) {
+        let goes_on = |judged: &Judged| judged.expected.repairable || judged.outcome.works;
+        for judged in self.stacks.iter_mut().filter(|judged| goes_on(judged)) {
             let Says { verdict, .. } = says(&report, &judged.stack)?;
-            let outcome = ask(machine, judged.expected.oracle.as_deref(), &judged.stack)?;
+            let outcome = ask(machine, &judged.expected.script(&judged.stack)?)?;
             judged.after = Some((verdict, outcome));
         }
-        for found in self.checks.iter_mut().filter(|found| found.expected.repairable) {
-            let outcome = ask(machine, Some(&found.expected.oracle), &found.id)?;
-            found.after = Some((finds(&report, &found.id)?, outcome));
+        let goes_on = |found: &Found| found.expected.repairable || found.outcome.works;
+        for found in self.checks.iter_mut().filter(|found| goes_on(found)) {
+            let finds = finds(&report, &found.id, found.expected.subject.as_deref())?;
+            found.after = Some((finds, ask(machine, &found.expected.script(&found.id)?)?));
         }
         Ok(())
-    }
-
-    /// The trial in a line.
-    pub(crate) fn line(&self) -> String {
-        let mut parts = vec![format!("{} on {}:", self.scenario, self.image)];
-        let word = |outcome: &Outcome| match outcome.works {
-            true => "works".to_owned(),
-            false => format!("fails ({})", outcome.said.lines().next_back().unwrap_or_default()),
-        };
-        for judged in &self.stacks {
-            let mut part = format!("{} {} and {}", judged.stack, judged.says.verdict, word(&judged.outcome));
-            if judged.probed.verdict != judged.says.verdict {
-                part.push_str(&format!(" (probed: {})", judged.probed.verdict));
-            }
-            if let Some(outcome) = &judged.rebooted {
-                part.push_str(&format!(" (rebooted: {})", word(outcome)));
-            }
-            if let Some((verdict, outcome)) = &judged.after {
-                part.push_str(&format!(" (fixed: {verdict} and {})", word(outcome)));
-            }
-            parts.push(part);
-        }
-        for found in &self.checks {
-            let finds = |finds: bool| if finds { "finds" } else { "passes" };
-            let mut part = format!("{} {} and {}", found.id, finds(found.finds), word(&found.outcome));
-            if let Some((after, outcome)) = &found.after {
-                part.push_str(&format!(" (fixed: {} and {})", finds(*after), word(outcome)));
-            }
-            parts.push(part);
-        }
-        parts.extend(self.error.clone());
-        parts.join(" ")
     }
 }
 
@@ -324,32 +294,4 @@ fn settle(machine: &mut Machine) -> Result<()> {
 
 fn names<'a>(scenario: &'a Scenario, image: &str) -> Vec<&'a str> {
     scenario.stacks_on(image).map(|(name, _)| name.as_str()).collect()
-}
-
-/// Asks an oracle: a script that is given, or the stack's own.
-fn ask(machine: &mut Machine, oracle: Option<&str>, stack: &str) -> Result<Outcome> {
-    let script = match oracle {
-        Some(script) => script.to_owned(),
-        None => oracle_of(stack)?,
-    };
-    // What hangs, fails.
-    machine.put(ORACLE, "644", format!(". /share/guest-lib.sh\n{LIB}\n{script}").as_bytes())?;
-    let ran = machine.run(&format!("timeout --kill-after 5 {} bash {ORACLE}", PATIENCE.as_secs()), STEP)?;
-    let lines: Vec<&str> = ran.output.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
-    let said = lines[lines.len().saturating_sub(6)..].join("\n");
-    Ok(Outcome { works: ran.code == 0, said })
-}
-
-/// What a stack does when it starts, after what the stacks do that it is made of.
-fn oracle_of(stack: &str) -> Result<String> {
-    let own = read(&format!("oracles/{stack}.sh"))?;
-    Ok(match stack {
-        "podman" | "k3s" => own,
-        _ => format!("{}\n{own}", read("oracles/podman.sh")?),
-    })
-}
-
-fn read(path: &str) -> Result<String> {
-    let path = super::here(path);
-    std::fs::read_to_string(&path).with_context(|| path.display().to_string())
 }
