@@ -2,9 +2,9 @@
 
 use crate::checks::check;
 use crate::facts::cgroup::{Controller, Hierarchy};
-use crate::facts::kernel_cmdline::KernelCmdline;
+use crate::facts::kernel_cmdline::Parameter;
 use crate::facts::{Evidence, Facts};
-use crate::finding::{Finding, Outcome, Remedy, Verdict};
+use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::Requirements;
 
@@ -22,8 +22,10 @@ check! {
     /// `cgroup.controllers` at the root of the hierarchy, for every controller that a chosen stack
     /// wants. For one that is missing: whether a cgroup v1 mount holds it, and whether the kernel
     /// command line turned it off. Of several `cgroup_disable=` and `cgroup_enable=` the last that
-    /// names the controller decides. `/proc/cgroups` is not used: it says nothing of version 2, and
-    /// newer kernels leave controllers out of it that are there.
+    /// names the controller decides. On a Raspberry Pi: whether the file of the kernel command line turns
+    /// it on already, so that a reboot is all it takes, or does so on a second line, which the firmware
+    /// does not read. `/proc/cgroups` is not used: it says nothing of version 2, and newer kernels leave
+    /// controllers out of it that are there.
     ///
     /// ## Why it matters
     ///
@@ -85,8 +87,33 @@ fn look(facts: &Facts, controller: Controller) -> Fact<Finding> {
     if root.value.contains(&controller) {
         return Ok(finding("offered", Verdict::Met).at([root.at.clone()]));
     }
+    if let Some((verdict, found, at, remedy)) = written_down(facts, controller.as_str()) {
+        return Ok(finding(found, verdict).at([at, root.at.clone()]).repair(remedy));
+    }
     let (found, at, remedy) = why_missing(facts, controller)?;
     Ok(finding(found, Verdict::Unmet).at(at).at([root.at.clone()]).repair(remedy))
+}
+
+/// What the file of the kernel command line says that the kernel was not told: the repair, before the next
+/// boot, or on a line that the firmware does not read. An error of reading it costs a hint, no more.
+fn written_down(facts: &Facts, name: &str) -> Option<(Verdict, &'static str, Evidence, Remedy)> {
+    let (on_now, _) = last_word(&facts.kernel_cmdline().ok()?.parameters, name)?;
+    let path = cmdline_file(facts).filter(|_| !on_now)?;
+    let file = facts.kernel_cmdline_file(path).ok()?;
+    let (first, rest): (Vec<_>, Vec<_>) =
+        file.parameters.into_iter().partition(|parameter| parameter.at.line == Some(1));
+    if let Some((on, at)) = last_word(&first, name) {
+        let found = "turned on from the next boot on";
+        let remedy = Remedy::manual("reboot").command("sudo reboot");
+        return on.then_some((Verdict::Pending(Needs::Reboot), found, at, remedy));
+    }
+    let (_, at) = last_word(&rest, name).filter(|(on, _)| *on)?;
+    let found = "turned on in a line that the firmware does not read";
+    let remedy =
+        Remedy::manual(format!("move {} to the end of the first line of {path}, then reboot", at.text))
+            .command(format!("sudo sed -i -z 's/\\n\\(.\\)/ \\1/g' {path}"))
+            .command("sudo reboot");
+    Some((Verdict::Unmet, found, at, remedy))
 }
 
 /// What is found in place of a controller, what says so, and what can be done.
@@ -116,7 +143,7 @@ fn why_missing(facts: &Facts, controller: Controller) -> Fact<(&'static str, Opt
         let remedy = Remedy::manual("look for cgroup_disable= on the kernel command line");
         return Ok(("not offered", None, remedy));
     };
-    Ok(match last_word(&cmdline, name) {
+    Ok(match last_word(&cmdline.parameters, name) {
         Some((false, at)) => {
             let remedy = turn_on(facts, name, &at);
             ("turned off on the kernel command line", Some(at), remedy)
@@ -164,8 +191,8 @@ fn cmdline_file(facts: &Facts) -> Option<&'static str> {
 
 /// Whether the last word on a controller on the kernel command line turns it on, if there is one.
 /// `cgroup_enable=` is known to the kernels of Raspberry Pi only.
-fn last_word(cmdline: &KernelCmdline, name: &str) -> Option<(bool, Evidence)> {
-    cmdline.parameters.iter().rev().filter(|parameter| !parameter.for_init).find_map(|parameter| {
+fn last_word(parameters: &[Parameter], name: &str) -> Option<(bool, Evidence)> {
+    parameters.iter().rev().filter(|parameter| !parameter.for_init).find_map(|parameter| {
         let on = match parameter.name.replace('-', "_").as_str() {
             "cgroup_enable" => true,
             "cgroup_disable" => false,
@@ -271,6 +298,19 @@ mod tests {
             assert_eq!(remedy(pi(paths)).commands, [command, "sudo reboot".to_owned()]);
         }
         assert!(remedy(pi(&[])).summary.starts_with("take cgroup_disable=memory off"));
+        let written = |text: &str| {
+            let finding = findings(&look_at(pi(&[os]).file(os, text)))[2].clone();
+            (finding.verdict, finding.evidence[0].to_string(), finding.remedy.commands)
+        };
+        let (verdict, at, commands) = written("console=tty1 cgroup_enable=memory rootwait\n");
+        assert_eq!((verdict, at), (Verdict::Pending(Needs::Reboot), format!("{os}:1")));
+        assert_eq!(commands, ["sudo reboot"]);
+        let (verdict, at, commands) =
+            written("console=tty1 rootwait\ncgroup_memory=1 cgroup_enable=memory\n");
+        assert_eq!((verdict, at), (Verdict::Unmet, format!("{os}:2")));
+        assert_eq!(commands[0], format!("sudo sed -i -z 's/\\n\\(.\\)/ \\1/g' {os}"));
+        let (verdict, at, _) = written("cgroup_enable=memory cgroup_disable=memory\n");
+        assert_eq!((verdict, at.as_str()), (Verdict::Unmet, "/proc/cmdline:1"));
         assert!(remedy(without_memory("cgroup_disable=memory\n").file(os, "")).commands.is_empty());
     }
 

@@ -159,13 +159,13 @@ mod tests {
     #[test]
     fn the_service_must_not_end() {
         let outcome = look_at(fixture("debian-13"), Stack::K3d);
-        let finding = findings(&outcome)[1];
+        let finding = findings(&outcome)[2];
         assert_eq!(
             (finding.subject.as_str(), finding.expected.as_str(), finding.found.as_str(), finding.verdict),
             ("[engine] service_timeout", "0", "5", Verdict::Unmet)
         );
         let host = fixture("debian-13").file(CONF, "[engine]\nservice_timeout = 0\n");
-        assert_eq!(verdicts(&look_at(host, Stack::K3d))[1].1, Verdict::Met);
+        assert_eq!(verdicts(&look_at(host, Stack::K3d))[2].1, Verdict::Met);
     }
 
     #[test]

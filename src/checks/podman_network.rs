@@ -154,17 +154,17 @@ fn firewall(facts: &Facts, podman: &Podman, user: &User) -> Fact<Result<Finding,
         }
         None => by_default(facts, podman)?,
     };
-    let (nft, iptables) = (facts.program(NFT)?, facts.program(IPTABLES)?);
-    let (name, program) = match (name, nft, iptables) {
-        (Some(NFT), nft, _) => (NFT, nft),
-        (Some(_), _, iptables) => (IPTABLES, iptables),
-        (None, None, None) => (NFT, None),
-        (None, Some(nft), Some(_)) => (NFT, Some(nft)),
-        (None, Some(_), None) | (None, None, Some(_)) => {
-            let why = "whether this netavark was built for nftables or for iptables is not known, and only one \
-                       of nft and iptables is installed";
-            return Ok(Err(why.to_owned()));
-        }
+    let (name, program) = match name {
+        Some(name) => (name, facts.program(name)?),
+        None => match (facts.program(NFT)?, facts.program(IPTABLES)?) {
+            (None, None) => (NFT, None),
+            (Some(nft), Some(_)) => (NFT, Some(nft)),
+            (Some(_), None) | (None, Some(_)) => {
+                let why = "whether this netavark was built for nftables or for iptables is not known, and only \
+                           one of nft and iptables is installed";
+                return Ok(Err(why.to_owned()));
+            }
+        },
     };
     Ok(Ok(match program {
         Some(program) => Finding::new(name, "installed", "installed", Verdict::Met).at([program.evidence()]),
@@ -288,9 +288,7 @@ mod tests {
         assert_eq!(verdicts(&look_at(both))[2].1, Verdict::Met);
         let set = |driver: &str| {
             let conf = format!("[network]\n{DRIVER} = \"{driver}\"\n");
-            verdicts(&look_at(host("ID=vehicle\n").file("/etc/containers/containers.conf", conf)))[2]
-                .1
-                .clone()
+            verdicts(&look_at(host("ID=vehicle\n").file("/etc/containers/containers.conf", conf)))[2].1
         };
         assert_eq!(set("nftables"), Verdict::Met);
         assert_eq!(set("none"), Verdict::Met);

@@ -3,9 +3,10 @@
 use crate::checks::{check, openrc};
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
-use crate::finding::{Finding, Level, Outcome, Remedy, Verdict};
+use crate::finding::{Finding, Level, Needs, Outcome, Remedy, Verdict};
 use crate::host::{Fact, Kind, OrAbsent, Stat};
 use crate::requirements::{Demand, Need, Requirements};
+use crate::settings::Setting;
 
 /// A running container takes about 25 files and 65 KiB in the runtime directory (seen with Podman 4.3 and
 /// 5.4 on Debian): enough for 40 more, and for the sockets and state of a cluster.
@@ -14,6 +15,8 @@ const FREE_INODES: u64 = 1000;
 /// What no program can do without: one block and one file.
 const SOME_BYTES: u64 = 4096;
 const SOME_INODES: u64 = 1;
+/// Podman's databases in the storage: SQLite from 4.8, BoltDB up to 5.
+const DATABASES: [&str; 2] = ["db.sql", "libpod/bolt_state.db"];
 
 check! {
     /// The runtime directory is the user's, in memory and not full
@@ -22,7 +25,10 @@ check! {
     ///
     /// `/run/user/UID`: that it exists, belongs to the user and is writable by nobody else; that it
     /// lies on a tmpfs; its free space and inodes. If the user runs edgeprep: whether
-    /// `XDG_RUNTIME_DIR` is set to it. In an image root, and while no user manager runs, there is none.
+    /// `XDG_RUNTIME_DIR` is set to it. In an image root there is none. While no user manager runs there is
+    /// none either, or it is left over; Podman then takes a directory in /tmp, unless its storage was made
+    /// when there was one: it keeps the name. Seen on Debian 12, whose systemd takes the directory away
+    /// with the manager: "creating tmpdir: mkdir /run/user/1000: permission denied".
     ///
     /// ## Why it matters
     ///
@@ -59,7 +65,12 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
             return Outcome::skip("OpenRC makes none: Podman then takes a directory in /tmp");
         }
         Ok(false) => {
-            return Outcome::skip("it is made by the user manager, which does not run: see user-manager");
+            match kept_there(facts, user, &path) {
+                Ok(Some(finding)) => outcome.add_all(demands, &finding),
+                Ok(None) => {}
+                Err(why) => outcome.unknown_all(demands, &path, &why),
+            }
+            return outcome.or_skip("it is made by the user manager, which does not run: see user-manager");
         }
         Err(why) => {
             outcome.unknown_all(demands, &path, &why);
@@ -80,6 +91,29 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
         }
     }
     outcome
+}
+
+/// A storage that was made while the directory was there keeps its name: Podman takes no other from then on
+/// (libpod: `runtime.go`, `RunRoot` and `TmpDir` of the database).
+fn kept_there(facts: &Facts, user: &User, path: &str) -> Fact<Option<Finding>> {
+    if facts.stat(path).or_absent()?.is_some() {
+        return Ok(None);
+    }
+    let storage = facts.storage_conf(user)?.graphroot.trim_end_matches('/').to_owned();
+    for name in DATABASES {
+        let database = format!("{storage}/{name}");
+        if facts.stat(&database).or_absent()?.is_some() {
+            let at = [Evidence::path(path, "does not exist"), Evidence::path(&database, "keeps its name")];
+            let remedy = Remedy::setting(
+                format!("let {} linger, so that it is there after each boot, and now", user.name),
+                Setting::Linger(user.name.clone()),
+            );
+            let found = "does not exist while the user is not logged in";
+            let finding = Finding::new(path, "exists", found, Verdict::Pending(Needs::None));
+            return Ok(Some(finding.at(at).repair(remedy)));
+        }
+    }
+    Ok(None)
 }
 
 /// The same demand, for something that costs less than what it asks for.
@@ -265,6 +299,24 @@ mod tests {
         let of_root = called(1000, &set("/run/user/0"));
         assert_eq!(of_root, is(Level::Required, Verdict::Unmet, "/run/user/0"));
         assert_eq!(called(0, &set("/run/user/0")), None, "root has its own");
+    }
+
+    /// As seen on Debian 12 after `systemctl stop user@1000`.
+    #[test]
+    fn podman_keeps_the_name_of_a_directory_that_is_gone() {
+        let storage = "/home/edge/.local/share/containers/storage";
+        let stopped = || fixture("debian-13-no-manager").without(DIR).dir(storage, "0700", 1000);
+        assert!(look_at(stopped()).skipped.is_some());
+        for database in DATABASES {
+            let path = format!("{storage}/{database}");
+            let outcome = look_at(stopped().file(&path, ""));
+            let finding = findings(&outcome)[0];
+            assert_eq!((finding.subject.as_str(), finding.verdict), (DIR, Verdict::Pending(Needs::None)));
+            assert_eq!(finding.evidence[1].to_string(), path);
+            assert_eq!(finding.remedy.settings, [Setting::Linger("edge".to_owned())]);
+            assert!(look_at(stopped().file(&path, "").dir(DIR, "0700", 1000)).skipped.is_some());
+            assert_eq!(unknown(&look_at(stopped().error(&path, "denied"))).len(), 1);
+        }
     }
 
     #[test]

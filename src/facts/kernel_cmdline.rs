@@ -86,6 +86,14 @@ impl Facts {
         Ok(self.kernel_cmdline().or_absent()?.unwrap_or_else(none))
     }
 
+    /// What a file holds that firmware makes the kernel command line of.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn kernel_cmdline_file(&self, path: &str) -> Fact<KernelCmdline> {
+        Ok(KernelCmdline::parse(&*self.source(path)?))
+    }
+
     /// The kernel command line (`/proc/cmdline`).
     ///
     /// # Errors

@@ -360,7 +360,8 @@ mod tests {
     #[test]
     fn packages_are_installed_by_one_command() {
         let host = || debian().without("/usr/bin/conmon").without("/usr/bin/crun");
-        let manual = plan(&host, Scope::All).manual;
+        let request = Request { stacks: vec![Stack::Podman], ..k3s() };
+        let manual = plan_of(&host, Scope::All, &request).manual;
         let commands: Vec<&String> = manual.iter().flat_map(|step| &step.commands).collect();
         let installs: Vec<_> = commands.iter().filter(|command| command.contains("apt install")).collect();
         assert_eq!(installs.len(), 1, "{commands:?}");

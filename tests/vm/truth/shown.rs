@@ -6,7 +6,7 @@ use edgeprep::finding::Level;
 use super::trial::Trial;
 
 /// Required checks that no scenario shows, and why not.
-pub(crate) const NOT_SHOWN: [(&str, &str); 9] = [
+pub(crate) const NOT_SHOWN: [(&str, &str); 10] = [
     (
         "host-name",
         "what stands in for K3s registers no node, and that of Usernetes is started without kubeadm",
@@ -14,6 +14,7 @@ pub(crate) const NOT_SHOWN: [(&str, &str); 9] = [
     ("k3s-configuration", "what stands in for K3s has no configuration"),
     ("kernel-options", "Debian's kernels have every option that is asked for"),
     ("kernel-release", "the oldest kernel here, Linux 6.1, is newer than what is asked for"),
+    ("pasta-apparmor", "the machines have no `apparmor_parser`, so that no profile is loaded"),
     ("slirp4netns-version", "the oldest here, 1.2.0, is newer than what is asked for"),
     ("sysctl-values", "only profiles of a site ask for further sysctls"),
     ("systemd-init", "the lab's machines are told what to do by a service of systemd"),
