@@ -25,10 +25,13 @@ check! {
     ///
     /// `/run/user/UID`: that it exists, belongs to the user and is writable by nobody else; that it
     /// lies on a tmpfs; its free space and inodes. If the user runs edgeprep: whether
-    /// `XDG_RUNTIME_DIR` is set to it. In an image root there is none. While no user manager runs there is
-    /// none either, or it is left over; Podman then takes a directory in /tmp, unless its storage was made
-    /// when there was one: it keeps the name. Seen on Debian 12, whose systemd takes the directory away
-    /// with the manager: "creating tmpdir: mkdir /run/user/1000: permission denied".
+    /// `XDG_RUNTIME_DIR` is set to it. In an image root there is none.
+    ///
+    /// Before a user manager runs there is none either, and Podman takes a directory in /tmp. After one
+    /// that was stopped it does not. Seen on Debian 12, whose systemd takes the directory away, while
+    /// Podman's storage keeps its name: "creating tmpdir: mkdir /run/user/1000: permission denied". Seen
+    /// on Debian 13, where the socket of the bus is left over: "sd-bus call: Interactive authentication
+    /// required".
     ///
     /// ## Why it matters
     ///
@@ -65,7 +68,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
             return Outcome::skip("OpenRC makes none: Podman then takes a directory in /tmp");
         }
         Ok(false) => {
-            match kept_there(facts, user, &path) {
+            match left_behind(facts, user, &path) {
                 Ok(Some(finding)) => outcome.add_all(demands, &finding),
                 Ok(None) => {}
                 Err(why) => outcome.unknown_all(demands, &path, &why),
@@ -93,23 +96,31 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     outcome
 }
 
-/// A storage that was made while the directory was there keeps its name: Podman takes no other from then on
-/// (libpod: `runtime.go`, `RunRoot` and `TmpDir` of the database).
-fn kept_there(facts: &Facts, user: &User, path: &str) -> Fact<Option<Finding>> {
+/// What a user manager that is gone left behind and Podman goes by: the socket of its bus, or the name of
+/// the directory, which a storage that was made while it was there keeps (libpod: `runtime.go`, `RunRoot`
+/// and `TmpDir` of the database).
+fn left_behind(facts: &Facts, user: &User, path: &str) -> Fact<Option<Finding>> {
+    let remedy = Remedy::setting(
+        format!("let {} linger, so that the user manager runs from each boot on, and now", user.name),
+        Setting::Linger(user.name.clone()),
+    );
+    let verdict = Verdict::Pending(Needs::None);
     if facts.stat(path).or_absent()?.is_some() {
-        return Ok(None);
+        let bus = format!("{path}/bus");
+        let conf = facts.containers_conf(user)?;
+        let without = conf.cgroup_manager.as_ref().is_some_and(|set| set.value == "cgroupfs");
+        if without || facts.stat(&bus).or_absent()?.is_none() {
+            return Ok(None);
+        }
+        let finding = Finding::new(&bus, "answers", "left over: no user manager runs", verdict);
+        return Ok(Some(finding.at([Evidence::path(&bus, "exists")]).repair(remedy)));
     }
     let storage = facts.storage_conf(user)?.graphroot.trim_end_matches('/').to_owned();
     for name in DATABASES {
         let database = format!("{storage}/{name}");
         if facts.stat(&database).or_absent()?.is_some() {
             let at = [Evidence::path(path, "does not exist"), Evidence::path(&database, "keeps its name")];
-            let remedy = Remedy::setting(
-                format!("let {} linger, so that it is there after each boot, and now", user.name),
-                Setting::Linger(user.name.clone()),
-            );
-            let found = "does not exist while the user is not logged in";
-            let finding = Finding::new(path, "exists", found, Verdict::Pending(Needs::None));
+            let finding = Finding::new(path, "exists", "does not exist: no user manager runs", verdict);
             return Ok(Some(finding.at(at).repair(remedy)));
         }
     }
@@ -317,6 +328,19 @@ mod tests {
             assert!(look_at(stopped().file(&path, "").dir(DIR, "0700", 1000)).skipped.is_some());
             assert_eq!(unknown(&look_at(stopped().error(&path, "denied"))).len(), 1);
         }
+    }
+
+    /// As seen on Debian 13 after `systemctl stop user@1000`.
+    #[test]
+    fn podman_goes_by_the_socket_that_is_left() {
+        let bus = format!("{DIR}/bus");
+        let stopped = || fixture("debian-13-no-manager").dir(DIR, "0700", 1000).file(&bus, "");
+        let outcome = look_at(stopped());
+        assert_eq!(verdicts(&outcome), [(bus.as_str(), Verdict::Pending(Needs::None))]);
+        let cgroupfs = "[engine]\ncgroup_manager = \"cgroupfs\"\n";
+        let without = stopped().file("/etc/containers/containers.conf", cgroupfs);
+        assert!(look_at(without).skipped.is_some());
+        assert_eq!(unknown(&look_at(stopped().error(&bus, "denied"))).len(), 1);
     }
 
     #[test]
