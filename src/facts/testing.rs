@@ -200,6 +200,12 @@ impl TestHost {
         self
     }
 
+    /// With a clock that says this, in seconds since 1970.
+    pub(crate) fn now(mut self, secs: i64) -> TestHost {
+        self.toml.now_secs = Some(secs);
+        self
+    }
+
     /// Run by this UID, with this environment variable.
     pub(crate) fn caller(mut self, uid: u32, environment: &[(&str, &str)]) -> TestHost {
         self.toml.caller.uid = uid;
