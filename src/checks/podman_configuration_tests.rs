@@ -149,7 +149,7 @@ fn podman_6_takes_an_old_database_over_after_a_boot() {
     assert_eq!(last(six().file(alive, "")), found(Verdict::Pending(Needs::Reboot), path));
     let conf = "/etc/containers/containers.conf";
     let set = six().file(conf, "[engine]\ndatabase_backend = \"boltdb\"\n");
-    assert_eq!(last(set.clone()), found(Verdict::Unmet, &format!("{conf}:2")));
+    assert_eq!(last(set), found(Verdict::Unmet, &format!("{conf}:2")));
     let pending = look_at(six().file(alive, ""));
     assert!(findings(&pending)[3].remedy.summary.contains("podman system migrate --migrate-db"));
     for host in [five(), five().without(path).file(conf, "[engine]\ndatabase_backend = \"boltdb\"\n")] {
