@@ -16,8 +16,9 @@ check! {
     /// The Quadlet files of the user in `~/.config/containers/systemd` and in `containers/systemd` of the
     /// runtime directory, the administrator's in `/etc/containers/systemd/users`, and with Podman 6 the
     /// vendor's in `/usr/share/containers/systemd/users`, with the folders below: whether their `[Service]`
-    /// has `User=`, `Group=`, `DynamicUser=yes` or `NoNewPrivileges=yes`. And services that are files in `/etc/systemd/system`: whether one runs
-    /// podman as this user, by `User=`. Drop-ins are not looked at.
+    /// has `User=`, `Group=`, `DynamicUser=yes` or `NoNewPrivileges=yes`. And services that are files in
+    /// `/etc/systemd/system`: whether one runs podman as this user, by `User=`. Drop-ins are not looked
+    /// at.
     ///
     /// ## Why it matters
     ///
