@@ -13,10 +13,12 @@ check! {
     ///
     /// ## What is looked at
     ///
-    /// The Quadlet files of the user in `~/.config/containers/systemd` and the administrator's in
-    /// `/etc/containers/systemd/users`: whether their `[Service]` has `User=`, `Group=`, `DynamicUser=` or
-    /// `NoNewPrivileges=yes`. And services that are files in `/etc/systemd/system`: whether one runs
-    /// podman as this user, by `User=`. Drop-ins are not looked at.
+    /// The Quadlet files of the user in `~/.config/containers/systemd` and in `containers/systemd` of the
+    /// runtime directory, the administrator's in `/etc/containers/systemd/users`, and with Podman 6 the
+    /// vendor's in `/usr/share/containers/systemd/users`, with the folders below: whether their `[Service]`
+    /// has `User=`, `Group=`, `DynamicUser=yes` or `NoNewPrivileges=yes`. And services that are files in
+    /// `/etc/systemd/system`: whether one runs podman as this user, by `User=`. Drop-ins are not looked
+    /// at.
     ///
     /// ## Why it matters
     ///
@@ -40,9 +42,10 @@ check! {
 }
 
 const SERVICE: &str = "Service";
-/// What a user manager cannot do for a service.
-const IDENTITY: [&str; 3] = ["User", "Group", "DynamicUser"];
-const NO_NEW_PRIVILEGES: &str = "NoNewPrivileges";
+/// What a user manager cannot do for a service, whoever is named.
+const IDENTITY: [&str; 2] = ["User", "Group"];
+/// What it cannot do, and what Podman cannot do with.
+const SWITCHES: [&str; 2] = ["DynamicUser", "NoNewPrivileges"];
 /// What stands in a capture in place of what could hold a secret.
 const LEFT_OUT: &str = "LEFT-OUT";
 const EXPECTED: &str = "a unit that the user manager can run";
@@ -66,8 +69,10 @@ fn of_quadlets(facts: &Facts, user: &User, demands: &[Demand], outcome: &mut Out
     for quadlet in facts.quadlets(user)? {
         let fault = IDENTITY
             .iter()
-            .filter_map(|key| last(&quadlet.assignments, key).filter(|set| !is_off(&set.value.value)))
-            .chain(last(&quadlet.assignments, NO_NEW_PRIVILEGES).filter(|set| !is_off(&set.value.value)))
+            .filter_map(|key| last(&quadlet.assignments, key).filter(|set| !set.value.value.is_empty()))
+            .chain(SWITCHES.iter().filter_map(|key| {
+                last(&quadlet.assignments, key).filter(|set| boolean(&set.value.value) == Some(true))
+            }))
             .next();
         let finding = match fault {
             None => Finding::new(&quadlet.path, EXPECTED, EXPECTED, Verdict::Met)
@@ -125,10 +130,6 @@ fn last<'a>(assignments: &'a [Assignment], key: &str) -> Option<&'a Assignment> 
     assignments.iter().rfind(|set| set.section == SERVICE && set.key == key)
 }
 
-fn is_off(value: &str) -> bool {
-    value.is_empty() || boolean(value) == Some(false)
-}
-
 /// Whether a command line starts podman (systemd.service(5), "Special executable prefixes").
 fn runs_podman(command: &str) -> bool {
     let program = words(command).and_then(|words| words.into_iter().next()).unwrap_or_default();
@@ -178,6 +179,8 @@ mod tests {
     fn what_a_user_manager_cannot_do() {
         for (key, found) in [
             ("User=web", "User=web in [Service]"),
+            ("User=0", "User=0 in [Service]"),
+            ("Group=no", "Group=no in [Service]"),
             ("DynamicUser=yes", "DynamicUser=yes in [Service]"),
             ("NoNewPrivileges=yes", "NoNewPrivileges=yes in [Service]"),
         ] {
@@ -186,7 +189,8 @@ mod tests {
             assert_eq!((finding.verdict, finding.found.as_str()), (Verdict::Unmet, found));
             assert_eq!(finding.evidence[0].to_string(), format!("{WEB}:6"));
         }
-        assert_eq!(verdicts(&look_at(quadlet("DynamicUser=no\nNoNewPrivileges=no")))[0].1, Verdict::Met);
+        let off = quadlet("User=web\nUser=\nDynamicUser=no\nNoNewPrivileges=0");
+        assert_eq!(verdicts(&look_at(off))[0].1, Verdict::Met);
     }
 
     #[test]

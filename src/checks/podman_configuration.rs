@@ -1,15 +1,17 @@
 //! Whether Podman can read what it is configured with: see [`PODMAN_CONFIGURATION`].
 
-use crate::checks::{check, of_podman};
+use crate::checks::{check, install, of_podman};
 use crate::facts::containers_conf::ContainersConf;
 use crate::facts::image_policy::{self, ImagePolicy, SYSTEM_PATH};
 use crate::facts::podman::Podman;
+use crate::facts::storage_conf::StorageConf;
 use crate::facts::toml_keys::Scalar;
 use crate::facts::users::User;
-use crate::facts::{Evidence, Facts};
+use crate::facts::{Evidence, Facts, Sourced};
 use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
-use crate::host::{Fact, OrAbsent, Unread};
-use crate::requirements::{Need, Requirements};
+use crate::host::{Fact, Kind, OrAbsent, Unread};
+use crate::profile::packages::{Package, package};
+use crate::requirements::{Demand, Need, Requirements};
 
 check! {
     /// Podman can read what it needs for images
@@ -24,7 +26,10 @@ check! {
     /// - `policy.json`: whether there is one, in `~/.config/containers` or `/etc/containers`, and
     ///   whether it has a list `default` with something in it. Some distributions build Podman to look
     ///   for it elsewhere; where there is only one in `/usr/share/containers`, it is unknown.
-    /// - With Podman 6, `bolt_state.db` in the storage, the database that earlier versions kept.
+    /// - `storage.conf`: whether the user can write where `graphroot` and `runroot` are put, if they are.
+    ///   Up to Podman 5 those of the system's file are not for users, from Podman 6 on they are.
+    /// - With Podman 6, `bolt_state.db`, the database that earlier versions kept, and
+    ///   `database_backend`. Where the version of Podman is not known, and there is one: unknown.
     ///
     /// ## Why it matters
     ///
@@ -32,25 +37,39 @@ check! {
     /// podman configuration". With such a `registries.conf` no image is pulled: "loading registries
     /// configuration". Without `policy.json` none is pulled, loaded or built: "open
     /// /etc/containers/policy.json: no such file or directory". It comes with a package that minimal
-    /// systems, and Podman from other places than the distribution, can lack. Podman 6 takes an old
-    /// database over at its first command after a boot, and stops at it until then: "a BoltDB database
-    /// exists but is no longer being used".
+    /// systems, and Podman from other places than the distribution, can lack.
+    ///
+    /// The storage.conf that was shipped up to containers-storage 1.59 names the directories of root. A
+    /// copy of it in /etc does nothing to users of Podman 5 and stops every command of Podman 6.
+    ///
+    /// Podman 6 takes an old database over at its first command after a boot, and stops at it until
+    /// then: "a BoltDB database exists but is no longer being used".
     ///
     /// ## Repair
     ///
     /// Correct the line, which the evidence names. `policy.json` is in the package containers-common,
-    /// with Debian and Ubuntu in golang-github-containers-common; the one that distributions have takes
-    /// images from everywhere. After an upgrade to Podman 6, a reboot.
+    /// with Debian and Ubuntu in golang-github-containers-common, with SUSE in libcontainers-common; the
+    /// one that distributions have takes images from everywhere. After an upgrade to Podman 6, a reboot,
+    /// or `podman system migrate --migrate-db` while nothing else of Podman runs.
     ///
     /// ## Sources
     ///
     /// - containers-policy.json(5), containers-registries.conf(5), containers.conf(5)
     /// - containers/image: signature/policy_config.go, pkg/sysregistriesv2/system_registries_v2.go
-    /// - podman: cmd/podman/registry/config.go, libpod/runtime.go, `getDBState`; podman issue 23852
+    /// - container-libs: storage/types/options.go, `LoadStoreOptions`; storage/pkg/configfile/parse.go
+    /// - podman: cmd/podman/registry/config.go; libpod/runtime.go, `getDBState` and `mergeDBConfig`;
+    ///   libpod/runtime_migrate.go, `getBoltDBPath`; podman issue 23852
     PODMAN_CONFIGURATION, "podman-configuration", Required, User(run)
 }
 
 const DATABASE: &str = "bolt_state.db";
+const POLICY: &str = "policy.json";
+/// Podman's database from version 4.8 on, in the storage.
+const SQLITE: &str = "db.sql";
+const STORAGE: &str = "storage.conf";
+/// Root's directories, which no image can give to a user.
+const OF_ROOT: [&str; 2] = ["/var/lib/containers/storage", "/run/containers/storage"];
+const WHY_ADVISED: &str = "Podman 6 takes it over after a boot, and stops at it until then";
 /// The policy that distributions have: images from everywhere.
 const ANYTHING: &str = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
 
@@ -58,14 +77,21 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     let demands = req.need(Need::PodmanConfiguration);
     of_podman(facts, user, demands, |podman, outcome| {
         let containers = facts.containers_conf(user);
-        let database = containers.as_ref().map_or(Ok(None), |conf| database(facts, user, podman, conf));
+        let storage = facts.storage_conf(user);
+        let places = containers.as_ref().ok().zip(storage.as_ref().ok());
+        let places = places.map(|(conf, storage)| Places::new(conf, storage, user));
+        let database = places.as_ref().map_or(Ok(None), |places| database(facts, podman, places));
+        match storage.as_ref().map_err(Clone::clone).map(|storage| (storage, &places)) {
+            Ok((storage, Some(places))) => add_storage(facts, user, demands, storage, places, outcome),
+            Ok((_, None)) => {}
+            Err(why) => outcome.unknown_all(demands, STORAGE, &why),
+        }
         let containers = well_formed("containers.conf", containers.map(|conf| conf.files.clone()));
         let registries = facts.registries_conf(user).map(|conf| conf.files.clone());
         let looked = [
             ("containers.conf", containers.map(Some)),
             ("registries.conf", well_formed("registries.conf", registries).map(Some)),
-            ("policy.json", policy(facts, user).map(Some)),
-            (DATABASE, database),
+            (POLICY, policy(facts, user).map(Some)),
         ];
         for (subject, looked) in looked {
             match looked {
@@ -73,6 +99,16 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
                 Ok(None) => {}
                 Err(why) => outcome.unknown_all(demands, subject, &why),
             }
+        }
+        match database {
+            Ok(Some(finding)) => outcome.add_all(demands, &finding),
+            Ok(None) => {}
+            Err(why) if podman.is_at_least(6).is_none() => {
+                for demand in demands {
+                    outcome.unknown(&demand.advised(WHY_ADVISED), DATABASE, &why);
+                }
+            }
+            Err(why) => outcome.unknown_all(demands, DATABASE, &why),
         }
         Ok(())
     })
@@ -101,27 +137,130 @@ fn well_formed(subject: &str, read: Fact<Vec<String>>) -> Fact<Finding> {
     }
 }
 
+/// Where Podman keeps its own state.
+struct Places {
+    backend: Option<Sourced<Scalar>>,
+    bolt: String,
+    sqlite: String,
+    /// There once Podman ran since the last boot.
+    alive: String,
+}
+
+impl Places {
+    fn new(conf: &ContainersConf, storage: &StorageConf, user: &User) -> Places {
+        let engine = |name: &str| conf.scalars.get(&("engine".to_owned(), name.to_owned()));
+        let dir = |name, default: String| match engine(name).map(|set| &set.value) {
+            Some(Scalar::Text(dir)) if !dir.is_empty() => dir.trim_end_matches('/').to_owned(),
+            _ => default,
+        };
+        let graphroot = storage.graphroot.trim_end_matches('/');
+        let tmp_dir = dir("tmp_dir", format!("/run/user/{}/libpod/tmp", user.uid));
+        let static_dir = dir("static_dir", format!("{graphroot}/libpod"));
+        Places {
+            backend: engine("database_backend").cloned(),
+            bolt: format!("{}/{DATABASE}", if storage.is_transient { &tmp_dir } else { &static_dir }),
+            sqlite: format!("{graphroot}/{SQLITE}"),
+            alive: format!("{tmp_dir}/alive"),
+        }
+    }
+}
+
+/// Whether the user can write where storage.conf puts the storage.
+fn add_storage(
+    facts: &Facts,
+    user: &User,
+    demands: &[Demand],
+    storage: &StorageConf,
+    places: &Places,
+    outcome: &mut Outcome,
+) {
+    let mut graphroot_is_closed = false;
+    for (name, path, key) in [
+        ("graphroot", &storage.graphroot, &storage.graphroot_key),
+        ("runroot", &storage.runroot, &storage.runroot_key),
+    ] {
+        let Some(key) = key else { continue };
+        let looked = closed(facts, user, path).and_then(|closed| {
+            graphroot_is_closed |= name == "graphroot" && closed.is_some();
+            // A storage that was made before keeps its own runroot.
+            let kept = name == "runroot" && closed.is_some() && !graphroot_is_closed;
+            for database in [&places.sqlite, &places.bolt].into_iter().filter(|_| kept) {
+                if facts.stat(database).or_absent()?.is_some() {
+                    let expected = format!("Podman's database may name another runroot than {}", key.at);
+                    return Err(Unread::Malformed { path: database.clone(), line: None, expected });
+                }
+            }
+            Ok(closed)
+        });
+        match looked {
+            Ok(None) => {}
+            Ok(Some(at)) => {
+                let remedy = Remedy::manual(format!(
+                    "take it out of {}: the default is a directory of the user's",
+                    key.at
+                ));
+                let expected = format!("a {name} that {} can write", user.name);
+                let finding = Finding::new(STORAGE, expected, path, Verdict::Unmet);
+                outcome.add_all(demands, &finding.at([key.at.clone(), at]).repair(remedy));
+            }
+            Err(why) => outcome.unknown_all(demands, STORAGE, &why),
+        }
+    }
+}
+
+/// What shows that the user cannot write in a directory, nor make it.
+fn closed(facts: &Facts, user: &User, path: &str) -> Fact<Option<Evidence>> {
+    if !path.starts_with('/') || path.contains('$') {
+        return Ok(None);
+    }
+    if !facts.running() {
+        let of_root = OF_ROOT.contains(&path.trim_end_matches('/'));
+        return Ok(of_root.then(|| Evidence::path(path, "a directory of root's")));
+    }
+    let place = match facts.storage_place(path) {
+        Err(Unread::Denied { path }) if facts.caller().uid == user.uid => {
+            return Ok(Some(Evidence::path(&path, "closed to the user")));
+        }
+        place => place?,
+    };
+    let Some((existing, stat)) = &place.existing else { return Ok(None) };
+    let is_open = stat.kind == Kind::Dir && stat.allows(user.uid, &user.groups, 0o3);
+    let shown = format!("mode {:04o}, owner {}:{}", stat.mode, stat.uid, stat.gid);
+    Ok((!is_open).then(|| Evidence::path(existing, shown)))
+}
+
 /// Podman 6 takes over a database of BoltDB when it first runs after a boot, and stops at one until then.
-fn database(facts: &Facts, user: &User, podman: &Podman, conf: &ContainersConf) -> Fact<Option<Finding>> {
-    if podman.is_at_least(6) != Some(true) {
+fn database(facts: &Facts, podman: &Podman, places: &Places) -> Fact<Option<Finding>> {
+    let is_6 = podman.is_at_least(6);
+    if is_6 == Some(false) {
         return Ok(None);
     }
     let finding = |found: &str, verdict| Finding::new(DATABASE, "SQLite", found, verdict);
-    let set = conf.scalars.get(&("engine".to_owned(), "database_backend".to_owned()));
+    let set = places.backend.as_ref();
     if let Some(set) = set.filter(|set| set.value == Scalar::Text("boltdb".to_owned())) {
-        let remedy = Remedy::manual(format!("take database_backend out of {}", set.at));
+        if is_6.is_none() {
+            return Err(podman.unknown());
+        }
+        let remedy = Remedy::manual(format!(
+            "take database_backend out of {}, then reboot: the first command after that takes the database over",
+            set.at
+        ));
         return Ok(Some(finding("boltdb", Verdict::Unmet).at([set.at.clone()]).repair(remedy)));
     }
-    let path = format!("{}/libpod/{DATABASE}", facts.storage_conf(user)?.graphroot.trim_end_matches('/'));
-    if facts.stat(&path).or_absent()?.is_none() {
+    if facts.stat(&places.bolt).or_absent()?.is_none() {
         return Ok(None);
     }
-    let at = Evidence::path(&path, "exists");
-    let alive = format!("/run/user/{}/libpod/tmp/alive", user.uid);
-    Ok(Some(if facts.running() && facts.stat(&alive).or_absent()?.is_some() {
-        let remedy = Remedy::manual("reboot: the first command after that takes the database over")
-            .command("sudo systemctl reboot");
-        let ran = Evidence::path(&alive, "Podman ran since the last boot");
+    if is_6.is_none() {
+        return Err(podman.unknown());
+    }
+    let at = Evidence::path(&places.bolt, "exists");
+    Ok(Some(if facts.running() && facts.stat(&places.alive).or_absent()?.is_some() {
+        let remedy = Remedy::manual(
+            "reboot: the first command after that takes the database over; without a reboot, and only while no \
+             other process of Podman runs, \"podman system migrate --migrate-db\" does",
+        )
+        .command("sudo systemctl reboot");
+        let ran = Evidence::path(&places.alive, "Podman ran since the last boot");
         finding("BoltDB", Verdict::Pending(Needs::Reboot)).at([at, ran]).repair(remedy)
     } else {
         finding("BoltDB, which the next command takes over", Verdict::Met).at([at])
@@ -129,7 +268,7 @@ fn database(facts: &Facts, user: &User, podman: &Podman, conf: &ContainersConf) 
 }
 
 fn policy(facts: &Facts, user: &User) -> Fact<Finding> {
-    let finding = |found: &str, verdict| Finding::new("policy.json", "a policy for images", found, verdict);
+    let finding = |found: &str, verdict| Finding::new(POLICY, "a policy for images", found, verdict);
     Ok(match facts.image_policy(user)? {
         ImagePolicy::Found(kind) => finding(&kind.value, Verdict::Met).at([kind.at]),
         ImagePolicy::Refused(why) => {
@@ -137,110 +276,30 @@ fn policy(facts: &Facts, user: &User) -> Fact<Finding> {
             finding(&why.value, Verdict::Unmet).at([why.at]).repair(remedy)
         }
         ImagePolicy::Absent => {
-            let (sudo, root) = if facts.running() { ("sudo ", "") } else { ("", "$ROOT") };
-            let remedy = Remedy::manual(
-                "install containers-common (Debian, Ubuntu: golang-github-containers-common), or write the file \
-                 that it has",
-            )
-            .command(format!("echo '{ANYTHING}' | {sudo}tee {root}{SYSTEM_PATH}"));
+            let remedy = if can_be_installed(facts) { install(facts, &[POLICY]) } else { written(facts) };
             finding("absent", Verdict::Unmet).at([image_policy::absent()]).repair(remedy)
         }
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::checks::testing::{edge, findings, requirements, unknown, verdicts};
-    use crate::facts::testing::{TestHost, fixture};
-    use crate::finding::Level;
-    use crate::requirements::Stack;
-
-    /// As golang-github-containers-common 0.62 of Debian 13 has it.
-    const DEBIAN: &str = "{\n    \"default\": [\n        {\n            \"type\": \"insecureAcceptAnything\"\n        }\n    ]\n}\n";
-    const REGISTRIES: &str = "/etc/containers/registries.conf";
-
-    fn look_at(host: TestHost) -> Outcome {
-        run(&host.facts(), &requirements(&[Stack::Podman]), &edge())
-    }
-
-    fn debian() -> TestHost {
-        fixture("debian-13").file(SYSTEM_PATH, DEBIAN).file(REGISTRIES, "# as Debian has it\n")
-    }
-
-    fn three(conf: Verdict, registries: Verdict, policy: Verdict) -> [(&'static str, Verdict); 3] {
-        [("containers.conf", conf), ("registries.conf", registries), ("policy.json", policy)]
-    }
-
-    #[test]
-    fn as_debian_has_them() {
-        let outcome = look_at(debian());
-        assert_eq!(verdicts(&outcome), three(Verdict::Met, Verdict::Met, Verdict::Met));
-        assert!(outcome.items.iter().all(|item| item.level == Level::Required));
-        assert_eq!(findings(&outcome)[2].evidence[0].to_string(), format!("{SYSTEM_PATH}:2"));
-    }
-
-    #[test]
-    fn without_a_policy_no_image_is_pulled() {
-        let outcome = look_at(debian().without(SYSTEM_PATH));
-        assert_eq!(verdicts(&outcome), three(Verdict::Met, Verdict::Met, Verdict::Unmet));
-        let policy = findings(&outcome)[2];
-        assert_eq!(
-            (policy.found.as_str(), policy.evidence[0].to_string()),
-            ("absent", SYSTEM_PATH.to_owned())
-        );
-        let command = format!("echo '{ANYTHING}' | sudo tee {SYSTEM_PATH}");
-        assert_eq!(policy.remedy.commands, [command]);
-        let repaired = debian().file(SYSTEM_PATH, ANYTHING);
-        assert_eq!(verdicts(&look_at(repaired))[2].1, Verdict::Met);
-        let image = look_at(debian().without(SYSTEM_PATH).image());
-        assert!(findings(&image)[2].remedy.commands[0].ends_with(&format!("tee $ROOT{SYSTEM_PATH}")));
-    }
-
-    #[test]
-    fn what_podman_cannot_parse() {
-        let outcome = look_at(debian().file(REGISTRIES, "[[registry]]\nlocation = docker.io\n"));
-        assert_eq!(verdicts(&outcome), three(Verdict::Met, Verdict::Unmet, Verdict::Met));
-        assert_eq!(findings(&outcome)[1].evidence[0].to_string(), format!("{REGISTRIES}:2"));
-        let own = "/home/edge/.config/containers/containers.conf";
-        let outcome = look_at(debian().file(own, "[containers\n"));
-        assert_eq!(verdicts(&outcome), three(Verdict::Unmet, Verdict::Met, Verdict::Met));
-        assert_eq!(findings(&outcome)[0].evidence[0].to_string(), format!("{own}:1"));
-        let outcome = look_at(debian().file(SYSTEM_PATH, "{}\n"));
-        assert_eq!(verdicts(&outcome), three(Verdict::Met, Verdict::Met, Verdict::Unmet));
-        assert_eq!(findings(&outcome)[2].found, "no list \"default\"");
-    }
-
-    #[test]
-    fn podman_6_takes_an_old_database_over_after_a_boot() {
-        let path = "/home/edge/.local/share/containers/storage/libpod/bolt_state.db";
-        let alive = "/run/user/1000/libpod/tmp/alive";
-        let status = "/var/lib/dpkg/status";
-        let five = || debian().file(path, "").without(alive);
-        let six = || five().edit(status, "Version: 5.4.2+ds1-2+b2", "Version: 6.0.0+ds1-1");
-        assert_eq!(look_at(five().file(alive, "")).items.len(), 3);
-        assert_eq!(look_at(six().without(path)).items.len(), 3);
-        let last = |host: TestHost| {
-            let outcome = look_at(host);
-            let finding = (*findings(&outcome).last().unwrap()).clone();
-            (finding.subject, finding.verdict, finding.evidence[0].to_string())
-        };
-        let found = |verdict, at: &str| (DATABASE.to_owned(), verdict, at.to_owned());
-        assert_eq!(last(six()), found(Verdict::Met, path));
-        assert_eq!(last(six().file(alive, "")), found(Verdict::Pending(Needs::Reboot), path));
-        let conf = "/etc/containers/containers.conf";
-        let set = six().file(conf, "[engine]\ndatabase_backend = \"boltdb\"\n");
-        assert_eq!(last(set), found(Verdict::Unmet, &format!("{conf}:2")));
-    }
-
-    #[test]
-    fn unknown_and_skipped() {
-        let denied = look_at(debian().error(REGISTRIES, "denied"));
-        assert_eq!(unknown(&denied), [format!("{REGISTRIES} is not readable as this user")]);
-        assert_eq!(denied.items[1].level, Level::Required);
-        let vendor = debian().without(SYSTEM_PATH).file("/usr/share/containers/policy.json", DEBIAN);
-        assert_eq!(unknown(&look_at(vendor)).len(), 1);
-        assert!(look_at(debian().without("/usr/bin/podman")).skipped.is_some());
-        assert!(run(&debian().facts(), &requirements(&[Stack::K3s]), &edge()).skipped.is_some());
+/// Whether there is a package that brings a policy and is not known to be installed: a package manager does not
+/// put a file back that somebody removed.
+fn can_be_installed(facts: &Facts) -> bool {
+    let family = facts.package_family().ok().flatten();
+    match family.and_then(|family| package(POLICY, family)) {
+        Some(Package::Named(name)) => !matches!(facts.package(&[name]), Ok(Some(_))),
+        Some(Package::Without(_)) | None => false,
     }
 }
+
+fn written(facts: &Facts) -> Remedy {
+    let (sudo, root) = if facts.running() { ("sudo ", "") } else { ("", "$ROOT") };
+    let dir = SYSTEM_PATH.trim_end_matches("/policy.json");
+    Remedy::manual("write the file that the package containers-common of distributions has")
+        .command(format!("{sudo}mkdir -p {root}{dir}"))
+        .command(format!("echo '{ANYTHING}' | {sudo}tee {root}{SYSTEM_PATH}"))
+}
+
+#[cfg(test)]
+#[path = "podman_configuration_tests.rs"]
+mod tests;

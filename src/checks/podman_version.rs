@@ -14,8 +14,9 @@ check! {
     ///
     /// The version of the package `podman`, where `podman` is the one of a package (dpkg, apk, opkg and
     /// pacman are read; RPM's database is not). Elsewhere files tell the least that it can be: Quadlet
-    /// came with 4.4, `podman-user-wait-network-online.service` with 5.3. What that leaves open is
-    /// unknown: edgeprep does not run `podman version`.
+    /// came with 4.4, `podman-user-wait-network-online.service` with 5.3, the page
+    /// `podman-container.unit(5)` of the manual with 6.0, so that a manual without it is an earlier one.
+    /// What that leaves open is unknown: edgeprep does not run `podman version`.
     ///
     /// ## Why it matters
     ///

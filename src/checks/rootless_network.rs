@@ -78,7 +78,7 @@ pub(super) fn chosen(facts: &Facts, podman: &Podman, user: &User) -> Fact<Chosen
     let set = conf.default_rootless_network_cmd.as_ref().filter(|set| !set.value.is_empty());
     let too_old = match podman.version.as_ref().map(|known| &known.value) {
         Ok(KnownVersion::Exactly(version)) => *version < Version::new(&KEY_SINCE),
-        Ok(KnownVersion::AtLeast(_)) | Err(_) => false,
+        Ok(KnownVersion::AtLeast(_) | KnownVersion::Between(..)) | Err(_) => false,
     };
     if let Some(set) = set.filter(|_| !too_old) {
         return Ok(Chosen {

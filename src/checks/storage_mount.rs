@@ -15,8 +15,8 @@ check! {
     ///
     /// What Podman mounts overlay storage with: the `mount_program` of the user's storage.conf, where
     /// that file has `driver = "overlay"` (without a driver it depends on the version of Podman, and in
-    /// the system's file the key is not for users); else the kernel, from 5.13 on; else fuse-overlayfs on
-    /// the search path.
+    /// the system's file the key is for users from Podman 6 on only); else the kernel, from 5.13 on; else
+    /// fuse-overlayfs on the search path.
     /// The number of the kernel does not decide alone: distributions have had it in older ones. Other
     /// drivers mount nothing, nor does vfs, which Podman before 4.6 takes where none is configured.
     ///
@@ -205,6 +205,11 @@ mod tests {
     fn a_program_that_podman_does_not_ask_is_not_looked_for() {
         let system = fixture("debian-13").file("/etc/containers/storage.conf", NAMED);
         assert_eq!(verdicts(&look_at(system)), [(SUBJECT, Verdict::Met)]);
+        let status = "/var/lib/dpkg/status";
+        let six = fixture("debian-13")
+            .edit(status, "Version: 5.4.2+ds1-2+b2", "Version: 6.0.0+ds1-1")
+            .file("/etc/containers/storage.conf", NAMED);
+        assert_eq!(verdicts(&look_at(six)), [(PROGRAM, Verdict::Unmet)]);
         let vfs = fixture("debian-13").file(CONF, "[storage]\ndriver = \"vfs\"\n");
         assert!(look_at(vfs).skipped.is_some());
         let by_itself = look_at(fixture("debian-12"));

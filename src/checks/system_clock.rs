@@ -2,6 +2,7 @@
 
 use crate::checks::{check, install};
 use crate::facts::clock::day;
+use crate::facts::time_sync::SYNCHRONIZED;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::{Fact, Unread};
@@ -13,7 +14,9 @@ check! {
     /// ## What is looked at
     ///
     /// Whether the clock shows a time before the last change of files that systems change: then it is
-    /// behind, or was ahead once. That it is right cannot be told without asking somebody.
+    /// behind, or was ahead once. Where systemd-timesyncd starts at boot, also whether it has synchronised
+    /// the clock since: it leaves `/run/systemd/timesync/synchronized` then. Of other services and of
+    /// hardware clocks no file tells.
     ///
     /// Whether a service that sets it starts at boot: systemd-timesyncd, chrony, an NTP daemon. Where
     /// there is none, a hardware clock will do (`/sys/class/rtc`), though some boards have one without
@@ -33,7 +36,7 @@ check! {
     ///
     /// ## Sources
     ///
-    /// - systemd(1), "System clock epoch"; systemd-timesyncd.service(8); rtc(4)
+    /// - systemd(1), "System clock epoch"; systemd-timesyncd.service(8), "Files"; rtc(4)
     /// - systemd: src/shared/clock-util.h
     SYSTEM_CLOCK, "system-clock", Advised, Host(run)
 }
@@ -43,6 +46,7 @@ const WITNESSES: [&str; 2] = ["/var/lib/systemd/timesync/clock", "/etc/passwd"];
 /// Clocks are set back by minutes, in the course of things.
 const SLACK_SECS: i64 = 3600;
 const SERVICE: &str = "time service";
+const SYNCHRONISED: &str = "synchronisation";
 
 fn run(facts: &Facts, req: &Requirements) -> Outcome {
     let demands = req.need(Need::Clock);
@@ -58,7 +62,14 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
     match facts.container() {
         // Nothing in there sets it.
         Ok(Some(_)) => {}
-        Ok(None) => add(&mut outcome, demands, SERVICE, service(facts)),
+        Ok(None) => {
+            add(&mut outcome, demands, SERVICE, service(facts));
+            match synchronized(facts) {
+                Ok(None) => {}
+                Ok(Some(finding)) => add(&mut outcome, demands, SYNCHRONISED, Ok(finding)),
+                Err(why) => add(&mut outcome, demands, SYNCHRONISED, Err(why)),
+            }
+        }
         Err(why) => outcome.unknown_all(demands, SERVICE, &why),
     }
     outcome
@@ -92,6 +103,16 @@ fn clock(facts: &Facts) -> Fact<Finding> {
     let expected = format!("not before {}", day(changed));
     let found = if met { day(now) } else { format!("{}, before {path} was changed", day(now)) };
     Ok(Finding::new("clock", expected, found, Verdict::met_if(met)).at([at]).repair(remedy))
+}
+
+fn synchronized(facts: &Facts) -> Fact<Option<Finding>> {
+    let Some(synchronized) = facts.has_synchronized()? else { return Ok(None) };
+    let (found, says) = if synchronized { ("synchronised", "exists") } else { ("not yet", "does not exist") };
+    let remedy = Remedy::manual("let the machine reach a time server: timesyncd says which one it asks")
+        .command("timedatectl timesync-status");
+    let finding =
+        Finding::new(SYNCHRONISED, "synchronised since the boot", found, Verdict::met_if(synchronized));
+    Ok(Some(finding.at([Evidence::path(SYNCHRONIZED, says)]).repair(remedy)))
 }
 
 fn service(facts: &Facts) -> Fact<Finding> {
@@ -149,7 +170,11 @@ mod tests {
 
     fn with_service(host: TestHost) -> TestHost {
         let link = |record: &mut crate::host::PathRecord| record.link = Some(UNIT.to_owned());
-        host.file(WANTS, "").path(WANTS, link).file(UNIT, "[Service]\nType=notify\n")
+        host.file(WANTS, "").path(WANTS, link).file(UNIT, "[Service]\nType=notify\n").file(SYNCHRONIZED, "")
+    }
+
+    fn all(clock: Verdict, service: Verdict, synchronised: Verdict) -> [(&'static str, Verdict); 3] {
+        [("clock", clock), (SERVICE, service), (SYNCHRONISED, synchronised)]
     }
 
     fn both(clock: Verdict, service: Verdict) -> [(&'static str, Verdict); 2] {
@@ -159,13 +184,29 @@ mod tests {
     #[test]
     fn a_clock_that_is_kept() {
         let outcome = look_at(with_service(booted(SECOND_SECS)));
-        assert_eq!(verdicts(&outcome), both(Verdict::Met, Verdict::Met));
+        assert_eq!(verdicts(&outcome), all(Verdict::Met, Verdict::Met, Verdict::Met));
         assert_eq!(findings(&outcome)[0].found, "2026-03-02");
         assert_eq!(findings(&outcome)[1].evidence[0].to_string(), WANTS);
         assert!(outcome.items.iter().all(|item| item.level == Level::Advised));
         let clock = look_at(booted(SECOND_SECS).dir("/sys/class/rtc", "0755", 0).file(RTC, "rtc_cmos\n"));
         assert_eq!(verdicts(&clock), both(Verdict::Met, Verdict::Met));
         assert_eq!(findings(&clock)[1].found, "a hardware clock");
+    }
+
+    /// As behind a firewall that lets no NTP through.
+    #[test]
+    fn timesyncd_that_reaches_nobody() {
+        let alone = with_service(booted(SECOND_SECS)).without(SYNCHRONIZED);
+        let outcome = look_at(alone.clone());
+        assert_eq!(verdicts(&outcome), all(Verdict::Met, Verdict::Met, Verdict::Unmet));
+        let finding = findings(&outcome)[2];
+        assert_eq!(
+            (finding.found.as_str(), finding.evidence[0].to_string()),
+            ("not yet", SYNCHRONIZED.to_owned())
+        );
+        assert_eq!(outcome.items[2].level, Level::Advised);
+        let hidden = look_at(alone.error(SYNCHRONIZED, "denied"));
+        assert_eq!(unknown(&hidden), [format!("{SYNCHRONIZED} is not readable as this user")]);
     }
 
     /// As on a Raspberry Pi 4 without a network.

@@ -1,11 +1,14 @@
 //! What the clock says, and when the running system was booted by it: to tell a file that was written
 //! since from one that was there before, also on a board whose clock was wrong when it started.
 
+use super::mountinfo::Mounts;
 use super::{Facts, Source};
 use crate::host::{Fact, Unread};
 
 const STAT: &str = "/proc/stat";
 const UPTIME: &str = "/proc/uptime";
+/// The type of the file system that lxcfs puts over files in `/proc`.
+const LXCFS: &str = "fuse.lxcfs";
 /// The kernel gives the time of boot in whole seconds.
 const ROUNDING_SECS: i64 = 1;
 
@@ -41,8 +44,10 @@ impl Facts {
     /// In an image root, and where the clock cannot be read.
     pub fn now_secs(&self) -> Fact<i64> {
         self.need_running("the time")?;
-        let (boot, uptime) = self.boot_and_uptime_secs()?;
-        Ok(boot.saturating_add(uptime))
+        match self.host.now_secs() {
+            Ok(now) => Ok(now),
+            Err(_) => self.boot_and_now_secs().map(|(_, now)| now),
+        }
     }
 
     /// When the status of a file was last changed, by the clock as it was then, in seconds since 1970.
@@ -53,16 +58,26 @@ impl Facts {
         Ok(self.changed_ns(path)?.div_euclid(1_000_000_000))
     }
 
-    fn boot_and_uptime_secs(&self) -> Fact<(i64, i64)> {
+    /// In a container of LXC, the time since boot is since the container was started, and `btime` is when the
+    /// machine was: lxcfs puts the former in place of the kernel's file, and not the latter. So the clock counts
+    /// where it is known, and the two together only where both are the kernel's.
+    fn boot_and_now_secs(&self) -> Fact<(i64, i64)> {
         let malformed = |path: &str, expected: &str| Unread::Malformed {
             path: path.to_owned(),
             line: None,
             expected: expected.to_owned(),
         };
-        let boot = boot_secs(&*self.source(STAT)?).ok_or_else(|| malformed(STAT, "expected a line btime"))?;
         let uptime =
-            uptime_secs(&*self.source(UPTIME)?).ok_or_else(|| malformed(UPTIME, "expected seconds"))?;
-        Ok((boot, uptime))
+            || uptime_secs(&*self.source(UPTIME)?).ok_or_else(|| malformed(UPTIME, "expected seconds"));
+        if let Ok(now) = self.host.now_secs() {
+            return Ok((now.saturating_sub(uptime()?), now));
+        }
+        let boot = boot_secs(&*self.source(STAT)?).ok_or_else(|| malformed(STAT, "expected a line btime"))?;
+        let is_lxcfs = |mounts: &Mounts| mounts.at(UPTIME).is_some_and(|mount| mount.fs_type == LXCFS);
+        if self.mountinfo().is_ok_and(|mounts| is_lxcfs(&mounts)) {
+            return Err(malformed(UPTIME, "the time since the container was started, by lxcfs"));
+        }
+        Ok((boot, boot.saturating_add(uptime()?)))
     }
 
     /// Whether a moment, in nanoseconds since 1970, lies between boot and now. One from the future is
@@ -72,9 +87,9 @@ impl Facts {
     /// In an image root, and where the clock cannot be read.
     pub(super) fn since_boot(&self, moment_ns: i64) -> Fact<bool> {
         self.need_running("when it was booted")?;
-        let (boot, uptime) = self.boot_and_uptime_secs()?;
+        let (boot, now) = self.boot_and_now_secs()?;
         let moment = moment_ns.div_euclid(1_000_000_000);
-        Ok(moment >= boot - ROUNDING_SECS && moment <= boot.saturating_add(uptime) + 2 * ROUNDING_SECS)
+        Ok(moment >= boot - ROUNDING_SECS && moment <= now + 2 * ROUNDING_SECS)
     }
 }
 
@@ -92,6 +107,23 @@ mod tests {
         for (secs, expected) in [(900, false), (1000, true), (1050, true), (1060, false)] {
             assert_eq!(facts.since_boot(secs * 1_000_000_000), Ok(expected), "{secs}");
         }
+    }
+
+    /// Proxmox: the machine was booted at 1000, the container started at 90 000, and it is 90 050.
+    #[test]
+    fn a_container_of_lxc_was_started_later_than_its_machine() {
+        let host = empty_host().file(STAT, "btime 1000\n").file(UPTIME, "50.00 0.00\n");
+        let facts = host.clone().now(90_050).facts();
+        assert_eq!(facts.now_secs(), Ok(90_050));
+        for (secs, expected) in [(1020, false), (89_990, false), (90_020, true), (90_060, false)] {
+            assert_eq!(facts.since_boot(secs * 1_000_000_000), Ok(expected), "{secs}");
+        }
+        let lxcfs =
+            "1 0 0:1 / / rw - ext4 /dev/sda rw\n2 1 0:2 /proc/uptime /proc/uptime rw - fuse.lxcfs lxcfs rw\n";
+        let captured = host.clone().file("/proc/self/mountinfo", lxcfs).facts();
+        assert!(matches!(captured.now_secs(), Err(Unread::Malformed { .. })));
+        assert!(captured.since_boot(0).is_err());
+        assert_eq!(host.facts().now_secs(), Ok(1050), "a capture without a clock, not of a container");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! `containers.conf(5)` as Podman up to version 5 reads it for a rootless user: every layer that exists,
-//! the later over the earlier, key by key.
+//! `containers.conf(5)` as Podman reads it for a rootless user: up to version 5 every layer that exists, the
+//! later over the earlier, key by key; from version 6 on one main file and the drop-ins.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -125,8 +125,9 @@ impl Facts {
     /// with drop-ins; or the file that `CONTAINERS_CONF` names, alone. The variable is known for the
     /// caller only, and `XDG_CONFIG_HOME` is taken to be unset.
     ///
-    /// Podman 6 reads one main file and ranks drop-ins differently (containers-config(5)). A drop-in in
-    /// `/etc/containers/containers.conf.d` counts in both.
+    /// Podman 6 reads one main file, so that the user's hides the others, and ranks drop-ins differently: see
+    /// [`Facts::files_of_podman_6`]. A drop-in in `/etc/containers/containers.conf.d` counts in both. Where the
+    /// version is not known, it is taken to be an earlier one.
     ///
     /// # Errors
     /// Why a file that exists could not be read or parsed, which stops Podman, too.
@@ -136,6 +137,12 @@ impl Facts {
             let variable = self.caller().environment.get("CONTAINERS_CONF").filter(|path| !path.is_empty());
             if let Some(path) = variable.filter(|_| self.caller().uid == user.uid) {
                 conf.merge(&*self.user_source(path, user.uid, &user.groups)?)?;
+                return Ok(conf);
+            }
+            if self.podman_is_at_least(user, 6) == Some(true) {
+                for source in self.files_of_podman_6(user, "containers")? {
+                    conf.merge(&source)?;
+                }
                 return Ok(conf);
             }
             let rootless = "/etc/containers/containers.rootless.conf";
@@ -199,7 +206,7 @@ pub(super) fn user_containers_path(user: &User, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::testing::{TestHost, empty_host};
+    use crate::facts::testing::{TestHost, empty_host, podman};
 
     fn read(host: TestHost) -> Fact<Rc<ContainersConf>> {
         host.facts().containers_conf(&User::example("edge", 1000))
@@ -239,6 +246,21 @@ mod tests {
             host = host.without(path);
         }
         assert_eq!(runtime(host), None);
+    }
+
+    #[test]
+    fn podman_6_reads_one_main_file() {
+        let six = |host: TestHost| podman(host, "6.0.0-1");
+        let dropin = "/home/edge/.config/containers/containers.conf.d/x.conf";
+        assert_eq!(runtime(six(layered())), Some(("home-dropin".to_owned(), format!("{dropin}:2"))));
+        let etc = "/etc/containers/containers.conf";
+        let own = "/home/edge/.config/containers/containers.conf";
+        let hidden = empty_host()
+            .file(etc, "[engine]\nruntime = \"crun\"\n")
+            .file(own, "[containers]\npids_limit = 1\n");
+        assert_eq!(runtime(podman(hidden.clone(), "5.8.2-1")), Some(("crun".to_owned(), format!("{etc}:2"))));
+        assert_eq!(runtime(hidden.clone()), Some(("crun".to_owned(), format!("{etc}:2"))));
+        assert_eq!(runtime(six(hidden)), None);
     }
 
     #[test]

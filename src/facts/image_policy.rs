@@ -7,7 +7,7 @@ use crate::host::{Fact, OrAbsent, Unread};
 
 /// The system's file.
 pub const SYSTEM_PATH: &str = "/etc/containers/policy.json";
-/// Where distributions that build Podman to look there have it.
+/// Where distributions that build Podman to look there have it, and Podman 6 looks last.
 const VENDOR_PATH: &str = "/usr/share/containers/policy.json";
 
 /// What Podman finds.
@@ -65,6 +65,10 @@ impl Facts {
         }
         match self.stat(VENDOR_PATH).or_absent()? {
             None => Ok(ImagePolicy::Absent),
+            // container-libs, `image/signature/policy_config.go`, `DefaultPolicy`.
+            Some(_) if self.podman_is_at_least(user, 6) == Some(true) => {
+                Ok(policy(&*self.user_source(VENDOR_PATH, user.uid, &user.groups)?))
+            }
             Some(_) => Err(Unread::Malformed {
                 path: VENDOR_PATH.to_owned(),
                 line: None,
@@ -84,7 +88,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::facts::testing::{TestHost, empty_host};
+    use crate::facts::testing::{TestHost, empty_host, podman};
 
     /// As golang-github-containers-common 0.62 of Debian 13 has it.
     const DEBIAN: &str = "{\n    \"default\": [\n        {\n            \"type\": \"insecureAcceptAnything\"\n        }\n    ]\n}\n";
@@ -110,7 +114,13 @@ mod tests {
             host.clone().file(OWN, DEBIAN.replace("insecureAcceptAnything", "reject")).mode(OWN, "0644");
         assert_eq!(shown(own), found("reject", format!("{OWN}:2")));
         assert_eq!(read(empty_host()), Ok(ImagePolicy::Absent));
-        assert!(read(empty_host().file(VENDOR_PATH, DEBIAN)).is_err());
+        let vendor = empty_host().file(VENDOR_PATH, DEBIAN);
+        assert!(read(vendor.clone()).is_err());
+        assert!(read(podman(vendor.clone(), "5.8.2-1")).is_err());
+        assert_eq!(
+            shown(podman(vendor, "6.0.0-1")),
+            found("insecureAcceptAnything", format!("{VENDOR_PATH}:2"))
+        );
         assert!(matches!(read(host.mode(SYSTEM_PATH, "0600")), Err(Unread::Denied { .. })));
     }
 

@@ -10,6 +10,7 @@ pub mod cidr;
 pub mod clock;
 pub mod conf_files;
 pub mod containers_conf;
+mod containers_files;
 pub mod delegation;
 pub mod delegation_effect;
 pub mod elf;

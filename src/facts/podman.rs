@@ -16,6 +16,10 @@ const CAME_WITH: [(&str, [u64; 2]); 2] = [
     ("lib/systemd/user/podman-user-wait-network-online.service", [5, 3]),
     ("libexec/podman/quadlet", [4, 4]),
 ];
+/// A page of Podman's manual from 6.0 on (podman: commit 7612af4c0e), and one that was there before. Packages
+/// have all pages or none, so that the second without the first tells of an earlier version.
+const MANUAL_OF_6: &str = "share/man/man5/podman-container.unit.5.gz";
+const MANUAL: &str = "share/man/man5/podman-systemd.unit.5.gz";
 
 /// A version, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +28,8 @@ pub enum KnownVersion {
     Exactly(Version),
     /// This one or a later one.
     AtLeast(Version),
+    /// The first or a later one, and before the second.
+    Between(Version, Version),
 }
 
 impl KnownVersion {
@@ -32,6 +38,8 @@ impl KnownVersion {
         match self {
             KnownVersion::Exactly(version) => Some(version >= wanted),
             KnownVersion::AtLeast(version) => (version >= wanted).then_some(true),
+            KnownVersion::Between(version, _) if version >= wanted => Some(true),
+            KnownVersion::Between(_, below) => (below <= wanted).then_some(false),
         }
     }
 }
@@ -41,6 +49,7 @@ impl fmt::Display for KnownVersion {
         match self {
             KnownVersion::Exactly(version) => version.fmt(f),
             KnownVersion::AtLeast(version) => write!(f, "{version} or later"),
+            KnownVersion::Between(version, below) => write!(f, "{version} or later, before {below}"),
         }
     }
 }
@@ -89,6 +98,12 @@ impl Facts {
         Ok(Some(Rc::new(Podman { program, version })))
     }
 
+    /// Whether the Podman that the user runs is at least `major`.0; `None` where that is not known, and where
+    /// there is none.
+    pub(super) fn podman_is_at_least(&self, user: &User, major: u64) -> Option<bool> {
+        self.podman(user).ok().flatten()?.is_at_least(major)
+    }
+
     fn podman_version(&self, program: &Program) -> Fact<Fact<Sourced<KnownVersion>>> {
         let why = match self.packaged_version(program, "podman") {
             Ok(Sourced { value, at }) => {
@@ -99,12 +114,24 @@ impl Facts {
         let prefix = program.path.rsplit_once('/').and_then(|(bin, _)| bin.rsplit_once('/'));
         let prefix = prefix.map_or("", |(prefix, _)| prefix);
         let prefix = if prefix.is_empty() { "/usr" } else { prefix };
+        let six = Version::new(&[6]);
+        let manual_of_6 = format!("{prefix}/{MANUAL_OF_6}");
+        let has_manual_of_6 = self.stat(&manual_of_6).or_absent();
+        if matches!(has_manual_of_6, Ok(Some(_))) {
+            let at = Evidence::path(&manual_of_6, format!("came with Podman {six}"));
+            return Ok(Ok(Sourced { value: KnownVersion::AtLeast(six), at }));
+        }
+        let is_before_6 = has_manual_of_6 == Ok(None) && self.stat(&format!("{prefix}/{MANUAL}")).is_ok();
         for (file, version) in CAME_WITH {
             let path = format!("{prefix}/{file}");
             if self.stat(&path).or_absent()?.is_some() {
                 let version = Version::new(&version);
                 let at = Evidence::path(&path, format!("came with Podman {version}"));
-                return Ok(Ok(Sourced { value: KnownVersion::AtLeast(version), at }));
+                let value = match is_before_6 {
+                    true => KnownVersion::Between(version, six),
+                    false => KnownVersion::AtLeast(version),
+                };
+                return Ok(Ok(Sourced { value, at }));
             }
         }
         Ok(Err(why))
@@ -148,7 +175,14 @@ mod tests {
             Some(Ok("4.4 or later (/usr/libexec/podman/quadlet)".to_owned()))
         );
         let unit = "/usr/lib/systemd/user/podman-user-wait-network-online.service";
-        assert_eq!(version(quadlet.file(unit, "")), Some(Ok(format!("5.3 or later ({unit})"))));
+        let five = quadlet.file(unit, "");
+        assert_eq!(version(five.clone()), Some(Ok(format!("5.3 or later ({unit})"))));
+        let manual = five.file(&format!("/usr/{MANUAL}"), "");
+        assert_eq!(version(manual.clone()), Some(Ok(format!("5.3 or later, before 6 ({unit})"))));
+        let hidden = manual.clone().error(&format!("/usr/{MANUAL_OF_6}"), "denied");
+        assert_eq!(version(hidden), Some(Ok(format!("5.3 or later ({unit})"))));
+        let six = manual.file(&format!("/usr/{MANUAL_OF_6}"), "");
+        assert_eq!(version(six), Some(Ok(format!("6 or later (/usr/{MANUAL_OF_6})"))));
     }
 
     #[test]
@@ -156,6 +190,9 @@ mod tests {
         let (four, five) = (Version::new(&[4]), Version::new(&[5]));
         let known = KnownVersion::AtLeast(Version::new(&[4, 4]));
         assert_eq!((known.is_at_least(&four), known.is_at_least(&five)), (Some(true), None));
+        let known = KnownVersion::Between(Version::new(&[4, 4]), Version::new(&[6]));
+        let of = |parts: &[u64]| known.is_at_least(&Version::new(parts));
+        assert_eq!((of(&[4]), of(&[5, 9]), of(&[6]), of(&[7])), (Some(true), None, Some(false), Some(false)));
         let known = KnownVersion::Exactly(Version::new(&[4, 4]));
         assert_eq!((known.is_at_least(&four), known.is_at_least(&five)), (Some(true), Some(false)));
     }

@@ -61,6 +61,14 @@ pub(crate) fn openrc_host() -> TestHost {
         .file("/proc/1/comm", "init\n")
 }
 
+/// With Podman from a package of Debian with this version.
+pub(crate) fn podman(host: TestHost, version: &str) -> TestHost {
+    let status = format!("Package: podman\nStatus: install ok installed\nVersion: {version}\n\n");
+    let list = "/var/lib/dpkg/info/podman.list";
+    let host = host.file("/usr/bin/podman", "").mode("/usr/bin/podman", "0755");
+    host.file("/var/lib/dpkg/status", status).file(list, "/usr/bin/podman\n")
+}
+
 /// The fixture `tests/fixtures/sysfs/NAME`, the capture of a real machine.
 pub(crate) fn fixture(name: &str) -> TestHost {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sysfs").join(name);
@@ -189,6 +197,12 @@ impl TestHost {
         let record =
             SpaceRecord { total_bytes, available_bytes, inodes: total_bytes, inodes_free: available_bytes };
         self.toml.space.insert(path.to_owned(), record);
+        self
+    }
+
+    /// With a clock that says this, in seconds since 1970.
+    pub(crate) fn now(mut self, secs: i64) -> TestHost {
+        self.toml.now_secs = Some(secs);
         self
     }
 

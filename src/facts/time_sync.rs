@@ -6,7 +6,7 @@ use crate::host::{Fact, OrAbsent};
 
 /// The services, by their names in the distributions.
 const SERVICES: [&str; 8] = [
-    "systemd-timesyncd.service",
+    TIMESYNCD,
     "chrony.service",
     "chronyd.service",
     "ntpsec.service",
@@ -17,6 +17,9 @@ const SERVICES: [&str; 8] = [
 ];
 /// Where their `WantedBy=` puts them.
 const TARGETS: [&str; 2] = ["sysinit.target.wants", "multi-user.target.wants"];
+const TIMESYNCD: &str = "systemd-timesyncd.service";
+/// What timesyncd touches each time that it has synchronised the clock (systemd-timesyncd.service(8), "Files").
+pub const SYNCHRONIZED: &str = "/run/systemd/timesync/synchronized";
 /// The same of OpenRC.
 const RUNLEVELS: [&str; 2] = ["/etc/runlevels/boot", "/etc/runlevels/default"];
 const SCRIPTS: [&str; 3] = ["chronyd", "ntpd", "openntpd"];
@@ -51,6 +54,21 @@ impl Facts {
         Ok(None)
     }
 
+    /// Whether timesyncd has synchronised the clock since the boot; `None` where another service looks after
+    /// it, as after a package that disables timesyncd, or none does.
+    ///
+    /// # Errors
+    /// In an image root, and why it could not be looked at.
+    pub fn has_synchronized(&self) -> Fact<Option<bool>> {
+        self.need_running("whether the clock was synchronised")?;
+        match self.time_service()? {
+            Some(at) if at.path.ends_with(TIMESYNCD) => {
+                Ok(Some(self.stat(SYNCHRONIZED).or_absent()?.is_some()))
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
     /// The first such service of systemd's that is installed.
     ///
     /// # Errors
@@ -79,6 +97,7 @@ impl Facts {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::facts::testing::{TestHost, empty_host};
 
     const UNIT: &str = "/usr/lib/systemd/system/systemd-timesyncd.service";
@@ -104,6 +123,18 @@ mod tests {
         let alpine =
             empty_host().dir("/etc/runlevels/default", "0755", 0).file("/etc/runlevels/default/chronyd", "");
         assert_eq!(service(alpine).as_deref(), Some("/etc/runlevels/default/chronyd"));
+    }
+
+    #[test]
+    fn timesyncd_leaves_a_file() {
+        let link = |record: &mut crate::host::PathRecord| record.link = Some(UNIT.to_owned());
+        let host = empty_host().file(UNIT, "[Service]\nType=notify\n").file(WANTS, "").path(WANTS, link);
+        let has_synchronized = |host: TestHost| host.facts().has_synchronized();
+        assert_eq!(has_synchronized(host.clone()), Ok(Some(false)));
+        assert_eq!(has_synchronized(host.clone().file(SYNCHRONIZED, "")), Ok(Some(true)));
+        assert!(has_synchronized(host.clone().error(SYNCHRONIZED, "denied")).is_err());
+        assert_eq!(has_synchronized(host.clone().without(WANTS)), Ok(None));
+        assert!(has_synchronized(host.image()).is_err());
     }
 
     #[test]

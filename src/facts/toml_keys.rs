@@ -129,6 +129,17 @@ impl<'a> TomlKeys<'a> {
         Ok(found.and_then(|Sourced { value, at }| value.map(|value| Sourced { value, at })))
     }
 
+    /// Whether a key of the top is there with something in it; with `or_empty`, also an empty list or table.
+    pub(super) fn is_set(&self, name: &str, or_empty: bool) -> bool {
+        match find(&self.root, name).map(|value| value.get_ref()) {
+            None => false,
+            Some(DeValue::String(text)) => !text.is_empty(),
+            Some(DeValue::Array(list)) => or_empty || !list.is_empty(),
+            Some(DeValue::Table(table)) => or_empty || !table.is_empty(),
+            Some(_) => true,
+        }
+    }
+
     /// The keys of a table; none where there is no such table.
     pub(super) fn names(&self, path: &[&str]) -> Vec<String> {
         let mut table = &self.root;

@@ -36,6 +36,8 @@ pub struct HostToml {
     /// Whether machine-id and host name were replaced by a hash.
     #[serde(default)]
     pub identity_hashed: bool,
+    /// What the clock said, in seconds since 1970.
+    pub now_secs: Option<i64>,
     /// The names of the users that were asked for, if any were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub users: Vec<String>,

@@ -1,10 +1,11 @@
 //! The only reader of the outside world: a live system, an image root, or a captured host.
 //!
 //! Everything edgeprep looks at is a file below a root, so these three are one code path. What is not
-//! a file (free space, the caller, a file capability that a copy loses) is a [`Space`], a [`Caller`]
-//! and a [`Stat`], and a capture keeps those in its `host.toml`. Nothing here interprets what it reads.
+//! a file (free space, the caller, a file capability that a copy loses, the clock) is a [`Space`], a
+//! [`Caller`], a [`Stat`] and a number, and a capture keeps those in its `host.toml`. Nothing here interprets what it reads.
 
 mod captured;
+mod clock;
 mod contained;
 mod planned;
 mod recorder;

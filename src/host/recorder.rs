@@ -118,6 +118,10 @@ impl Recording {
         self.error(path, got);
     }
 
+    pub(super) fn now_secs(&mut self, got: &Fact<i64>) {
+        self.toml.now_secs = got.as_ref().ok().copied();
+    }
+
     pub(super) fn space(&mut self, path: &str, got: &Fact<Space>) {
         if let Ok(s) = got {
             let record = SpaceRecord {
