@@ -14,8 +14,8 @@ check! {
     /// ## What is looked at
     ///
     /// What an unprivileged user can still write on the file system that holds Podman's storage, and
-    /// for K3s `~/.rancher/k3s` or its `data-dir`, asked of the deepest directory that exists. What images that are there
-    /// already take is not added.
+    /// for K3s `~/.rancher/k3s` or its `data-dir`, asked of the deepest directory that exists. What
+    /// images that are there already take is not added.
     ///
     /// A network file system is not asked: its server could be gone and the answer never come. In an
     /// image the size of the disk is not known.

@@ -23,8 +23,8 @@ check! {
     /// The routes of the main table, without the default route, and the addresses of the host: whether
     /// any has an address in common with a network that a stack uses. Routes over interfaces of
     /// container networks are the stacks' own and left out. K3s uses those that its unit or its
-    /// configuration gives it (`cluster-cidr`, `service-cidr`, `K3S_ROOTLESS_CIDR`). Routes in other tables, as some VPNs have
-    /// them, are not seen, nor are networks that the host joins later.
+    /// configuration gives it (`cluster-cidr`, `service-cidr`, `K3S_ROOTLESS_CIDR`). Routes in other
+    /// tables, as some VPNs have them, are not seen, nor are networks that the host joins later.
     ///
     /// ## Why it matters
     ///
@@ -40,7 +40,8 @@ check! {
     ///
     /// ## Sources
     ///
-    /// - k3s: pkg/rootless/rootless.go, `createParentOpt`; pkg/cli/cmds/server.go; docs.k3s.io, "k3s server"
+    /// - k3s: pkg/rootless/rootless.go, `createParentOpt`; pkg/cli/cmds/server.go
+    /// - docs.k3s.io, "k3s server"
     /// - kind: site/content/docs/user/configuration.md, "Networking"
     /// - containers.conf(5), "default_subnet"
     SUBNET_OVERLAP, "subnet-overlap", Required, User(run)
