@@ -120,14 +120,12 @@ impl Facts {
                 config.merge(&source);
             }
             let dir = format!("{file}.d");
-            // A link of the user must not list for root what the user could not list.
-            match self.stat(&dir).or_absent()? {
-                Some(stat) if !stat.allows(user.uid, &user.groups, 5) => {
-                    return Err(Unread::Denied { path: dir });
-                }
-                _ => {}
+            let drop_ins = self.k3s_drop_ins(&dir)?;
+            // A link of the user must not show root what it does not show the user.
+            if !drop_ins.is_empty() && !self.stat(&dir)?.allows(user.uid, &user.groups, 5) {
+                return Err(Unread::Denied { path: dir });
             }
-            for path in self.k3s_drop_ins(&dir)? {
+            for path in drop_ins {
                 config.merge(&*self.user_source(&path, user.uid, &user.groups)?);
             }
             Ok(config)
