@@ -1,6 +1,7 @@
 //! Makes a capture of what was read: leaves secrets and, unless they are wanted, identities out, and
 //! packs the rest.
 
+mod k3s;
 mod redaction;
 
 use sha2::{Digest, Sha256};

@@ -6,12 +6,13 @@ use std::ops::Range;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::facts::k3s_config;
+use super::k3s;
+use crate::facts::k3s_options;
 use crate::facts::users::without_personal_fields;
 use crate::host::Caller;
 
 /// What stands in the place of a secret.
-const LEFT_OUT: &str = "LEFT-OUT";
+pub(super) const LEFT_OUT: &str = "LEFT-OUT";
 /// A parameter of the kernel command line whose name holds one of these has a value that is nobody's business.
 const SECRET_WORDS: [&str; 9] =
     ["token", "pass", "secret", "key", "credential", "auth", "cookie", "private", "login"];
@@ -29,8 +30,12 @@ pub(super) fn clean(path: &str, text: &str) -> Option<String> {
         path if path.contains("/containers/systemd/") => {
             unit(text, |section, key| section != "[Service]" || is_free(key))
         }
+        path if k3s::is_unit(path) => k3s::unit(text, is_free),
+        path if k3s_options::is_environment_file(path) => each_line(text, k3s::variable),
         path if path.contains("/systemd/") => unit(text, |_, key| is_free(key)),
-        path if path.starts_with("/etc/rancher/k3s/") => each_line(text, k3s),
+        path if path.starts_with("/etc/rancher/k3s/") || k3s_options::is_config_file(path) => {
+            k3s::config(text)
+        }
         path if path.ends_with("/.minikube/config/config.json") => each_line(text, minikube),
         path if path.ends_with("/policy.json") => return None,
         path if path.contains("/containers/") => containers(text),
@@ -95,18 +100,6 @@ fn unit(text: &str, is_free: fn(&str, &str) -> bool) -> String {
 
 fn is_free(setting: &str) -> bool {
     FREE_SETTINGS.contains(&setting) || setting.starts_with("Exec")
-}
-
-/// Only the keys that are looked at keep their values.
-fn k3s(line: &str) -> String {
-    match k3s_config::assignment(line) {
-        Some((key, _)) if k3s_config::KEYS.contains(&key) => without_userinfo(line),
-        Some((_, "")) => line.to_owned(),
-        Some(_) => format!("{}: {LEFT_OUT}", line.split(':').next().unwrap_or_default()),
-        None if line.trim().is_empty() => line.to_owned(),
-        None if line.trim_start().starts_with('#') => String::from("#"),
-        None => format!("  - {LEFT_OUT}"),
-    }
 }
 
 /// As minikube writes it, with a key on each line.
@@ -224,7 +217,11 @@ mod tests {
         let text =
             "[Service]\nDelegate=cpu\nEnvironment=K3S_TOKEN=hunter2 A=b\nExecStart=/k3s --token hunter2\n";
         let clean = cleaned("/home/edge/.config/systemd/user/k3s-rootless.service", text);
-        assert_eq!(clean, "[Service]\nDelegate=cpu\nEnvironment=LEFT-OUT\nExecStart=LEFT-OUT\n");
+        assert_eq!(
+            clean,
+            "[Service]\nDelegate=cpu\nEnvironment=K3S_TOKEN=LEFT-OUT A=LEFT-OUT\nExecStart=/k3s --token LEFT-OUT\n"
+        );
+        assert!(cleaned("/etc/systemd/user/x.service", text).ends_with("LEFT-OUT\nExecStart=LEFT-OUT\n"));
         let long = "[Service]\nEnvironment=A=b \\\n  T=hunter2 \\\n  U=hunter2\nDelegate=cpu\n";
         assert!(cleaned("/etc/systemd/user/x.service", long).ends_with("LEFT-OUT\nDelegate=cpu\n"));
     }

@@ -17,8 +17,9 @@ check! {
     /// runtime directory, the administrator's in `/etc/containers/systemd/users`, and with Podman 6 the
     /// vendor's in `/usr/share/containers/systemd/users`, with the folders below: whether their `[Service]`
     /// has `User=`, `Group=`, `DynamicUser=yes` or `NoNewPrivileges=yes`. And services that are files in
-    /// `/etc/systemd/system`: whether one runs podman as this user, by `User=`. Drop-ins are not looked
-    /// at.
+    /// `/etc/systemd/system`: whether one runs podman, podman-compose or `k3s --rootless` as this user, by
+    /// `User=`, be it from the command line of a shell (`sh -c`). Units whose names begin with `k3s` are
+    /// left to k3s-service as far as they run K3s. Drop-ins are not looked at.
     ///
     /// ## Why it matters
     ///
@@ -48,6 +49,7 @@ const IDENTITY: [&str; 2] = ["User", "Group"];
 const SWITCHES: [&str; 2] = ["DynamicUser", "NoNewPrivileges"];
 /// What stands in a capture in place of what could hold a secret.
 const LEFT_OUT: &str = "LEFT-OUT";
+const SHELLS: [&str; 4] = ["ash", "bash", "dash", "sh"];
 const EXPECTED: &str = "a unit that the user manager can run";
 
 fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
@@ -107,7 +109,9 @@ fn of_the_system(facts: &Facts, user: &User, demands: &[Demand], outcome: &mut O
         let starts: Vec<&Assignment> = starts.collect();
         if starts.iter().any(|set| set.value.value == LEFT_OUT) {
             outcome.unknown_all(demands, &service.path, &"the capture leaves out what it runs");
-        } else if let Some(start) = starts.into_iter().find(|set| runs_podman(&set.value.value)) {
+        } else if let Some(start) =
+            starts.into_iter().find(|set| runs_containers(&set.value.value, service.name.starts_with("k3s")))
+        {
             let found = format!("a unit of the system manager, with User={}", runs_as.value.value);
             let remedy = Remedy::manual(format!(
                 "have a unit of the user manager of {} run it, such as a Quadlet file in \
@@ -130,11 +134,28 @@ fn last<'a>(assignments: &'a [Assignment], key: &str) -> Option<&'a Assignment> 
     assignments.iter().rfind(|set| set.section == SERVICE && set.key == key)
 }
 
-/// Whether a command line starts podman (systemd.service(5), "Special executable prefixes").
-fn runs_podman(command: &str) -> bool {
-    let program = words(command).and_then(|words| words.into_iter().next()).unwrap_or_default();
-    let program = program.trim_start_matches(['@', '-', ':', '+', '!', '|']);
-    program.rsplit('/').next() == Some("podman")
+/// Whether a command line starts containers (systemd.service(5), "Special executable prefixes"). That of a
+/// shell can be of several commands.
+fn runs_containers(command: &str, is_of_k3s: bool) -> bool {
+    let words = words(command).unwrap_or_default();
+    let program = |word: &str| {
+        let program = word.trim_start_matches(['@', '-', ':', '+', '!', '|']);
+        program.rsplit('/').next().unwrap_or_default().to_owned()
+    };
+    let runs = |words: &[&str]| match words.first().map(|word| program(word)).as_deref() {
+        Some("podman" | "podman-compose") => true,
+        Some("k3s") => !is_of_k3s && words.contains(&"--rootless"),
+        _ => false,
+    };
+    let plain: Vec<&str> = words.iter().map(String::as_str).collect();
+    let shell = plain.first().is_some_and(|first| SHELLS.contains(&program(first).as_str()));
+    let script = plain.iter().position(|word| word.starts_with('-') && word.ends_with('c'));
+    let script = script.filter(|_| shell).and_then(|at| plain.get(at + 1)).copied().unwrap_or_default();
+    let mut commands = script.split([';', '&', '|', '\n']).map(|command| {
+        let command = command.trim().strip_prefix("exec ").unwrap_or(command);
+        command.split_whitespace().collect::<Vec<_>>()
+    });
+    runs(&plain) || commands.any(|command| runs(&command))
 }
 
 #[cfg(test)]
@@ -207,6 +228,37 @@ mod tests {
         }
         let other = generated("User=edge\n").edit(SYSTEM, "/usr/bin/podman", "/usr/bin/node");
         assert!(look_at(other).skipped.is_some());
+    }
+
+    #[test]
+    fn what_runs_containers() {
+        let found = |path: &str, command: &str| {
+            let text = format!("[Service]\nUser=edge\nExecStart={command}\n");
+            !verdicts(&look_at(fixture("debian-13").file(path, text))).is_empty()
+        };
+        for command in [
+            "/usr/bin/podman-compose up",
+            "-/usr/bin/podman start web",
+            "/usr/local/bin/k3s server --rootless",
+            "/bin/sh -c 'podman run --rm nginx'",
+            "/bin/bash -lc \"cd /srv && exec /usr/bin/podman-compose up\"",
+        ] {
+            assert!(found(SYSTEM, command), "{command}");
+        }
+        for command in [
+            "/usr/local/bin/k3s server",
+            "/usr/bin/podman-exporter",
+            "/bin/sh -c 'echo podman'",
+            "/bin/sh podman",
+            "/usr/bin/env -c podman",
+            "/bin/sh -c",
+            "'podman",
+        ] {
+            assert!(!found(SYSTEM, command), "{command}");
+        }
+        let named = "/etc/systemd/system/k3s.service";
+        assert!(!found(named, "/usr/local/bin/k3s server --rootless"), "k3s-service has it");
+        assert!(found(named, "/usr/bin/podman run k3s"));
     }
 
     #[test]

@@ -14,8 +14,8 @@ check! {
     /// ## What is looked at
     ///
     /// What an unprivileged user can still write on the file system that holds Podman's storage, and
-    /// for K3s `~/.rancher/k3s`, asked of the deepest directory that exists. What images that are there
-    /// already take is not added.
+    /// for K3s `~/.rancher/k3s` or its `data-dir`, asked of the deepest directory that exists. What
+    /// images that are there already take is not added.
     ///
     /// A network file system is not asked: its server could be gone and the answer never come. In an
     /// image the size of the disk is not known.
@@ -34,7 +34,7 @@ check! {
     ///
     /// ## Sources
     ///
-    /// - statvfs(3)
+    /// - statvfs(3); k3s: pkg/datadir/datadir.go
     /// - kubernetes.io, "Node-pressure Eviction"
     /// - k3s: pkg/daemons/agent/agent_linux.go, `eviction-hard`
     DISK_SPACE, "disk-space", Required, User(run)
@@ -70,7 +70,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
 
 /// The finding, or what is not known and why.
 fn look(facts: &Facts, place: &Place, user: &User, least: Least) -> Result<Finding, (String, String)> {
-    let path = place.path(facts, user).map_err(|why| ("storage.conf".to_owned(), why.to_string()))?;
+    let path = place.path(facts, user).map_err(|why| (place.unknown(), why.to_string()))?;
     let told = |why: &dyn std::fmt::Display| (path.clone(), why.to_string());
     if !path.starts_with('/') || path.contains('$') {
         return Err(told(&"the path has a variable whose value is not known"));
@@ -102,7 +102,8 @@ fn look(facts: &Facts, place: &Place, user: &User, least: Least) -> Result<Findi
         Place::K3s => Remedy::manual("make room, or put the data elsewhere with --data-dir"),
     };
     let mount = at.mount.as_ref().map(|mount| mount.at.clone());
-    Ok(finding.at([Evidence::path(existing, shown)]).at(mount).repair(remedy))
+    let told_by = place.told_by(facts, user).map_err(|why| told(&why))?;
+    Ok(finding.at([Evidence::path(existing, shown)]).at(mount).at(told_by).repair(remedy))
 }
 
 #[cfg(test)]
@@ -178,6 +179,23 @@ mod tests {
         assert_eq!(share(14, Stack::Usernetes).1, Verdict::Unmet);
         assert_eq!(share(16, Stack::Usernetes).1, Verdict::Met);
         assert_eq!(levels(&look_at(host(0).space(STORAGE, GIB, 0), Stack::Kind)).len(), 2);
+    }
+
+    #[test]
+    fn the_data_of_k3s_is_where_its_options_put_it() {
+        let unit = "/home/edge/.config/systemd/user/k3s-rootless.service";
+        let told = "[Service]\nExecStart=/usr/local/bin/k3s server --rootless --data-dir=/srv/k3s\n";
+        let full = host(0).space("/home/edge", 8 * GIB, 0).file(unit, told);
+        let outcome = look_at(full.dir("/srv", "0755", 1000).space("/srv", 8 * GIB, 4 * GIB), Stack::K3s);
+        assert!(levels(&outcome).iter().all(|(_, verdict)| *verdict == Verdict::Met));
+        let finding = findings(&outcome)[0];
+        assert_eq!((finding.subject.as_str(), &*finding.evidence[0].path), ("/srv/k3s", "/srv"));
+        assert_eq!(finding.evidence.last().unwrap().to_string(), format!("{unit}:2"));
+        let left_out = look_at(host(GIB).file(unit, "[Service]\nExecStart=LEFT-OUT\n"), Stack::K3s);
+        assert_eq!(
+            unknown(&left_out),
+            [format!("{unit}:2: the capture leaves out what K3s is told").as_str(); 3]
+        );
     }
 
     #[test]

@@ -4,8 +4,8 @@ use crate::checks::check;
 use crate::checks::device::Device;
 use crate::facts::Facts;
 use crate::facts::users::User;
-use crate::finding::Outcome;
-use crate::requirements::{Need, Requirements};
+use crate::finding::{Answer, Item, Outcome, Verdict};
+use crate::requirements::{Demand, Need, Requirements};
 
 check! {
     /// User can open /dev/fuse
@@ -15,6 +15,10 @@ check! {
     /// Whether `/dev/fuse` is the character device 10:229 and its mode lets the user read and write.
     /// systemd makes the node at boot even if the module is not loaded, with mode 0666; opening it
     /// loads the module. Whether that succeeds is told by module-available and module-blacklist.
+    ///
+    /// K3s that keeps images with another snapshotter than fuse-overlayfs or stargz does without: by
+    /// `--snapshotter` in its unit, or `snapshotter` in its configuration. Where a unit starts it and
+    /// nothing is said, it takes overlayfs.
     ///
     /// In an image there are no device nodes yet, so the check does not apply.
     ///
@@ -33,14 +37,42 @@ check! {
     /// ## Sources
     ///
     /// - fuse(4)
-    /// - k3s: k3s-rootless.service
+    /// - k3s: k3s-rootless.service; pkg/cli/cmds/const_linux.go; pkg/agent/config/config.go
     FUSE_DEVICE, "fuse-device", Required, User(run)
 }
 
 const FUSE: Device = Device { path: "/dev/fuse", module: "fuse", number: (10, 229) };
 
+/// Snapshotters of K3s that mount with FUSE.
+const MOUNT_WITH_IT: [&str; 2] = ["fuse-overlayfs", "stargz"];
+
 fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
-    FUSE.check(facts, req.need(Need::FuseDevice), user)
+    let demands = req.need(Need::FuseDevice);
+    let outcome = FUSE.check(facts, demands, user);
+    let met = |item: &Item| matches!(&item.answer, Answer::Found(finding) if finding.verdict == Verdict::Met);
+    let (k3s, others): (Vec<_>, Vec<_>) = demands.iter().map(Demand::by_k3s).unzip();
+    let k3s: Vec<Demand> = k3s.into_iter().flatten().collect();
+    if k3s.is_empty() || outcome.items.iter().all(met) {
+        return outcome;
+    }
+    let others: Vec<Demand> = others.into_iter().flatten().collect();
+    match facts.k3s_options(user) {
+        Ok(options) if MOUNT_WITH_IT.contains(&options.snapshotter().0) => outcome,
+        Ok(options) => match FUSE.check(facts, &others, user) {
+            outcome if outcome.items.is_empty() => {
+                let (name, at) = options.snapshotter();
+                let at = at.map(|at| format!(": {at}")).unwrap_or_default();
+                Outcome::skip(format!("K3s keeps images with the snapshotter {name}, without FUSE{at}"))
+            }
+            outcome => outcome,
+        },
+        Err(why) => {
+            let mut outcome = FUSE.check(facts, &others, user);
+            outcome.skipped = None;
+            outcome.unknown_all(&k3s, FUSE.path, &why);
+            outcome
+        }
+    }
 }
 
 #[cfg(test)]
@@ -49,7 +81,6 @@ mod tests {
     use crate::checks::testing::{edge, findings, requirements, unknown, verdicts};
     use crate::facts::Evidence;
     use crate::facts::testing::{TestHost, fixture};
-    use crate::finding::Verdict;
     use crate::requirements::Stack;
     use crate::settings::Setting;
 
@@ -75,6 +106,26 @@ mod tests {
     fn absent_although_fuse_is_built_in() {
         let outcome = look_at(fixture("debian-13").without("/dev/fuse"));
         assert_eq!(findings(&outcome)[0].remedy.commands, ["sudo mknod -m 0666 /dev/fuse c 10 229"]);
+    }
+
+    #[test]
+    fn a_snapshotter_that_does_without_needs_no_device() {
+        let unit = "/home/edge/.config/systemd/user/k3s-rootless.service";
+        let with = |more: &str| {
+            let text = format!("[Service]\nExecStart=/usr/local/bin/k3s server --rootless{more}\n");
+            look_at(fixture("debian-13").without("/dev/fuse").file(unit, text))
+        };
+        let why = "K3s keeps images with the snapshotter overlayfs, without FUSE";
+        assert_eq!(with("").skipped, Some(format!("{why}: {unit}:2")));
+        assert!(with(" --snapshotter=native").skipped.unwrap().contains("native"));
+        for needs in ["fuse-overlayfs", "stargz"] {
+            let outcome = with(&format!(" --snapshotter={needs}"));
+            assert_eq!(verdicts(&outcome), [("/dev/fuse", Verdict::Unmet)]);
+        }
+        let config = "/etc/rancher/k3s/config.yaml";
+        let closed = fixture("debian-13").without("/dev/fuse").file(config, "").mode(config, "0600");
+        let closed = closed.path(config, |record| record.uid = Some(0));
+        assert_eq!(unknown(&look_at(closed)), [format!("{config} is not readable as this user")]);
     }
 
     #[test]

@@ -2,13 +2,15 @@
 
 use crate::checks::check;
 use crate::facts::delegation::delegation;
+use crate::facts::k3s_options::variable;
+use crate::facts::listeners::{Listener, Protocol};
 use crate::facts::programs::Program;
 use crate::facts::unit::Unit;
 use crate::facts::unit_syntax::words;
 use crate::facts::users::User;
-use crate::facts::{Evidence, Facts, Sourced};
+use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
-use crate::host::Fact;
+use crate::host::{Fact, OrAbsent, Unread};
 use crate::requirements::{Demand, Need, Requirements};
 use crate::settings::{K3S_SERVICE as UNIT, Setting};
 
@@ -20,7 +22,13 @@ check! {
     /// Where k3s is installed, the unit `k3s-rootless.service` of the user manager with its drop-ins:
     /// whether it is there and enabled, runs the k3s that was found with `--rootless`, has `Delegate=`,
     /// and, where it sets `PATH`, finds newuidmap on it; and whether it starts with the variables that
-    /// `[k3s]` of the policy has. A unit of that name in the system manager is reported, too.
+    /// `[k3s]` of the policy has. A unit of that name in the system manager is reported, too, and any
+    /// whose name begins with `k3s` and that runs `k3s --rootless` as this user (`User=`).
+    ///
+    /// Where the user manager runs and the unit is enabled and as it should be: whether it has a process
+    /// in its control group, and whether a program of the user listens on the port of its API server.
+    /// For five minutes after its start that it does not is no failure. Which program it is that listens,
+    /// and whether the server answers, is not looked at.
     ///
     /// ## Why it matters
     ///
@@ -30,20 +38,32 @@ check! {
     /// brings slirp4netns and not newuidmap, which it looks for on its `PATH` (`exec: "newuidmap":
     /// executable file not found in $PATH`).
     ///
+    /// A unit that fails three times in a minute is not started again. One that runs is active for systemd
+    /// whether or not its API server came up, and while systemd restarts it again and again, `systemctl
+    /// --user status` says so at one moment and not at the next; kubectl says "connection refused".
+    ///
     /// ## Repair
     ///
     /// The unit is written to `~/.config/systemd/user`, as it is published with each release of K3s,
-    /// and variables to a drop-in. A unit that somebody has written is left as it is.
+    /// and variables to a drop-in. A unit that somebody has written is left as it is. What does not run
+    /// says why in its log, and is started with `systemctl --user reset-failed` and `start`.
     ///
     /// ## Sources
     ///
     /// - k3s: k3s-rootless.service; pkg/rootless/rootless.go; cmd/k3s/main.go, `stageAndRun`
+    /// - k3s: pkg/rootlessports/controller.go, which has the user's rootlesskit listen
+    /// - systemd.unit(5), "StartLimitIntervalSec="; proc_pid_stat(5)
     /// - rootlesskit: pkg/parent/parent.go, `setupUIDGIDMap`
     /// - docs.k3s.io, "Running Rootless Servers (Experimental)"
     /// - systemd.exec(5), "Environment="
     K3S_SERVICE, "k3s-service", Advised, User(run)
 }
 
+const API_SERVER: &str = "API server of K3s";
+/// How long K3s may take to listen: some minutes on a small board with a slow card.
+const GRACE_SECS: i64 = 300;
+/// The first of a unit's processes are enough to tell how long it runs.
+const MOST_PROCESSES: usize = 16;
 /// What stands in a capture in place of what could hold a secret.
 const LEFT_OUT: &str = "LEFT-OUT";
 
@@ -102,12 +122,22 @@ fn look(facts: &Facts, req: &Requirements, user: &User, k3s: &Program, outcome: 
                 let at = faults.into_iter().chain(enabled).chain([fragment]);
                 let found = Finding::new(UNIT, &expected, words.join(", "), Verdict::met_if(met)).at(at);
                 outcome.add_all(demands, &found.repair(remedy));
+                if met && !is_agent(&unit.unit) {
+                    in_effect(facts, user, demands, outcome);
+                }
             }
             Err(why) => outcome.unknown_all(demands, UNIT, &why),
         }
         environment(req, &unit.unit, &service, outcome);
     }
-    of_the_system(facts, demands, outcome)
+    of_the_system(facts, user, demands, outcome)
+}
+
+/// Whether it runs no server, but joins one: see `k3s-configuration`.
+fn is_agent(unit: &Unit) -> bool {
+    let start = unit.values("Service", "ExecStart").rfind(|start| !start.value.is_empty());
+    let words = start.and_then(|start| words(&start.value)).unwrap_or_default();
+    words.get(1).is_some_and(|word| word == "agent")
 }
 
 /// What the unit does in words, and the places where it is wrong; or why that cannot be told.
@@ -120,7 +150,7 @@ fn judge(facts: &Facts, user: &User, k3s: &Program, unit: &Unit) -> Fact<Judged>
     let Some(start) = start else {
         return Ok(Ok((vec!["runs nothing".to_owned()], vec![fragment()])));
     };
-    if start.value == LEFT_OUT {
+    if start.value.starts_with(LEFT_OUT) {
         return Ok(Err(format!("{}: the capture leaves out what it runs", start.at)));
     }
     let Some(arguments) = words(&start.value) else {
@@ -130,7 +160,11 @@ fn judge(facts: &Facts, user: &User, k3s: &Program, unit: &Unit) -> Fact<Judged>
     let program =
         arguments.first().map_or("", |word| word.trim_start_matches(['@', '-', ':', '+', '!', '|']));
     let program = program.replace("%h", user.home.trim_end_matches('/'));
-    let rootless = arguments.iter().any(|word| word == "--rootless" || word == "--rootless=true");
+    let by_config = || {
+        let options = facts.k3s_options(user).ok()?;
+        options.get("rootless").map(|set| set.value == "true")
+    };
+    let rootless = arguments.iter().any(|word| is_rootless(word)) || by_config() == Some(true);
     let exists = facts.program_at(&facts.real_path(&program)?)?.is_some_and(|p| p.is_executable_by(user));
     let same = program == k3s.path || facts.real_path(&program)? == facts.real_path(&k3s.path)?;
     let mut what = vec![match (exists, rootless) {
@@ -182,6 +216,10 @@ fn environment(req: &Requirements, unit: &Unit, service: &Setting, outcome: &mut
             continue;
         }
         let set = variable(unit, name);
+        if let Some(set) = set.as_ref().filter(|set| set.value == LEFT_OUT) {
+            outcome.unknown_all(demands, name, &format!("{}: what it sets is not looked at", set.at));
+            continue;
+        }
         let found = set.as_ref().map_or("not set", |set| set.value.as_str());
         let fragment = unit.fragment.as_deref().unwrap_or_default();
         let none = || Evidence::path(fragment, format!("no Environment= with {name}"));
@@ -196,40 +234,126 @@ fn environment(req: &Requirements, unit: &Unit, service: &Setting, outcome: &mut
     }
 }
 
-/// The last value that the unit gives a variable: an empty assignment takes back all before it.
-fn variable(unit: &Unit, name: &str) -> Option<Sourced<String>> {
-    let mut last = None;
-    for Sourced { value, at } in unit.values("Service", "Environment") {
-        if value.is_empty() {
-            last = None;
-        }
-        for word in words(value).unwrap_or_default() {
-            if let Some(value) = word.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')) {
-                last = Some(Sourced { value: value.replace("%%", "%"), at: at.clone() });
-            }
-        }
+/// Whether what is enabled runs, and listens. A user manager without a control group on a v2 hierarchy is
+/// told of by `user-manager`.
+fn in_effect(facts: &Facts, user: &User, demands: &[Demand], outcome: &mut Outcome) {
+    if !facts.running() || !facts.user_manager(user.uid).is_ok_and(|manager| manager.cgroup.is_ok()) {
+        return;
     }
-    last
+    match facts.user_unit_processes(user.uid, UNIT) {
+        Ok(pids) if pids.is_empty() => outcome.add_all(demands, &stopped(facts, user)),
+        Ok(pids) => match listens(facts, user, &pids) {
+            Ok(finding) => outcome.add_all(demands, &finding),
+            Err(why) => outcome.unknown_all(demands, API_SERVER, &why),
+        },
+        Err(why) => outcome.unknown_all(demands, UNIT, &why),
+    }
 }
 
-/// A unit of the same name in the system manager.
-fn of_the_system(facts: &Facts, demands: &[Demand], outcome: &mut Outcome) -> Fact<()> {
-    let unit = facts.unit(UNIT)?;
-    let Some(fragment) = unit.fragment.as_deref().filter(|_| unit.masked.is_none()) else { return Ok(()) };
-    let runs_as = unit.values("Service", "User").rfind(|user| !user.value.is_empty());
-    let found = match runs_as {
-        Some(user) => format!("a unit of the system manager, with User={}", user.value),
-        None => "a unit of the system manager".to_owned(),
+fn stopped(facts: &Facts, user: &User) -> Finding {
+    let port = facts.k3s_options(user).and_then(|options| options.https_port());
+    let in_the_way = port.ok().and_then(|port| Some((port, held(facts, user, port)?)));
+    let (found, by) = match in_the_way {
+        Some((port, at)) => {
+            let found =
+                format!("enabled, does not run; tcp/{port} is held by another program of {}", user.name);
+            (found, Some(at))
+        }
+        None => ("enabled, does not run".to_owned(), None),
     };
-    let at = runs_as.map_or_else(|| Evidence::path(fragment, ""), |user| user.at.clone());
-    let remedy = Remedy::manual(format!("take {fragment} away: K3s runs rootless in the user manager alone"));
-    let remedy = match facts.running() {
-        true => remedy.command(format!("sudo systemctl disable --now {UNIT}")),
-        false => remedy,
-    };
-    let finding = Finding::new(fragment, "a unit of the user manager", found, Verdict::Unmet);
-    outcome.add_all(demands, &finding.at([at]).repair(remedy));
+    let summary =
+        "it failed too often, was stopped or never started: its log says which; then start it again";
+    let remedy = Remedy::manual(summary)
+        .command(log(user))
+        .command(systemctl(user, "reset-failed"))
+        .command(systemctl(user, "start"));
+    let none = Evidence::path(UNIT, "no process in its control group");
+    Finding::new(UNIT, "runs", found, Verdict::Unmet).at([none]).at(by).repair(remedy)
+}
+
+/// Whether its API server can be reached, once it has had time to come up.
+fn listens(facts: &Facts, user: &User, pids: &[u32]) -> Fact<Finding> {
+    let port = facts.k3s_options(user)?.https_port()?;
+    let finding =
+        |found: String, verdict| Finding::new(API_SERVER, format!("listens on tcp/{port}"), found, verdict);
+    if let Some(at) = held(facts, user, port) {
+        return Ok(finding(format!("listens on tcp/{port}"), Verdict::Met).at([at]));
+    }
+    facts.listeners()?;
+    // One that ends meanwhile says nothing.
+    let ages =
+        pids.iter().take(MOST_PROCESSES).filter_map(|pid| facts.running_secs(*pid).or_absent().transpose());
+    let oldest = ages.collect::<Fact<Vec<i64>>>()?.into_iter().max();
+    let first = pids.first().copied().unwrap_or_default();
+    let oldest = oldest.ok_or_else(|| Unread::Absent { path: format!("/proc/{first}/stat") })?;
+    let at = Evidence::path("/proc/net/tcp", "no such port of the user");
+    if oldest < GRACE_SECS {
+        let found = format!("runs for {oldest} s, and does not listen yet");
+        return Ok(finding(found, Verdict::Met).at([at]));
+    }
+    let found = format!("runs for {} min, and does not listen", oldest / 60);
+    let summary = "read why in its log: systemctl says active all the same, and kubectl connection refused";
+    let remedy = Remedy::manual(summary).command(log(user)).command(systemctl(user, "restart"));
+    Ok(finding(found, Verdict::Unmet).at([at]).repair(remedy))
+}
+
+/// The socket of a program of the user that listens on this port.
+fn held(facts: &Facts, user: &User, port: u16) -> Option<Evidence> {
+    let listeners = facts.listeners().ok()?;
+    let is_it = |l: &&Listener| l.protocol == Protocol::Tcp && l.port == port && l.uid == user.uid;
+    listeners.iter().find(is_it).map(|listener| listener.at.clone())
+}
+
+fn systemctl(user: &User, verb: &str) -> String {
+    format!("sudo systemctl --user -M {}@ {verb} {UNIT}", user.name)
+}
+
+fn log(user: &User) -> String {
+    format!("sudo journalctl -e _UID={} _SYSTEMD_USER_UNIT={UNIT}", user.uid)
+}
+
+/// K3s as a unit of the system manager: by the name of the user's unit, or by any that begins with `k3s`
+/// and runs it without root as this user.
+fn of_the_system(facts: &Facts, user: &User, demands: &[Demand], outcome: &mut Outcome) -> Fact<()> {
+    for name in facts.system_services_named("k3s")? {
+        let unit = facts.unit(&name)?;
+        let Some(fragment) = unit.fragment.as_deref().filter(|_| unit.masked.is_none()) else { continue };
+        let runs_as = unit.values("Service", "User").next_back().filter(|user| !user.value.is_empty());
+        if name != UNIT {
+            let uid = user.uid.to_string();
+            let start = unit.values("Service", "ExecStart").rfind(|start| !start.value.is_empty());
+            let (Some(start), true) =
+                (start, runs_as.is_some_and(|set| [&user.name, &uid].contains(&&set.value)))
+            else {
+                continue;
+            };
+            if start.value.starts_with(LEFT_OUT) {
+                outcome.unknown_all(demands, fragment, &"the capture leaves out what it runs");
+                continue;
+            }
+            if !words(&start.value).unwrap_or_default().iter().any(|word| is_rootless(word)) {
+                continue;
+            }
+        }
+        let found = match runs_as {
+            Some(user) => format!("a unit of the system manager, with User={}", user.value),
+            None => "a unit of the system manager".to_owned(),
+        };
+        let at = runs_as.map_or_else(|| Evidence::path(fragment, ""), |user| user.at.clone());
+        let remedy =
+            Remedy::manual(format!("take {fragment} away: K3s runs rootless in the user manager alone"));
+        let remedy = match facts.running() {
+            true => remedy.command(format!("sudo systemctl disable --now {name}")),
+            false => remedy,
+        };
+        let finding = Finding::new(fragment, "a unit of the user manager", found, Verdict::Unmet);
+        outcome.add_all(demands, &finding.at([at]).repair(remedy));
+    }
     Ok(())
+}
+
+fn is_rootless(word: &str) -> bool {
+    word == "--rootless" || word == "--rootless=true"
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::requirements::Stack;
 
 const K3S: &str = "/usr/local/bin/k3s";
 const FRAGMENT: &str = "/home/edge/.config/systemd/user/k3s-rootless.service";
+const MANAGER: &str = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service";
 const LINK: &str = "/home/edge/.config/systemd/user/default.target.wants/k3s-rootless.service";
 /// The unit of K3s, shortened.
 const PUBLISHED: &str = "\
@@ -29,8 +30,9 @@ fn look_at(host: TestHost) -> Outcome {
     look_with(host, "")
 }
 
+/// Without what the user manager runs, unless a test puts it there.
 fn k3s() -> TestHost {
-    fixture("debian-13").file(K3S, "").path(K3S, |record| {
+    fixture("debian-13").without(MANAGER).file(K3S, "").path(K3S, |record| {
         record.mode = Some("0755".to_owned());
         record.uid = Some(0);
     })
@@ -175,6 +177,114 @@ fn a_unit_of_the_system_is_not_supported() {
     let finding = findings(&outcome)[1];
     assert_eq!(finding.found, "a unit of the system manager, with User=edge");
     assert_eq!(finding.evidence[0].to_string(), format!("{system}:5"));
+}
+
+/// With the user manager, and this in the control group of the unit.
+fn running(unit: &str, procs: &str, uptime: u32) -> TestHost {
+    let group = format!("{MANAGER}/app.slice/{UNIT}");
+    // From a booted Debian 13, but for the name: started 20 s after boot.
+    let stat = "500 (k3s (a) b) S 447 500 500 0 -1 4194560 1 0 0 0 1 1 0 0 20 0 9 0 2000 1 1\n";
+    with(unit)
+        .dir(MANAGER, "0755", 1000)
+        .file(&format!("{group}/k3s_evac/cgroup.procs"), procs)
+        .file("/proc/uptime", format!("{uptime}.29 15.00\n"))
+        .file("/proc/500/stat", stat)
+}
+
+fn listening(host: TestHost, port: &str, uid: u32) -> TestHost {
+    let zeros = "00000000:00000000 00:00000000 00000000";
+    let line = format!("   0: 00000000:{port} 00000000:0000 0A {zeros} {uid} 0 485 1 0\n");
+    host.append("/proc/net/tcp", &line)
+}
+
+#[test]
+fn an_enabled_unit_runs() {
+    let outcome = look_at(running(PUBLISHED, "", 700));
+    assert_eq!(verdicts(&outcome), [(UNIT, Verdict::Met), (UNIT, Verdict::Unmet)]);
+    let finding = findings(&outcome)[1];
+    assert_eq!((finding.found.as_str(), outcome.items[1].level), ("enabled, does not run", Level::Advised));
+    assert_eq!(
+        finding.remedy.commands,
+        [
+            "sudo journalctl -e _UID=1000 _SYSTEMD_USER_UNIT=k3s-rootless.service",
+            "sudo systemctl --user -M edge@ reset-failed k3s-rootless.service",
+            "sudo systemctl --user -M edge@ start k3s-rootless.service"
+        ]
+    );
+    // 6443.
+    let outcome = look_at(listening(running(PUBLISHED, "", 700), "192B", 1000));
+    let found = "enabled, does not run; tcp/6443 is held by another program of edge";
+    assert_eq!(findings(&outcome)[1].found, found);
+    for fault in [running("", "", 700), running(PUBLISHED, "", 700).without(LINK)] {
+        assert_eq!(findings(&look_at(fault)).len(), 1, "what is wrong with the unit comes first");
+    }
+    assert_eq!(verdicts(&look_at(running(PUBLISHED, "", 700).image())), [(UNIT, Verdict::Met)]);
+    let denied = running(PUBLISHED, "500\n", 700).error(&format!("{MANAGER}/app.slice"), "denied");
+    assert_eq!(unknown(&look_at(denied)), [format!("{MANAGER}/app.slice is not readable as this user")]);
+}
+
+#[test]
+fn a_unit_that_runs_listens() {
+    let api = |host: TestHost| {
+        let outcome = look_at(host);
+        let finding = findings(&outcome)[1];
+        assert_eq!(finding.subject, API_SERVER);
+        (finding.verdict, finding.found.clone())
+    };
+    let unmet = (Verdict::Unmet, "runs for 5 min, and does not listen".to_owned());
+    assert_eq!(api(running(PUBLISHED, "500\n", 320)), unmet);
+    let early = (Verdict::Met, "runs for 299 s, and does not listen yet".to_owned());
+    assert_eq!(api(running(PUBLISHED, "500\n", 319)), early);
+    let listens = |port: &str| (Verdict::Met, format!("listens on tcp/{port}"));
+    assert_eq!(api(listening(running(PUBLISHED, "500\n", 700), "192B", 1000)), listens("6443"));
+    assert_eq!(api(listening(running(PUBLISHED, "500\n", 320), "192B", 0)), unmet, "that of root");
+    let other = PUBLISHED.replace("--rootless", "--rootless --https-listen-port=7443");
+    assert_eq!(api(listening(running(&other, "500\n", 320), "192B", 1000)), unmet);
+    assert_eq!(api(listening(running(&other, "500\n", 700), "1D13", 1000)), listens("7443"));
+    let ended = running(PUBLISHED, "499\n500\n", 320).without("/proc/499");
+    assert_eq!(api(ended), unmet);
+    let hidden = look_at(running(PUBLISHED, "500\n", 320).without("/proc/500"));
+    assert_eq!(unknown(&hidden), ["/proc/500/stat does not exist"], "with hidepid=");
+    let agent = running(&PUBLISHED.replace("server", "agent"), "500\n", 700);
+    assert_eq!(findings(&look_at(agent)).len(), 1);
+    for (path, error) in [("/proc/500/stat", "denied"), ("/proc/net/tcp", "denied")] {
+        let denied = look_at(running(PUBLISHED, "500\n", 700).error(path, error));
+        assert_eq!(unknown(&denied), [format!("{path} is not readable as this user")]);
+    }
+    let garbled = look_at(running(PUBLISHED, "500\n", 700).file("/proc/500/stat", "500 (k3s) S 1\n"));
+    assert_eq!(unknown(&garbled), ["/proc/500/stat: expected when the process was started"]);
+}
+
+#[test]
+fn units_of_the_system_by_other_names() {
+    let system = "/etc/systemd/system/k3s.service";
+    let rootless = "User=edge\nExecStart=/usr/local/bin/k3s server --rootless";
+    let found = |text: &str| {
+        let outcome = look_at(with(PUBLISHED).file(system, format!("[Service]\n{text}\n")));
+        findings(&outcome).get(1).map(|finding| (finding.subject.clone(), finding.remedy.commands.clone()))
+    };
+    let command = vec!["sudo systemctl disable --now k3s.service".to_owned()];
+    assert_eq!(found(rootless), Some((system.to_owned(), command)));
+    assert!(found(&rootless.replace("edge", "1000")).is_some());
+    for other in [
+        "ExecStart=/usr/local/bin/k3s server".to_owned(),
+        rootless.replace("User=edge\n", ""),
+        rootless.replace("edge", "other"),
+        rootless.replace(" --rootless", ""),
+    ] {
+        assert_eq!(found(&other), None, "{other}");
+    }
+    let captured = with(PUBLISHED).file(system, "[Service]\nUser=edge\nExecStart=LEFT-OUT\n");
+    assert_eq!(unknown(&look_at(captured)), ["the capture leaves out what it runs"]);
+}
+
+#[test]
+fn the_configuration_can_say_rootless() {
+    let config = "/etc/rancher/k3s/config.yaml";
+    let unit = PUBLISHED.replace("--rootless ", "");
+    let host = |text: &str| with(&unit).file(config, text).mode(config, "0644");
+    assert_eq!(verdicts(&look_at(host("rootless: true\n"))), [(UNIT, Verdict::Met)]);
+    assert_eq!(verdicts(&look_at(host("rootless: false\n"))), [(UNIT, Verdict::Unmet)]);
 }
 
 #[test]

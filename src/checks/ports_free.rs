@@ -1,13 +1,16 @@
 //! Whether the ports of the stacks are free: see [`PORTS_FREE`].
 
+use std::fmt;
 use std::rc::Rc;
 
 use crate::checks::check;
+use crate::facts::k3s_options::HTTPS_PORT;
 use crate::facts::listeners::{self, Listener};
 use crate::facts::users::User;
-use crate::facts::{Evidence, Facts};
+use crate::facts::{Evidence, Facts, Sourced};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
-use crate::requirements::{Protocol, Requirements};
+use crate::host::Fact;
+use crate::requirements::{Demand, Protocol, Requirements};
 
 check! {
     /// Host ports of the stacks are free
@@ -20,11 +23,15 @@ check! {
     /// which of the user's programs it is cannot be told from these files. Nor can a firewall of the host
     /// be looked through: firewalld, ufw and nft keep what they let in where only root can read it.
     ///
+    /// For K3s it is the port that `https-listen-port` names in its unit or configuration, and whether
+    /// the user may bind it. The ports of its ingress controller are not looked at where `disable` has
+    /// `servicelb` or `traefik`.
+    ///
     /// ## Why it matters
     ///
     /// A cluster whose port is taken starts, and stays out of reach: K3s logs the failure and tries again
     /// forever. Usernetes stops. K3s publishes ports up to 1024 of load balancers 10000 higher, so that
-    /// 80 and 443 of the ingress controller are 10080 and 10443.
+    /// 80 and 443 of the ingress controller are 10080 and 10443; that of its API server it leaves as it is.
     ///
     /// ## Repair
     ///
@@ -35,12 +42,16 @@ check! {
     ///
     /// ## Sources
     ///
-    /// - k3s: pkg/rootlessports/controller.go
+    /// - k3s: pkg/rootlessports/controller.go, `toBindPorts`; pkg/cli/server/server.go, "disable"
     /// - usernetes: docker-compose.yaml, Makefile
     /// - Documentation/networking/proc_net_tcp.rst
     /// - podman: issue 5141, firewalld and ports of rootless containers
     PORTS_FREE, "ports-free", Required, User(run)
 }
+
+/// Where K3s publishes ports 80 and 443 of its ingress controller.
+const INGRESS: [u16; 2] = [10080, 10443];
+const FIRST_PORT: &str = "net.ipv4.ip_unprivileged_port_start";
 
 fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     if !facts.running() {
@@ -49,28 +60,88 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     let listeners = facts.listeners();
     let mut outcome = Outcome::default();
     for (&(protocol, port), demands) in &req.ports {
-        match &listeners {
-            Ok(listeners) => outcome.add_all(demands, &look(facts, listeners, (protocol, port), user)),
-            Err(why) => outcome.unknown_all(demands, &format!("{protocol}/{port}"), why),
+        for demand in demands {
+            let plain = Port { protocol, number: port, at: None };
+            let (k3s, others) = demand.by_k3s();
+            let mut ports: Vec<(Demand, Port)> =
+                others.map(|demand| (demand, plain.clone())).into_iter().collect();
+            if let Some(k3s) = k3s {
+                match of_k3s(facts, user, &plain) {
+                    // One finding for all, where K3s has not been given another.
+                    Ok(Some(port)) if port == plain => ports = vec![(demand.clone(), port)],
+                    Ok(port) => ports.extend(port.map(|port| (k3s, port))),
+                    Err(why) => outcome.unknown(&k3s, plain.to_string(), why),
+                }
+            }
+            for (demand, port) in ports {
+                match &listeners {
+                    Ok(listeners) => outcome.add(&demand, look(facts, listeners, &port, user)),
+                    Err(why) => outcome.unknown(&demand, port.to_string(), why),
+                }
+            }
         }
     }
     outcome.or_skip("no chosen stack asks for a port")
 }
 
-fn look(facts: &Facts, all: &Rc<Vec<Listener>>, (protocol, port): (Protocol, u16), user: &User) -> Finding {
+/// A port, and what says that it is this one.
+#[derive(Clone, PartialEq)]
+struct Port {
+    protocol: Protocol,
+    number: u16,
+    at: Option<Evidence>,
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.protocol, self.number)
+    }
+}
+
+/// The port that K3s takes in place of the usual one; `None` where it takes none.
+fn of_k3s(facts: &Facts, user: &User, usual: &Port) -> Fact<Option<Port>> {
+    if usual.protocol != Protocol::Tcp || ![HTTPS_PORT, INGRESS[0], INGRESS[1]].contains(&usual.number) {
+        return Ok(Some(usual.clone()));
+    }
+    let options = facts.k3s_options(user)?;
+    if usual.number == HTTPS_PORT {
+        let at = options.at("https-listen-port");
+        return Ok(Some(Port { number: options.https_port()?, at, ..usual.clone() }));
+    }
+    let unused = options.disabled("servicelb").or(options.disabled("traefik"));
+    Ok(unused.is_none().then(|| usual.clone()))
+}
+
+/// What keeps the user from binding a port (ip(7), `ip_unprivileged_port_start`); where that cannot be
+/// told, the first attempt tells.
+fn privileged(facts: &Facts, port: u16) -> Option<Sourced<u16>> {
+    let Sourced { value, at } = facts.sysctl(FIRST_PORT).ok()?;
+    let value = value.trim().parse().ok()?;
+    (port < value).then_some(Sourced { value, at })
+}
+
+fn look(facts: &Facts, all: &Rc<Vec<Listener>>, wanted: &Port, user: &User) -> Finding {
+    let (protocol, port) = (wanted.protocol, wanted.number);
     let is = match protocol {
         Protocol::Tcp => listeners::Protocol::Tcp,
         Protocol::Udp => listeners::Protocol::Udp,
     };
-    let subject = format!("{protocol}/{port}");
+    let subject = wanted.to_string();
     let holders: Vec<&Listener> = all.iter().filter(|l| l.protocol == is && l.port == port).collect();
     let expected = format!("free, or in use by {}", user.name);
     // Somebody else's comes first: that is what has to go.
     let holder = holders.iter().find(|holder| holder.uid != user.uid).or(holders.first());
     let Some(holder) = holder else {
+        if let Some(first) = wanted.at.as_ref().and_then(|_| privileged(facts, port)) {
+            let remedy = Remedy::manual(format!("give K3s a port from {} on", first.value));
+            let found = format!("free, and not for users, who may bind ports from {} on", first.value);
+            let finding = Finding::new(subject, expected, found, Verdict::Unmet);
+            return finding.at([first.at]).at(wanted.at.clone()).repair(remedy);
+        }
         let path = format!("/proc/net/{protocol}");
         return Finding::new(subject, expected, "free", Verdict::Met)
-            .at([Evidence::path(&path, "no such port")]);
+            .at([Evidence::path(&path, "no such port")])
+            .at(wanted.at.clone());
     };
     let found = format!("in use by {} on {}", name(facts, holder.uid), holder.address);
     let remedy =
@@ -79,6 +150,7 @@ fn look(facts: &Facts, all: &Rc<Vec<Listener>>, (protocol, port): (Protocol, u16
         );
     Finding::new(subject, expected, found, Verdict::met_if(holder.uid == user.uid))
         .at(holders.iter().map(|holder| holder.at.clone()))
+        .at(wanted.at.clone())
         .repair(remedy)
 }
 
@@ -141,6 +213,39 @@ mod tests {
     fn a_stack_that_runs_holds_its_own_ports() {
         let outcome = look_at(with("/proc/net/tcp", "00000000:192B", "0A", 1000), Stack::K3s);
         assert_eq!(of(&outcome, "tcp/6443"), (Verdict::Met, "in use by edge on 0.0.0.0".to_owned()));
+    }
+
+    #[test]
+    fn the_ports_of_k3s_are_those_that_it_is_given() {
+        let unit = "/home/edge/.config/systemd/user/k3s-rootless.service";
+        let told = |options: &str| {
+            let text = format!("[Service]\nExecStart=/usr/local/bin/k3s server --rootless {options}\n");
+            // Root has 6443.
+            with("/proc/net/tcp", "00000000:192B", "0A", 0).file(unit, text)
+        };
+        let outcome = look_at(told("--https-listen-port=7443"), Stack::K3s);
+        assert_eq!(verdicts(&outcome)[0], ("tcp/7443", Verdict::Met));
+        assert_eq!(findings(&outcome)[0].evidence[1].to_string(), format!("{unit}:2"));
+        assert_eq!(verdicts(&look_at(told(""), Stack::K3s))[0], ("tcp/6443", Verdict::Unmet));
+        let outcome = look_at(told("--https-listen-port=443"), Stack::K3s);
+        let found = "free, and not for users, who may bind ports from 1024 on".to_owned();
+        assert_eq!(of(&outcome, "tcp/443"), (Verdict::Unmet, found));
+        for disabled in ["servicelb", "traefik"] {
+            let outcome = look_at(told(&format!("--disable {disabled}")), Stack::K3s);
+            assert_eq!(verdicts(&outcome), [("tcp/6443", Verdict::Unmet)], "{disabled}");
+        }
+        let wrong = look_at(told("--https-listen-port=https"), Stack::K3s);
+        assert_eq!(unknown(&wrong), [format!("{unit}:2: expected a port after --https-listen-port")]);
+        let both = run(
+            &told("--https-listen-port=7443").facts(),
+            &requirements(&[Stack::K3s, Stack::Usernetes]),
+            &edge(),
+        );
+        assert_eq!(of(&both, "tcp/6443").0, Verdict::Unmet, "that of Usernetes stays");
+        assert_eq!(of(&both, "tcp/7443").0, Verdict::Met);
+        let both = run(&told("").facts(), &requirements(&[Stack::K3s, Stack::Usernetes]), &edge());
+        let api = |(subject, _): &(&str, Verdict)| *subject == "tcp/6443";
+        assert_eq!(verdicts(&both).into_iter().filter(api).count(), 1);
     }
 
     #[test]

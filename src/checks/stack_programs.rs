@@ -16,7 +16,8 @@ check! {
     /// For each program that a stack names, the first file of that name which the user may execute:
     /// on `PATH` where edgeprep runs as that user, in `~/.local/bin` and `~/bin`, in the directories
     /// that systemd gives to services (`/usr/local/bin`, `/usr/bin`, ...) and in `/snap/bin`. Helpers of
-    /// Podman are looked for in its `helper_binaries_dir` first.
+    /// Podman are looked for in its `helper_binaries_dir` first. K3s asks for `mount.fuse3` only where it
+    /// keeps images with the snapshotter fuse-overlayfs, as its published unit does.
     ///
     /// ## Why it matters
     ///
@@ -35,16 +36,38 @@ check! {
     ///
     /// - systemd: src/basic/path-util.h, `DEFAULT_PATH_COMPAT`
     /// - containers/common: pkg/config/config.go, `FindHelperBinary`
+    /// - k3s: k3s-rootless.service; pkg/cli/cmds/const_linux.go; containerd: core/mount/mount_linux.go
     /// - rpm-ostree(1), transactional-update(8), systemd-sysext(8); profiles/packages.toml
     STACK_PROGRAMS, "stack-programs", Required, User(run)
 }
 
+const FUSE_OVERLAYFS: &str = "fuse-overlayfs";
+/// The program that containerd mounts what this snapshotter has made with.
+const OF_FUSE_OVERLAYFS: &str = "mount.fuse3";
+
 fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     let mut outcome = Outcome::default();
     for (want, demands) in &req.programs {
-        match look(facts, want, user) {
-            Ok(finding) => outcome.add_all(demands, &finding),
-            Err(why) => outcome.unknown_all(demands, &subject(want), &why),
+        let looked = look(facts, want, user);
+        let is_met = looked.as_ref().is_ok_and(|finding| finding.verdict == Verdict::Met);
+        for demand in demands {
+            let (k3s, others) = match want.any_of[..] == [OF_FUSE_OVERLAYFS] && !is_met {
+                true => demand.by_k3s(),
+                false => (None, Some(demand.clone())),
+            };
+            let k3s = k3s.and_then(|demand| match facts.k3s_options(user) {
+                Ok(options) => (options.snapshotter().0 == FUSE_OVERLAYFS).then_some(demand),
+                Err(why) => {
+                    outcome.unknown(&demand, subject(want), why);
+                    None
+                }
+            });
+            for demand in others.iter().chain(&k3s) {
+                match &looked {
+                    Ok(finding) => outcome.add(demand, finding.clone()),
+                    Err(why) => outcome.unknown(demand, subject(want), why),
+                }
+            }
         }
     }
     outcome.or_skip("no chosen stack asks for a program")
@@ -160,6 +183,25 @@ mod tests {
         let path = "/home/edge/.local/bin/k3s";
         let outcome = look_at(fixture("debian-13").error(path, "denied"), Stack::K3s);
         assert_eq!(unknown(&outcome), [format!("{path} is not readable as this user")]);
+    }
+
+    #[test]
+    fn mount_fuse3_is_for_fuse_overlayfs() {
+        let unit = "/home/edge/.config/systemd/user/k3s-rootless.service";
+        let with = |more: &str| {
+            let text = format!("[Service]\nExecStart=/usr/local/bin/k3s server --rootless{more}\n");
+            fixture("debian-13").without("/usr/sbin/mount.fuse3").file(unit, text)
+        };
+        let asked = |host: TestHost| {
+            let outcome = look_at(host, Stack::K3s);
+            verdicts(&outcome).contains(&("mount.fuse3", Verdict::Unmet))
+        };
+        assert!(asked(with("").without(unit)), "as the published unit has it");
+        assert!(asked(with(" --snapshotter fuse-overlayfs")));
+        assert!(!asked(with("")) && !asked(with(" --snapshotter=native")));
+        let denied = with("").path(unit, |record| record.read_error = Some("denied".to_owned()));
+        let outcome = look_at(denied, Stack::K3s);
+        assert_eq!(unknown(&outcome), [format!("{unit} is not readable as this user")]);
     }
 
     #[test]

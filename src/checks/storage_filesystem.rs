@@ -8,7 +8,7 @@ use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Level, Outcome, Remedy, Verdict};
 use crate::host::{Fact, Kind};
-use crate::requirements::{Demand, Need, Requirements, Stack};
+use crate::requirements::{Demand, Need, Requirements};
 
 check! {
     /// File system of the storage can hold containers
@@ -16,14 +16,16 @@ check! {
     /// ## What is looked at
     ///
     /// The mount below `~/.local/share/containers/storage`, or where storage.conf puts it, and for K3s
-    /// below `~/.rancher/k3s`: its type, whether it is mounted read-only or `noexec`, and whether the
-    /// user can write there. In an image, fstab tells; where it does not, the check does not apply.
+    /// below `~/.rancher/k3s`, or where its `data-dir` is: its type, whether it is mounted read-only or
+    /// `noexec`, and whether the user can write there. In an image, fstab tells; where it does not, the
+    /// check does not apply.
     ///
     /// - FAT, exFAT and NTFS have no Unix owners, so no layer of an image can be unpacked.
     /// - On a network file system the server decides about owners. Podman with fuse-overlayfs keeps
     ///   them in extended attributes, if the server has those: unknown.
     /// - Podman does not stack overlay on overlay (a live system, a container) unless storage.conf has
-    ///   a `mount_program`.
+    ///   a `mount_program`, nor does K3s with the snapshotter overlayfs, which it takes where neither
+    ///   its unit nor its configuration asks for another.
     /// - On tmpfs all images are gone at the next boot: volatile.
     /// - `noexec` stops K3s, which runs programs from there, and Podman's vfs driver, which Podman
     ///   before 4.6 takes where none is configured. Overlay mounts do not inherit it; volumes do.
@@ -48,6 +50,7 @@ check! {
     /// ## Sources
     ///
     /// - containers-storage.conf(5); containers/storage: drivers/overlay/overlay.go, `Init`
+    /// - k3s: pkg/datadir/datadir.go; pkg/agent/config/config.go, "snapshotter cannot be enabled"
     /// - podman: rootless.md, "Shortcomings of Rootless Podman"
     /// - Linux: Documentation/filesystems/overlayfs.rst, "Upper and Lower"
     STORAGE_FILESYSTEM, "storage-filesystem", Required, User(run)
@@ -85,12 +88,9 @@ pub(super) enum Place {
 
 /// The places that the stacks of a demand use, each with the demand of those stacks.
 pub(super) fn places(demand: &Demand) -> Vec<(Place, Demand)> {
-    let of = |k3s: bool| {
-        let stacks = demand.stacks.iter().copied().filter(|stack| (*stack == Stack::K3s) == k3s).collect();
-        Demand { stacks, ..demand.clone() }
-    };
-    let both = [(Place::Podman, of(false)), (Place::K3s, of(true))];
-    both.into_iter().filter(|(_, demand)| !demand.stacks.is_empty()).collect()
+    let (k3s, podman) = demand.by_k3s();
+    let podman = podman.map(|demand| (Place::Podman, demand));
+    podman.into_iter().chain(k3s.map(|demand| (Place::K3s, demand))).collect()
 }
 
 impl Place {
@@ -98,8 +98,24 @@ impl Place {
     pub(super) fn path(&self, facts: &Facts, user: &User) -> Fact<String> {
         Ok(match self {
             Place::Podman => facts.storage_conf(user)?.graphroot.clone(),
-            Place::K3s => format!("{}/.rancher/k3s", user.home.trim_end_matches('/')),
+            Place::K3s => facts.k3s_options(user)?.data_dir(user),
         })
+    }
+
+    /// What says where it is.
+    pub(super) fn told_by(&self, facts: &Facts, user: &User) -> Fact<Option<Evidence>> {
+        Ok(match self {
+            Place::Podman => facts.storage_conf(user)?.graphroot_key.clone().map(|key| key.at),
+            Place::K3s => facts.k3s_options(user)?.at("data-dir"),
+        })
+    }
+
+    /// What stands for a place that is not known.
+    pub(super) fn unknown(&self) -> String {
+        match self {
+            Place::Podman => "storage.conf".to_owned(),
+            Place::K3s => "data-dir of K3s".to_owned(),
+        }
     }
 }
 
@@ -136,7 +152,7 @@ fn look(
     demand: &Demand,
     outcome: &mut Outcome,
 ) -> Result<(), (String, String)> {
-    let path = at.path(facts, user).map_err(|why| ("storage.conf".to_owned(), why.to_string()))?;
+    let path = at.path(facts, user).map_err(|why| (at.unknown(), why.to_string()))?;
     let told = |why: &dyn std::fmt::Display| (path.clone(), why.to_string());
     if !path.starts_with('/') || path.contains('$') {
         return Err(told(&"the path has a variable whose value is not known"));
@@ -152,16 +168,14 @@ fn look(
         Place::Podman => Some(facts.storage_conf(user).map_err(|why| told(&why))?),
         Place::K3s => None,
     };
+    let told_by = at.told_by(facts, user).map_err(|why| told(&why))?;
     let judgement = match unwritable(facts, &place, user) {
         Some(_) => Judgement::Fails("cannot be written by the user"),
         None => judge(facts, mount, conf.as_deref(), user).map_err(|why| told(&why))?,
     };
     let described = format!("{} on {}", mount.fs_type, mount.point);
     let finding = |found: String, verdict| {
-        let evidence = [
-            Some(mount.at.clone()),
-            conf.as_ref().and_then(|conf| conf.graphroot_key.clone()).map(|key| key.at),
-        ];
+        let evidence = [Some(mount.at.clone()), told_by.clone()];
         let finding = Finding::new(&path, "a local file system that holds containers", found, verdict);
         finding
             .at(unwritable(facts, &place, user))
@@ -193,10 +207,11 @@ fn unwritable(facts: &Facts, place: &StoragePlace, user: &User) -> Option<Eviden
         .then(|| Evidence::path(path, format!("mode {:04o}, owner {}:{}", stat.mode, stat.uid, stat.gid)))
 }
 
-/// `podman` is the configuration for Podman; `None` for K3s, which uses fuse-overlayfs.
+/// `podman` is the configuration for Podman; `None` for K3s.
 fn judge(facts: &Facts, mount: &Mount, podman: Option<&StorageConf>, user: &User) -> Fact<Judgement> {
     use Judgement::{Fails, Forgets, Holds, HoldsBut, Unsure};
     let vfs = || podman.map_or(Ok(false), |conf| facts.storage_is_vfs(conf, user));
+    let stacks = podman.is_none() && facts.k3s_options(user)?.snapshotter().0 == "overlayfs";
     let mounts_itself = podman.is_some_and(|conf| conf.mount_program.is_some());
     if mount.read_only() {
         return Ok(Fails("mounted read-only"));
@@ -207,7 +222,11 @@ fn judge(facts: &Facts, mount: &Mount, podman: Option<&StorageConf>, user: &User
         "aufs" | "ecryptfs" | "overlay" if podman.is_some() && !mounts_itself && !vfs()? => {
             Fails("Podman wants a mount_program in storage.conf for it")
         }
+        "aufs" | "ecryptfs" | "overlay" if stacks => {
+            Fails("on which K3s cannot mount overlay: it wants --snapshotter=fuse-overlayfs or native")
+        }
         "overlay" => Holds,
+        "zfs" if stacks => Unsure("OpenZFS before 2.2 does not take overlay"),
         "zfs" if podman.is_none() || fuse_overlayfs(facts, mounts_itself)? || vfs()? => Holds,
         "zfs" => Unsure("OpenZFS before 2.2 does not take overlay, and there is no fuse-overlayfs"),
         name if GOOD.contains(&name) => Holds,

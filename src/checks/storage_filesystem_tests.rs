@@ -3,11 +3,14 @@
 use super::*;
 use crate::checks::testing::{edge, findings, requirements, unknown, verdicts};
 use crate::facts::testing::{TestHost, fixture};
+use crate::requirements::Stack;
 
 const MOUNTINFO: &str = "/proc/self/mountinfo";
 const GRAPHROOT: &str = "/home/edge/.local/share/containers/storage";
 const CONF: &str = "/home/edge/.config/containers/storage.conf";
 const FUSE_OVERLAYFS: &str = "/usr/bin/fuse-overlayfs";
+
+const K3S_UNIT: &str = "/home/edge/.config/systemd/user/k3s-rootless.service";
 
 fn look_at(host: TestHost, stack: Stack) -> Outcome {
     run(&host.facts(), &requirements(&[stack]), &edge())
@@ -36,6 +39,38 @@ fn a_local_file_system() {
     assert!(&*finding.evidence[0].path == MOUNTINFO && finding.evidence[0].text.contains(" / / rw"));
     let k3s = look_at(fixture("debian-13"), Stack::K3s);
     assert_eq!(verdicts(&k3s), [("/home/edge/.rancher/k3s", Verdict::Met)]);
+}
+
+/// A unit with these options of K3s, and what is on `/srv`.
+fn unit(options: &str, fs_type: &str) -> TestHost {
+    let text = format!("[Service]\nExecStart=/usr/local/bin/k3s server --rootless{options}\n");
+    home("vfat", "rw")
+        .append(MOUNTINFO, &format!("100 29 0:100 / /srv rw - {fs_type} source rw\n"))
+        .dir("/srv", "0755", 1000)
+        .file(K3S_UNIT, text)
+}
+
+#[test]
+fn the_data_of_k3s_is_where_its_options_put_it() {
+    let outcome = look_at(unit(" --data-dir /srv/k3s", "ext4"), Stack::K3s);
+    assert_eq!(verdicts(&outcome), [("/srv/k3s", Verdict::Met)]);
+    assert_eq!(findings(&outcome)[0].evidence[1].to_string(), format!("{K3S_UNIT}:2"));
+    assert_eq!(verdict(unit("", "ext4"), Stack::K3s), [Verdict::Unmet], "the home is FAT");
+    assert_eq!(verdict(unit(" --data-dir /srv/k3s", "ext4"), Stack::Podman), [Verdict::Unmet]);
+    let denied = unit("", "ext4").path(K3S_UNIT, |record| record.read_error = Some("denied".to_owned()));
+    assert_eq!(unknown(&look_at(denied, Stack::K3s)), [format!("{K3S_UNIT} is not readable as this user")]);
+}
+
+#[test]
+fn overlay_does_not_stack_for_k3s_unless_with_fuse() {
+    let on = |options: &str, fs_type| verdict(unit(&format!(" -d /srv{options}"), fs_type), Stack::K3s);
+    for fs_type in ["overlay", "ecryptfs"] {
+        assert_eq!(on("", fs_type), [Verdict::Unmet], "overlayfs is the default of K3s");
+    }
+    for snapshotter in ["fuse-overlayfs", "native"] {
+        assert_eq!(on(&format!(" --snapshotter={snapshotter}"), "overlay"), [Verdict::Met]);
+    }
+    assert_eq!(on("", "zfs"), []);
 }
 
 #[test]

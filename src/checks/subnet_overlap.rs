@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use crate::checks::check;
 use crate::facts::cidr::Cidr;
 use crate::facts::routes::{LocalAddress, Route};
+use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::Fact;
-use crate::requirements::Requirements;
+use crate::requirements::{Demand, Requirements};
 
 /// Interfaces of container networks (Podman: `podman0`; CNI: `cni0`, `cni-podman0`; flannel:
 /// `flannel.1`): a network of theirs is one of the stacks', not one that the host reaches others by.
@@ -21,8 +22,9 @@ check! {
     ///
     /// The routes of the main table, without the default route, and the addresses of the host: whether
     /// any has an address in common with a network that a stack uses. Routes over interfaces of
-    /// container networks are the stacks' own and left out. Routes in other tables, as some VPNs have
-    /// them, are not seen, nor are networks that the host joins later.
+    /// container networks are the stacks' own and left out. K3s uses those that its unit or its
+    /// configuration gives it (`cluster-cidr`, `service-cidr`, `K3S_ROOTLESS_CIDR`). Routes in other
+    /// tables, as some VPNs have them, are not seen, nor are networks that the host joins later.
     ///
     /// ## Why it matters
     ///
@@ -38,29 +40,61 @@ check! {
     ///
     /// ## Sources
     ///
-    /// - k3s: pkg/rootless/rootless.go, `createParentOpt`; docs.k3s.io, "k3s server"
+    /// - k3s: pkg/rootless/rootless.go, `createParentOpt`; pkg/cli/cmds/server.go
+    /// - docs.k3s.io, "k3s server"
     /// - kind: site/content/docs/user/configuration.md, "Networking"
     /// - containers.conf(5), "default_subnet"
-    SUBNET_OVERLAP, "subnet-overlap", Required, Host(run)
+    SUBNET_OVERLAP, "subnet-overlap", Required, User(run)
 }
 
-fn run(facts: &Facts, req: &Requirements) -> Outcome {
+/// The networks of K3s, and what gives it another one.
+const OF_K3S: [(&str, &str); 3] = [
+    ("10.41.0.0/16", "K3S_ROOTLESS_CIDR"),
+    ("10.42.0.0/16", "cluster-cidr"),
+    ("10.43.0.0/16", "service-cidr"),
+];
+
+fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     if !facts.running() {
         return Outcome::skip("an image has no routes and no addresses yet");
     }
     let mut outcome = Outcome::default();
     let used = Used::of(facts);
-    for (&wanted, demands) in &req.subnets {
-        match &used {
-            Ok(used) => {
-                for demand in demands {
-                    outcome.add(demand, used.look(wanted, &demand.why));
+    for (&usual, demands) in &req.subnets {
+        for demand in demands {
+            let (k3s, others) = demand.by_k3s();
+            let mut networks: Vec<(Demand, Cidr, Option<Evidence>)> =
+                others.map(|demand| (demand, usual, None)).into_iter().collect();
+            if let Some(k3s) = k3s {
+                match of_k3s(facts, user, usual) {
+                    // One finding for all, where K3s has not been given another.
+                    Ok((given, None)) if given == [usual] => networks = vec![(demand.clone(), usual, None)],
+                    Ok((given, at)) => {
+                        networks.extend(given.into_iter().map(|cidr| (k3s.clone(), cidr, at.clone())));
+                    }
+                    Err(why) => outcome.unknown(&k3s, usual.to_string(), why),
                 }
             }
-            Err(why) => outcome.unknown_all(demands, &wanted.to_string(), why),
+            for (demand, wanted, at) in networks {
+                match &used {
+                    Ok(used) => outcome.add(&demand, used.look(wanted, &demand.why).at(at)),
+                    Err(why) => outcome.unknown(&demand, wanted.to_string(), why),
+                }
+            }
         }
     }
     outcome.or_skip("no chosen stack asks for a network")
+}
+
+/// What K3s takes in place of a network of its own, and where that is said.
+fn of_k3s(facts: &Facts, user: &User, usual: Cidr) -> Fact<(Vec<Cidr>, Option<Evidence>)> {
+    let option = OF_K3S.iter().find(|(cidr, _)| cidr.parse() == Ok(usual));
+    let Some((_, option)) = option else { return Ok((vec![usual], None)) };
+    let options = facts.k3s_options(user)?;
+    Ok(match options.networks(option)? {
+        Some(given) => (given, options.at(option)),
+        None => (vec![usual], None),
+    })
 }
 
 /// What the host uses.
@@ -106,13 +140,13 @@ impl Used {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::testing::{findings, requirements, unknown, verdicts};
+    use crate::checks::testing::{edge, findings, requirements, unknown, verdicts};
     use crate::facts::testing::{TestHost, fixture};
     use crate::finding::Level;
     use crate::requirements::Stack;
 
     fn look_at(host: TestHost) -> Outcome {
-        run(&host.facts(), &requirements(&[Stack::K3s]))
+        run(&host.facts(), &requirements(&[Stack::K3s]), &edge())
     }
 
     /// A route as the kernel writes it: 10.42.0.0 is `00002A0A`.
@@ -157,6 +191,26 @@ mod tests {
     }
 
     #[test]
+    fn networks_that_k3s_is_given() {
+        let unit = "/home/edge/.config/systemd/user/k3s-rootless.service";
+        let text = "[Service]\nEnvironment=K3S_ROOTLESS_CIDR=10.51.0.0/16\nExecStart=/usr/local/bin/k3s server \
+                    --rootless --cluster-cidr=10.52.0.0/16,fd00:52::/56\n";
+        let host = || route("wg0", "00002A0A", "0000FFFF").file(unit, text);
+        let met = |cidr| (cidr, Verdict::Met);
+        let given = [met("10.51.0.0/16"), met("10.52.0.0/16"), met("fd00:52::/56"), met("10.43.0.0/16")];
+        let outcome = look_at(host());
+        assert_eq!(verdicts(&outcome), given);
+        assert_eq!(findings(&outcome)[0].evidence[1].to_string(), format!("{unit}:2"));
+        // K3d has a network of its own for pods, and that is the one in the way.
+        let both = run(&host().facts(), &requirements(&[Stack::K3s, Stack::K3d]), &edge());
+        assert!(verdicts(&both).contains(&("10.42.0.0/16", Verdict::Unmet)));
+        let moved = route("wg0", "0000340A", "0000FFFF").file(unit, text);
+        assert_eq!(verdicts(&look_at(moved))[1], ("10.52.0.0/16", Verdict::Unmet));
+        let wrong = look_at(host().edit(unit, "10.51.0.0/16", "ten"));
+        assert_eq!(unknown(&wrong), [format!("{unit}:2: expected a network in K3S_ROOTLESS_CIDR")]);
+    }
+
+    #[test]
     fn an_address_without_a_route_is_unmet() {
         let outcome = look_at(address(fixture("debian-13"), "10.43.0.9"));
         assert_eq!(
@@ -176,6 +230,6 @@ mod tests {
         let outcome = look_at(fixture("debian-13").error("/proc/net/route", "denied"));
         assert_eq!(unknown(&outcome), ["/proc/net/route is not readable as this user"; 3]);
         assert!(look_at(fixture("debian-13").image()).skipped.is_some());
-        assert!(run(&fixture("debian-13").facts(), &Requirements::default()).skipped.is_some());
+        assert!(run(&fixture("debian-13").facts(), &Requirements::default(), &edge()).skipped.is_some());
     }
 }

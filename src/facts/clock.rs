@@ -9,6 +9,8 @@ const STAT: &str = "/proc/stat";
 const UPTIME: &str = "/proc/uptime";
 /// The type of the file system that lxcfs puts over files in `/proc`.
 const LXCFS: &str = "fuse.lxcfs";
+/// `USER_HZ`, the same wherever systemd runs (Linux: include/asm-generic/param.h).
+const TICKS_PER_SEC: i64 = 100;
 /// The kernel gives the time of boot in whole seconds.
 const ROUNDING_SECS: i64 = 1;
 
@@ -37,6 +39,13 @@ fn uptime_secs(source: &Source) -> Option<i64> {
     source.text().split(['.', ' ']).next()?.parse().ok()
 }
 
+/// When a process was started, in ticks since boot (`proc_pid_stat(5)`, field 22). The name of the command
+/// before it can hold spaces and parentheses.
+fn started_ticks(stat: &str) -> Option<i64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(19)?.parse().ok()
+}
+
 impl Facts {
     /// What the clock says, in seconds since 1970.
     ///
@@ -48,6 +57,22 @@ impl Facts {
             Ok(now) => Ok(now),
             Err(_) => self.boot_and_now_secs().map(|(_, now)| now),
         }
+    }
+
+    /// How long a process has been there, in whole seconds.
+    ///
+    /// # Errors
+    /// In an image root, and where the process or the clock cannot be read.
+    pub fn running_secs(&self, pid: u32) -> Fact<i64> {
+        self.need_running("how long a process runs")?;
+        let (boot, now) = self.boot_and_now_secs()?;
+        let path = format!("/proc/{pid}/stat");
+        let started = started_ticks(self.source(&path)?.text()).ok_or_else(|| Unread::Malformed {
+            path: path.clone(),
+            line: None,
+            expected: "expected when the process was started".to_owned(),
+        })?;
+        Ok(now.saturating_sub(boot).saturating_sub(started / TICKS_PER_SEC))
     }
 
     /// When the status of a file was last changed, by the clock as it was then, in seconds since 1970.

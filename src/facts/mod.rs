@@ -24,6 +24,7 @@ pub mod installer;
 pub mod interfaces;
 pub mod ipv6;
 pub mod k3s_config;
+pub mod k3s_options;
 pub mod kernel;
 pub mod kernel_cmdline;
 pub mod kernel_config;

@@ -1,6 +1,8 @@
 //! Units of the system manager beyond what one file says: whether one runs or is started at boot, and
 //! which services an administrator has written. What a unit says is in `unit`.
 
+use std::collections::BTreeSet;
+
 use super::unit::resolve;
 use super::unit_syntax::{Assignment, assignments};
 use super::{Evidence, Facts};
@@ -12,6 +14,9 @@ const SERVICES: &str = "/sys/fs/cgroup/system.slice";
 const WRITTEN: &str = "/etc/systemd/system";
 /// More files than anybody writes.
 const MOST: usize = 256;
+
+/// More units of one name than there are.
+const MOST_NAMED: usize = 32;
 
 /// A service that is a file in `/etc/systemd/system`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +59,21 @@ impl Facts {
             };
         }
         Ok(None)
+    }
+
+    /// The services of the system manager whose names begin like this, by their names.
+    ///
+    /// # Errors
+    /// Where a directory that could hold one cannot be read.
+    pub fn system_services_named(&self, begin: &str) -> Fact<BTreeSet<String>> {
+        let mut found = BTreeSet::new();
+        for dir in self.system_unit_dirs() {
+            let entries = self.names_in(&dir)?;
+            let named = |name: &str| name.starts_with(begin) && name.ends_with(".service");
+            let names = entries.iter().filter(|entry| !entry.is_dir && named(&entry.name));
+            found.extend(names.map(|entry| entry.name.clone()).take(MOST_NAMED));
+        }
+        Ok(found)
     }
 
     /// The services that are files in `/etc/systemd/system`; links there enable or rename others.
@@ -99,6 +119,18 @@ mod tests {
         assert_eq!((found[0].name.as_str(), found[0].assignments[0].key.as_str()), ("web.service", "User"));
         assert!(empty_host().facts().written_services().unwrap().is_empty());
         assert!(empty_host().error("/etc/systemd/system", "denied").facts().written_services().is_err());
+    }
+
+    #[test]
+    fn services_by_how_their_names_begin() {
+        let facts = empty_host()
+            .file("/etc/systemd/system/k3s.service", "")
+            .file("/usr/lib/systemd/system/k3s-agent.service", "")
+            .file("/etc/systemd/system/k3s.service.env", "")
+            .file("/etc/systemd/system/web.service", "")
+            .facts();
+        let found: Vec<String> = facts.system_services_named("k3s").unwrap().into_iter().collect();
+        assert_eq!(found, ["k3s-agent.service", "k3s.service"]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The processes of a user manager's units: what is in the control groups below its own.
 
+use std::collections::VecDeque;
+
 use super::Facts;
 use super::cgroup::user_manager_levels;
 use crate::host::{Fact, OrAbsent};
@@ -21,6 +23,40 @@ pub struct Member {
 }
 
 impl Facts {
+    /// Processes of a unit of the user manager of `uid`, those in the first of its control groups that has
+    /// any; none where it does not run.
+    ///
+    /// # Errors
+    /// In an image root, and where a control group cannot be read.
+    pub fn user_unit_processes(&self, uid: u32, unit: &str) -> Fact<Vec<u32>> {
+        self.need_running("what a user manager runs")?;
+        let [.., manager] = user_manager_levels(uid);
+        // A group, and whether it is one of the unit's.
+        let mut open = VecDeque::from([(manager, false)]);
+        for _ in 0..MOST_GROUPS {
+            let Some((path, is_its)) = open.pop_front() else { break };
+            let Some(entries) = self.list(&path).or_absent()? else { continue };
+            let below = |name: &str| is_its || name == unit || name.ends_with(".slice");
+            let below = entries.iter().filter(|entry| entry.is_dir && below(&entry.name));
+            open.extend(below.map(|entry| (format!("{path}/{}", entry.name), is_its || entry.name == unit)));
+            if !is_its {
+                continue;
+            }
+            let pids = self.pids_in(&path)?;
+            if !pids.is_empty() {
+                return Ok(pids);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// A process of another PID namespace is listed as 0, and left out.
+    fn pids_in(&self, group: &str) -> Fact<Vec<u32>> {
+        let source = self.source(&format!("{group}/cgroup.procs")).or_absent()?;
+        let pids = source.iter().flat_map(|source| source.lines());
+        Ok(pids.filter_map(|(_, line)| line.trim().parse().ok()).filter(|pid| *pid > 0).collect())
+    }
+
     /// The processes below the user manager of `uid`, by their IDs.
     ///
     /// # Errors
@@ -41,11 +77,9 @@ impl Facts {
                 let below = entries.iter().filter(|entry| entry.is_dir);
                 open.extend(below.map(|entry| (format!("{path}/{}", entry.name), depth + 1)));
             }
-            let Some(source) = self.source(&format!("{path}/cgroup.procs")).or_absent()? else { continue };
+            let pids = self.pids_in(&path)?;
             let group = path.rsplit('/').next().unwrap_or_default();
-            // A process of another PID namespace is listed as 0.
-            let pids = source.lines().filter_map(|(_, line)| line.trim().parse().ok()).filter(|pid| *pid > 0);
-            members.extend(pids.map(|pid| Member { pid, group: group.to_owned() }));
+            members.extend(pids.into_iter().map(|pid| Member { pid, group: group.to_owned() }));
         }
         members.sort_by_key(|member| member.pid);
         Ok(members)
@@ -55,6 +89,30 @@ impl Facts {
 #[cfg(test)]
 mod tests {
     use crate::facts::testing::empty_host;
+
+    #[test]
+    fn processes_of_one_unit() {
+        let manager = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service";
+        let unit = format!("{manager}/app.slice/k3s-rootless.service");
+        let host = empty_host()
+            .file(&format!("{manager}/init.scope/cgroup.procs"), "447\n")
+            .file(&format!("{manager}/app.slice/web.service/cgroup.procs"), "600\n")
+            .file(&format!("{unit}/cgroup.procs"), "");
+        let of = |host: crate::facts::testing::TestHost| {
+            host.facts().user_unit_processes(1000, "k3s-rootless.service")
+        };
+        assert_eq!(of(host.clone()), Ok(vec![]));
+        let evacuated = host.clone().file(&format!("{unit}/k3s_evac/cgroup.procs"), "501\n500\n0\n");
+        assert_eq!(of(evacuated), Ok(vec![501, 500]));
+        assert!(
+            of(host
+                .clone()
+                .path(&format!("{unit}/cgroup.procs"), |r| r.read_error = Some("denied".to_owned())))
+            .is_err()
+        );
+        assert!(of(host.image()).is_err());
+        assert_eq!(of(empty_host()), Ok(vec![]));
+    }
 
     #[test]
     fn units_and_what_is_below_them() {

@@ -300,6 +300,16 @@ impl Demand {
         Demand { level: Level::Advised, why: why.to_owned(), ..self.clone() }
     }
 
+    /// The part of K3s, which can be told to do otherwise, and that of all others.
+    pub fn by_k3s(&self) -> (Option<Demand>, Option<Demand>) {
+        let of = |k3s: bool| {
+            let stacks = self.stacks.iter().copied().filter(|stack| (*stack == Stack::K3s) == k3s);
+            let stacks: Vec<Stack> = stacks.collect();
+            (!stacks.is_empty()).then(|| Demand { stacks, ..self.clone() })
+        };
+        (of(true), of(false))
+    }
+
     /// Takes over the stacks and the reason of another demand for the same.
     fn take(&mut self, other: Demand) {
         self.stacks.extend(other.stacks);
