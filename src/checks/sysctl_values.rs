@@ -7,13 +7,13 @@ use crate::checks::{
     unprivileged_ports, userns_clone, userns_limit,
 };
 use crate::facts::modules::Resolution;
-use crate::facts::sysctl::Configured;
+use crate::facts::sysctl::{Configured, PROCPS_FILE};
 use crate::facts::sysctl_rules::path_of;
 use crate::facts::{Evidence, Facts, Sourced};
 use crate::finding::{Finding, Level, Needs, Outcome, Remedy, Verdict};
 use crate::host::{Fact, Unread};
 use crate::requirements::{Demand, Requirements, SysctlRule, SysctlWant, Want};
-use crate::settings::{SYSCTL_FILE, Setting};
+use crate::settings::{SYSCTL_FILE, Setting, quoted};
 
 /// Whether every kernel that counts has the module built in, so that nothing has to load it.
 fn is_built_in(facts: &Facts, module: &str) -> bool {
@@ -46,7 +46,8 @@ check! {
     /// ## Repair
     ///
     /// A line in `/etc/sysctl.d/90-rootless.conf`, applied with `sysctl --system`. Where a file that
-    /// sorts later sets the key, that file has to be changed.
+    /// sorts later sets the key, that file has to be changed; where it is a link, as `99-sysctl.conf` on
+    /// Debian up to 12, Ubuntu and Fedora is to `/etc/sysctl.conf`, what it leads to.
     ///
     /// ## Sources
     ///
@@ -349,15 +350,32 @@ impl<'a> Wanted<'a> {
             let setting = Setting::SysctlInEffect { key: self.key.to_owned(), value: c.value.clone() };
             return Remedy::setting(summary, setting);
         }
-        if let Some(c) = configured.filter(|c| sorts_after_ours(&c.at.path)) {
+        if let Some(c) = configured.filter(|c| beats_ours(&c.at.path)) {
             return self.repair_in_place(facts, c);
         }
         let mut summary = format!("set {} to {}", self.key, self.set);
-        if let Some(other) = procps {
-            let what = if (self.allows)(&other.value) { "does not count" } else { "has to be changed, too" };
-            summary.push_str(&format!("; {} {what}: only sysctl --system reads it, and last", other.at));
+        if let Some(other) = procps.filter(|other| (self.allows)(&other.value)) {
+            let at = other.at;
+            summary.push_str(&format!("; {at} does not count: only sysctl --system reads it, and last"));
         }
-        Remedy::setting(summary, self.setting(&self.set))
+        let mut remedy = Remedy::setting(summary, self.setting(&self.set));
+        if let Some(at) = self.applied_last(facts) {
+            remedy
+                .summary
+                .push_str(&format!("; {at} has to be changed, too: only sysctl --system reads it, and last"));
+            remedy = remedy.command(self.rewrite(facts, &at.path, at.line));
+            if facts.running() {
+                remedy = remedy.command(format!("sudo sysctl -p {PROCPS_FILE}"));
+            }
+        }
+        remedy
+    }
+
+    /// The line of `/etc/sysctl.conf` with which `sysctl --system` would end, where its value is a wrong
+    /// one.
+    fn applied_last(&self, facts: &Facts) -> Option<Evidence> {
+        let last = facts.sysctl_procps(self.key).ok().flatten()?;
+        (&*last.at.path == PROCPS_FILE && !(self.allows)(&last.value)).then_some(last.at)
     }
 
     /// Nothing that we write wins over this file.
@@ -365,23 +383,53 @@ impl<'a> Wanted<'a> {
         let Evidence { path, line, .. } = &winner.at;
         let (sudo, root) = if facts.running() { ("sudo ", "") } else { ("", "$ROOT") };
         let name = path.rsplit('/').next().unwrap_or(path);
-        let ours = format!("/etc/sysctl.d/{name}");
-        let mut remedy =
-            Remedy::manual(format!("change {}, which sorts after {SYSCTL_FILE} and wins over it", winner.at));
-        if ours != **path {
+        let mut file = format!("/etc/sysctl.d/{name}");
+        let real = facts.real_path(path).unwrap_or_else(|_| path.to_string());
+        let mut what = winner.at.to_string();
+        let mut copy = None;
+        if !of_vendor(&real) && (path.starts_with("/etc/") || real.starts_with("/etc/")) {
+            // `sed -i` would put a file in the place of a link such as Debian's 99-sysctl.conf, and
+            // /etc/sysctl.conf, to which it leads, would keep the value that `sysctl --system` applies.
+            if real != **path {
+                what = format!("{real}, to which {} leads", winner.at);
+            }
+            file = real;
+        } else if file != **path {
             // A file of the same name in /etc takes the place of the vendor's.
-            remedy = remedy.command(format!("{sudo}cp {root}{path} {root}{ours}"));
+            copy = Some(format!("{sudo}cp {root}{} {root}{}", quoted(path), quoted(&file)));
         }
-        let (line, key, set) = (line.unwrap_or_default(), self.key, &self.set);
-        remedy = remedy.command(format!("{sudo}sed -i '{line}s|.*|{key} = {set}|' {root}{ours}"));
+        let order = match &**path {
+            PROCPS_FILE => format!("is read after {SYSCTL_FILE}"),
+            _ => format!("sorts after {SYSCTL_FILE}"),
+        };
+        let mut remedy = Remedy::manual(format!("change {what}, which {order} and wins over it"));
+        remedy.commands.extend(copy);
+        remedy = remedy.command(self.rewrite(facts, &file, *line));
+        if let Some(last) = self.applied_last(facts).filter(|last| *last.path != *file) {
+            remedy.summary.push_str(&format!("; {last} as well, which sysctl --system applies last"));
+            remedy = remedy.command(self.rewrite(facts, &last.path, last.line));
+        }
         if facts.running() { remedy.command("sudo sysctl --system") } else { remedy }
+    }
+
+    /// The command that gives a line of a file the wanted value.
+    fn rewrite(&self, facts: &Facts, file: &str, line: Option<u32>) -> String {
+        let (sudo, root) = if facts.running() { ("sudo ", "") } else { ("", "$ROOT") };
+        let script = format!("{}s|.*|{} = {}|", line.unwrap_or_default(), self.key, self.set);
+        format!("{sudo}sed -i {} {root}{}", quoted(&script), quoted(file))
     }
 }
 
-/// Whether a file of sysctl.d is applied after ours. `/proc/cmdline` is applied before any.
-fn sorts_after_ours(path: &str) -> bool {
+/// Whether a file is applied after ours: one of sysctl.d by its name; `/etc/sysctl.conf`, where it counts
+/// at boot at all, comes last. `/proc/cmdline` is applied before any.
+fn beats_ours(path: &str) -> bool {
     let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
-    path.contains("/sysctl.d/") && name(path) > name(SYSCTL_FILE)
+    path == PROCPS_FILE || path.contains("/sysctl.d/") && name(path) > name(SYSCTL_FILE)
+}
+
+/// Whether a package brings a file and would overwrite what is changed in it.
+fn of_vendor(path: &str) -> bool {
+    path.starts_with("/usr/") || path.starts_with("/lib/")
 }
 
 #[cfg(test)]
