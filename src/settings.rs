@@ -10,6 +10,10 @@ use crate::facts::cgroup::Controller;
 
 /// The administrator's drop-in for delegation. The name is the one that every guide uses.
 pub const DELEGATE_DROP_IN: &str = "/etc/systemd/system/user@.service.d/90-rootless.conf";
+/// The administrator's drop-in for the slice of each user.
+pub const SLICE_DROP_IN: &str = "/etc/systemd/system/user-.slice.d/90-rootless.conf";
+/// The administrator's drop-in for logind.
+pub const LOGIND_DROP_IN: &str = "/etc/systemd/logind.conf.d/90-rootless.conf";
 /// Sorts after the vendor's 10 to 50 and before a site's own `99-`.
 pub const SYSCTL_FILE: &str = "/etc/sysctl.d/90-rootless.conf";
 /// The unit of the user manager that runs K3s.

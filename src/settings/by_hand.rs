@@ -2,12 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{DELEGATE_DROP_IN, K3S_SERVICE, SYSCTL_FILE, Setting};
+use super::{DELEGATE_DROP_IN, K3S_SERVICE, LOGIND_DROP_IN, SLICE_DROP_IN, SYSCTL_FILE, Setting};
 
 const MODULES_LOAD_FILE: &str = "/etc/modules-load.d/rootless.conf";
-const LIMITS_DROP_IN: &str = "/etc/systemd/system/user@.service.d/90-rootless-limits.conf";
-const SLICE_DROP_IN: &str = "/etc/systemd/system/user-.slice.d/90-rootless.conf";
-const LOGIND_DROP_IN: &str = "/etc/systemd/logind.conf.d/90-rootless.conf";
 const RELOAD: &str = "sudo systemctl daemon-reload";
 const LINGER_DIR: &str = "/var/lib/systemd/linger";
 /// The program that the unit of K3s names, as it is published.
@@ -47,7 +44,7 @@ struct Script {
     activate: Vec<String>,
     sysctls: Vec<String>,
     modules: Vec<String>,
-    limits: Vec<String>,
+    drop_ins: Vec<(String, Vec<String>)>,
 }
 
 impl Script {
@@ -62,7 +59,7 @@ impl Script {
             activate: none(),
             sysctls: none(),
             modules: none(),
-            limits: none(),
+            drop_ins: Vec::new(),
         }
     }
 
@@ -73,7 +70,7 @@ impl Script {
             Setting::Module(name) => self.modules.push(name.clone()),
             Setting::Delegation(controllers) => {
                 let names: Vec<&str> = controllers.iter().map(|c| c.as_str()).collect();
-                self.file(DELEGATE_DROP_IN, &["[Service]", &format!("Delegate={}", names.join(" "))]);
+                self.drop_in(DELEGATE_DROP_IN, "[Service]", &format!("Delegate={}", names.join(" ")));
                 self.activate.push(RELOAD.to_owned());
             }
             // Seen with systemd 252, 257 and 262: the reload alone is enough for the kernel on 252
@@ -124,10 +121,11 @@ impl Script {
                 self.manager(user, &format!("start {}", quoted(unit)));
             }
             Setting::UserManagerLimit { directive, value } => {
-                self.limits.push(format!("{directive}={value}"))
+                self.drop_in(DELEGATE_DROP_IN, "[Service]", &format!("{directive}={value}"));
+                self.activate.push(RELOAD.to_owned());
             }
             Setting::SliceTasks(value) => {
-                self.file(SLICE_DROP_IN, &["[Slice]", &format!("TasksMax={value}")]);
+                self.drop_in(SLICE_DROP_IN, "[Slice]", &format!("TasksMax={value}"));
                 self.activate.push(RELOAD.to_owned());
             }
             // Seen with systemd 257: the reload alone reaches no slice that runs.
@@ -136,7 +134,7 @@ impl Script {
                 format!("sudo systemd-run --quiet --wait --slice=user-{uid}.slice true"),
             ]),
             Setting::KeepUserProcesses => {
-                self.file(LOGIND_DROP_IN, &["[Login]", "KillUserProcesses=no"]);
+                self.drop_in(LOGIND_DROP_IN, "[Login]", "KillUserProcesses=no");
                 self.activate.push("sudo systemctl reload-or-restart systemd-logind.service".to_owned());
             }
             // A table must not stand in one file twice, so each key has its own.
@@ -178,6 +176,27 @@ impl Script {
         let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
         self.write.push(format!("{sudo}mkdir -p {root}{dir}"));
         self.write.push(format!("{} | {sudo}tee {root}{}", print(lines), quoted(path)));
+    }
+
+    /// A line in a section of a drop-in that other settings, and `edgeprep fix`, have lines in as well.
+    fn drop_in(&mut self, path: &str, section: &str, line: &str) {
+        let lines = match self.drop_ins.iter_mut().find(|(known, _)| known == path) {
+            Some((_, lines)) => lines,
+            None => {
+                self.drop_ins.push((path.to_owned(), vec![section.to_owned()]));
+                let Some((_, lines)) = self.drop_ins.last_mut() else { return };
+                lines
+            }
+        };
+        lines.push(line.to_owned());
+    }
+
+    /// More lines in a file, whose folder need not be there. A section can come twice.
+    fn append_below(&mut self, path: &str, lines: &[String]) {
+        let (root, sudo) = (self.root, self.sudo);
+        let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
+        self.write.push(format!("{sudo}mkdir -p {root}{}", quoted(dir)));
+        self.write.push(format!("{} | {sudo}tee -a {root}{}", print(lines), quoted(path)));
     }
 
     /// More lines in a file. A running Debian has its folder; an image of few packages may not.
@@ -242,11 +261,8 @@ impl Script {
     }
 
     fn finish(mut self) -> Vec<String> {
-        if !self.limits.is_empty() {
-            let mut lines = vec!["[Service]".to_owned()];
-            lines.append(&mut self.limits);
-            self.file(LIMITS_DROP_IN, &lines);
-            self.activate.push(RELOAD.to_owned());
+        for (path, lines) in std::mem::take(&mut self.drop_ins) {
+            self.append_below(&path, &lines);
         }
         // Keys of a module exist only once it is loaded.
         let (modules, sysctls) = (std::mem::take(&mut self.modules), std::mem::take(&mut self.sysctls));
@@ -355,21 +371,23 @@ mod tests {
     #[test]
     fn drop_ins_of_the_system() {
         let limit = Setting::UserManagerLimit { directive: "LimitNOFILE", value: "1048576".to_owned() };
-        let settings = [limit, Setting::SliceTasks("infinity".to_owned()), Setting::KeepUserProcesses];
+        let delegation = Setting::Delegation(vec![Controller::Cpuset]);
+        let settings =
+            [delegation, limit, Setting::SliceTasks("infinity".to_owned()), Setting::KeepUserProcesses];
         let (system, login) = ("/etc/systemd/system", "/etc/systemd/logind.conf.d");
-        let drop_in = |lines: &str, path: &str| format!(r"printf '%s\n' {lines} | sudo tee {path}");
+        let drop_in = |lines: &str, path: &str| format!(r"printf '%s\n' {lines} | sudo tee -a {path}");
         assert_eq!(
             by_hand(&settings, true),
             [
+                format!("sudo mkdir -p {system}/user@.service.d"),
+                drop_in(
+                    "'[Service]' Delegate=cpuset LimitNOFILE=1048576",
+                    &format!("{system}/user@.service.d/90-rootless.conf")
+                ),
                 format!("sudo mkdir -p {system}/user-.slice.d"),
                 drop_in("'[Slice]' TasksMax=infinity", &format!("{system}/user-.slice.d/90-rootless.conf")),
                 format!("sudo mkdir -p {login}"),
                 drop_in("'[Login]' KillUserProcesses=no", &format!("{login}/90-rootless.conf")),
-                format!("sudo mkdir -p {system}/user@.service.d"),
-                drop_in(
-                    "'[Service]' LimitNOFILE=1048576",
-                    &format!("{system}/user@.service.d/90-rootless-limits.conf")
-                ),
                 "sudo systemctl daemon-reload".to_owned(),
                 "sudo systemctl reload-or-restart systemd-logind.service".to_owned(),
             ]
@@ -432,7 +450,7 @@ mod tests {
             by_hand(&[Setting::Delegation(vec![Controller::Cpuset])], false),
             [
                 "mkdir -p $ROOT/etc/systemd/system/user@.service.d",
-                "printf '%s\\n' '[Service]' Delegate=cpuset | tee $ROOT/etc/systemd/system/user@.service.d/90-rootless.conf",
+                "printf '%s\\n' '[Service]' Delegate=cpuset | tee -a $ROOT/etc/systemd/system/user@.service.d/90-rootless.conf",
             ]
         );
         assert_eq!(
