@@ -1,6 +1,7 @@
 //! Whether a sysctl has a wanted value, now and at the next boot: see [`SYSCTL_VALUES`]. Checks that
 //! own keys judge them with [`judge_all`], too.
 
+use crate::checks::beaten::{InPlace, in_place, rewrite};
 use crate::checks::check;
 use crate::checks::{
     bridge_netfilter, inotify_limits, ip_forward, key_limits, namespace_limits, ping_group_range, rp_filter,
@@ -13,7 +14,7 @@ use crate::facts::{Evidence, Facts, Sourced};
 use crate::finding::{Finding, Level, Needs, Outcome, Remedy, Verdict};
 use crate::host::{Fact, Unread};
 use crate::requirements::{Demand, Requirements, SysctlRule, SysctlWant, Want};
-use crate::settings::{SYSCTL_FILE, Setting, quoted};
+use crate::settings::{SYSCTL_FILE, Setting};
 
 /// Whether every kernel that counts has the module built in, so that nothing has to load it.
 fn is_built_in(facts: &Facts, module: &str) -> bool {
@@ -363,7 +364,7 @@ impl<'a> Wanted<'a> {
             remedy
                 .summary
                 .push_str(&format!("; {at} has to be changed, too: only sysctl --system reads it, and last"));
-            remedy = remedy.command(self.rewrite(facts, &at.path, at.line));
+            remedy.commands.extend(rewrite(facts, &at.path, &at, &self.line(), None));
             if facts.running() {
                 remedy = remedy.command(format!("sudo sysctl -p {PROCPS_FILE}"));
             }
@@ -380,43 +381,24 @@ impl<'a> Wanted<'a> {
 
     /// Nothing that we write wins over this file.
     fn repair_in_place(&self, facts: &Facts, winner: &Configured) -> Remedy {
-        let Evidence { path, line, .. } = &winner.at;
-        let (sudo, root) = if facts.running() { ("sudo ", "") } else { ("", "$ROOT") };
-        let name = path.rsplit('/').next().unwrap_or(path);
-        let mut file = format!("/etc/sysctl.d/{name}");
-        let real = facts.real_path(path).unwrap_or_else(|_| path.to_string());
-        let mut what = winner.at.to_string();
-        let mut copy = None;
-        if !of_vendor(&real) && (path.starts_with("/etc/") || real.starts_with("/etc/")) {
-            // `sed -i` would put a file in the place of a link such as Debian's 99-sysctl.conf, and
-            // /etc/sysctl.conf, to which it leads, would keep the value that `sysctl --system` applies.
-            if real != **path {
-                what = format!("{real}, to which {} leads", winner.at);
-            }
-            file = real;
-        } else if file != **path {
-            // A file of the same name in /etc takes the place of the vendor's.
-            copy = Some(format!("{sudo}cp {root}{} {root}{}", quoted(path), quoted(&file)));
-        }
-        let order = match &**path {
+        let InPlace { file, what, make } = in_place(facts, &winner.at);
+        let order = match &*winner.at.path {
             PROCPS_FILE => format!("is read after {SYSCTL_FILE}"),
             _ => format!("sorts after {SYSCTL_FILE}"),
         };
         let mut remedy = Remedy::manual(format!("change {what}, which {order} and wins over it"));
-        remedy.commands.extend(copy);
-        remedy = remedy.command(self.rewrite(facts, &file, *line));
+        remedy.commands = make;
+        remedy.commands.extend(rewrite(facts, &file, &winner.at, &self.line(), None));
+        // Debian's link has led there already.
         if let Some(last) = self.applied_last(facts).filter(|last| *last.path != *file) {
             remedy.summary.push_str(&format!("; {last} as well, which sysctl --system applies last"));
-            remedy = remedy.command(self.rewrite(facts, &last.path, last.line));
+            remedy.commands.extend(rewrite(facts, &last.path, &last, &self.line(), None));
         }
         if facts.running() { remedy.command("sudo sysctl --system") } else { remedy }
     }
 
-    /// The command that gives a line of a file the wanted value.
-    fn rewrite(&self, facts: &Facts, file: &str, line: Option<u32>) -> String {
-        let (sudo, root) = if facts.running() { ("sudo ", "") } else { ("", "$ROOT") };
-        let script = format!("{}s|.*|{} = {}|", line.unwrap_or_default(), self.key, self.set);
-        format!("{sudo}sed -i {} {root}{}", quoted(&script), quoted(file))
+    fn line(&self) -> String {
+        format!("{} = {}", self.key, self.set)
     }
 }
 
@@ -425,11 +407,6 @@ impl<'a> Wanted<'a> {
 fn beats_ours(path: &str) -> bool {
     let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
     path == PROCPS_FILE || path.contains("/sysctl.d/") && name(path) > name(SYSCTL_FILE)
-}
-
-/// Whether a package brings a file and would overwrite what is changed in it.
-fn of_vendor(path: &str) -> bool {
-    path.starts_with("/usr/") || path.starts_with("/lib/")
 }
 
 #[cfg(test)]
