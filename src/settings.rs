@@ -103,10 +103,34 @@ pub enum Setting {
     },
     /// The slice of each user may hold this many tasks: `TasksMax=` of `user-UID.slice`.
     SliceTasks(String),
-    /// The running slice of this user has the limit that is configured.
+    /// The running slice of this user has the limits that are configured.
     SliceTasksInEffect {
         /// The UID.
         uid: u32,
+    },
+    /// A directive of a unit of the system manager has a value, for all users.
+    UnitDirective {
+        /// The unit, or a template such as `user@.service` or `user-.slice`.
+        unit: String,
+        /// Its section.
+        section: &'static str,
+        /// The directive.
+        key: &'static str,
+        /// Its value; empty where that takes back what other files say.
+        value: String,
+    },
+    /// A directive of a unit of a user manager has a value.
+    UserUnitDirective {
+        /// Whose.
+        user: String,
+        /// The unit.
+        unit: String,
+        /// Its section.
+        section: &'static str,
+        /// The directive.
+        key: &'static str,
+        /// Its value.
+        value: String,
     },
     /// Processes of a user outlive their sessions: `KillUserProcesses=no` of `logind.conf(5)`.
     KeepUserProcesses,
@@ -153,6 +177,11 @@ pub enum Setting {
     },
 }
 
+/// The administrator's drop-in of ours for a unit of the system manager.
+pub fn unit_drop_in(unit: &str) -> String {
+    format!("/etc/systemd/system/{unit}.d/90-rootless.conf")
+}
+
 impl Setting {
     /// Whether another file can win over the one that says so.
     pub fn has_precedence(&self) -> bool {
@@ -164,6 +193,8 @@ impl Setting {
                 | Setting::UserManagerLimit { .. }
                 | Setting::SliceTasks(_)
                 | Setting::KeepUserProcesses
+                | Setting::UnitDirective { .. }
+                | Setting::UserUnitDirective { .. }
                 | Setting::Engine { .. }
         )
     }

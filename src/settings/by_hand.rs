@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{DELEGATE_DROP_IN, K3S_SERVICE, LOGIND_DROP_IN, SLICE_DROP_IN, SYSCTL_FILE, Setting};
+use super::{
+    DELEGATE_DROP_IN, K3S_SERVICE, LOGIND_DROP_IN, SLICE_DROP_IN, SYSCTL_FILE, Setting, unit_drop_in,
+};
 
 const MODULES_LOAD_FILE: &str = "/etc/modules-load.d/rootless.conf";
 const RELOAD: &str = "sudo systemctl daemon-reload";
@@ -127,6 +129,25 @@ impl Script {
             Setting::SliceTasks(value) => {
                 self.drop_in(SLICE_DROP_IN, "[Slice]", &format!("TasksMax={value}"));
                 self.activate.push(RELOAD.to_owned());
+            }
+            Setting::UnitDirective { unit, section, key, value } => {
+                self.drop_in(&unit_drop_in(unit), &format!("[{section}]"), &format!("{key}={value}"));
+                self.activate.push(RELOAD.to_owned());
+            }
+            Setting::UserUnitDirective { user, unit, section, key, value } => {
+                let lines = [format!("[{section}]"), format!("{key}={value}")];
+                if self.running {
+                    let dir = format!("~/.config/systemd/user/{unit}.d");
+                    let script = format!("mkdir -p {dir} && {} >> {dir}/90-rootless.conf", print(&lines));
+                    self.as_user(user, &script);
+                } else {
+                    self.drop_in(
+                        &format!("/etc/systemd/user/{unit}.d/90-rootless.conf"),
+                        &lines[0],
+                        &lines[1],
+                    );
+                }
+                self.manager(user, "daemon-reload");
             }
             // Seen with systemd 257: the reload alone reaches no slice that runs.
             Setting::SliceTasksInEffect { uid } => self.activate.extend([
@@ -356,6 +377,45 @@ mod tests {
         let device = Setting::DeviceMode { path: "/dev/net/tun".to_owned(), mode: 0o666 };
         let rule = r#"printf '%s\n' 'KERNEL=="tun", MODE="0666"' | sudo tee /etc/udev/rules.d/90-rootless-tun.rules"#;
         assert_eq!(running(device)[1], rule);
+    }
+
+    #[test]
+    fn directives_of_units() {
+        let directive = |unit: &str, value: &str| Setting::UnitDirective {
+            unit: unit.to_owned(),
+            section: "Slice",
+            key: "AllowedCPUs",
+            value: value.to_owned(),
+        };
+        let dir = "/etc/systemd/system/user-.slice.d";
+        let settings = [directive("user-.slice", ""), Setting::SliceTasks("infinity".to_owned())];
+        assert_eq!(
+            by_hand(&settings, true),
+            [
+                format!("sudo mkdir -p {dir}"),
+                format!(
+                    r"printf '%s\n' '[Slice]' AllowedCPUs= TasksMax=infinity | sudo tee -a {dir}/90-rootless.conf"
+                ),
+                RELOAD.to_owned(),
+            ]
+        );
+        let of_user = [Setting::UserUnitDirective {
+            user: "edge".to_owned(),
+            unit: "app.slice".to_owned(),
+            section: "Slice",
+            key: "ManagedOOMSwap",
+            value: "auto".to_owned(),
+        }];
+        let commands = by_hand(&of_user, true);
+        assert!(
+            commands[0].starts_with("sudo -Hu edge sh -c 'mkdir -p ~/.config/systemd/user/app.slice.d && ")
+        );
+        assert_eq!(commands[1], "sudo systemctl --user -M edge@ daemon-reload");
+        let image = by_hand(&of_user, false);
+        assert!(
+            image[1].ends_with("| tee -a $ROOT/etc/systemd/user/app.slice.d/90-rootless.conf"),
+            "{image:?}"
+        );
     }
 
     #[test]
