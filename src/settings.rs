@@ -145,6 +145,13 @@ pub enum Setting {
         /// The value, as TOML has it.
         value: String,
     },
+    /// minikube of this user runs Podman without root.
+    MinikubeRootless {
+        /// Whose.
+        user: String,
+        /// The file that tells it so.
+        path: String,
+    },
     /// Services and logins of this user start with a variable (`environment.d(5)`).
     Environment {
         /// Whose.

@@ -1,6 +1,6 @@
 //! Whether Podman can read what it is configured with: see [`PODMAN_CONFIGURATION`].
 
-use crate::checks::{check, of_podman};
+use crate::checks::{check, install, of_podman};
 use crate::facts::containers_conf::ContainersConf;
 use crate::facts::image_policy::{self, ImagePolicy, SYSTEM_PATH};
 use crate::facts::podman::Podman;
@@ -40,7 +40,10 @@ check! {
     ///
     /// Correct the line, which the evidence names. `policy.json` is in the package containers-common,
     /// with Debian and Ubuntu in golang-github-containers-common; the one that distributions have takes
-    /// images from everywhere. After an upgrade to Podman 6, a reboot.
+    /// images from everywhere. edgeprep does not write it: whose images are trusted is for the
+    /// distribution to say, or for whoever took the file away, and a policy that takes everything could
+    /// be the end of a stricter one. A package manager takes a configuration file that is gone to be
+    /// gone on purpose; the command has it bring the file back. After an upgrade to Podman 6, a reboot.
     ///
     /// ## Sources
     ///
@@ -53,6 +56,9 @@ check! {
 const DATABASE: &str = "bolt_state.db";
 /// The policy that distributions have: images from everywhere.
 const ANYTHING: &str = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
+
+/// Which have it, with Debian and with others.
+const PACKAGES: [&str; 2] = ["golang-github-containers-common", "containers-common"];
 
 fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     let demands = req.need(Need::PodmanConfiguration);
@@ -137,15 +143,32 @@ fn policy(facts: &Facts, user: &User) -> Fact<Finding> {
             finding(&why.value, Verdict::Unmet).at([why.at]).repair(remedy)
         }
         ImagePolicy::Absent => {
-            let (sudo, root) = if facts.running() { ("sudo ", "") } else { ("", "$ROOT") };
-            let remedy = Remedy::manual(
-                "install containers-common (Debian, Ubuntu: golang-github-containers-common), or write the file \
-                 that it has",
-            )
-            .command(format!("echo '{ANYTHING}' | {sudo}tee {root}{SYSTEM_PATH}"));
-            finding("absent", Verdict::Unmet).at([image_policy::absent()]).repair(remedy)
+            finding("absent", Verdict::Unmet).at([image_policy::absent()]).repair(bring_policy(facts))
         }
     })
+}
+
+/// The distribution's own policy, by the package that has it.
+fn bring_policy(facts: &Facts) -> Remedy {
+    let (sudo, root) = if facts.running() { ("sudo ", "") } else { ("", "$ROOT") };
+    let debian = facts.package_family().ok().flatten() == Some("debian");
+    match facts.package(&PACKAGES) {
+        Ok(None) => install(facts, &["policy.json"]),
+        // dpkg leaves out a configuration file that somebody removed (dpkg(1), "--force-confmiss").
+        Ok(Some(_)) if debian => {
+            let chroot = if facts.running() { "sudo" } else { "chroot $ROOT" };
+            let package = PACKAGES[0];
+            Remedy::manual(format!("have {package} bring back its policy for images, or write another"))
+                .command(format!(
+                    "{chroot} apt install --reinstall -o Dpkg::Options::=--force-confmiss {package}"
+                ))
+        }
+        Ok(Some(_)) | Err(_) => Remedy::manual(format!(
+            "install {} anew, or write the file that it has, which takes images from everywhere",
+            PACKAGES[1]
+        ))
+        .command(format!("echo '{ANYTHING}' | {sudo}tee {root}{SYSTEM_PATH}")),
+    }
 }
 
 #[cfg(test)]
@@ -189,12 +212,22 @@ mod tests {
             (policy.found.as_str(), policy.evidence[0].to_string()),
             ("absent", SYSTEM_PATH.to_owned())
         );
-        let command = format!("echo '{ANYTHING}' | sudo tee {SYSTEM_PATH}");
-        assert_eq!(policy.remedy.commands, [command]);
+        let package = "golang-github-containers-common";
+        let again = format!("apt install --reinstall -o Dpkg::Options::=--force-confmiss {package}");
+        assert_eq!(
+            (policy.remedy.settings.len(), &policy.remedy.commands),
+            (0, &vec![format!("sudo {again}")])
+        );
         let repaired = debian().file(SYSTEM_PATH, ANYTHING);
         assert_eq!(verdicts(&look_at(repaired))[2].1, Verdict::Met);
         let image = look_at(debian().without(SYSTEM_PATH).image());
-        assert!(findings(&image)[2].remedy.commands[0].ends_with(&format!("tee $ROOT{SYSTEM_PATH}")));
+        assert_eq!(findings(&image)[2].remedy.commands, [format!("chroot $ROOT {again}")]);
+        let status = "/var/lib/dpkg/status";
+        let never = debian().without(SYSTEM_PATH).edit(status, &format!("Package: {package}"), "Package: x");
+        assert_eq!(findings(&look_at(never))[2].remedy.commands, [format!("sudo apt install {package}")]);
+        let rpm = debian().without(SYSTEM_PATH).without("/var/lib/dpkg").dir("/var/lib/rpm", "0755", 0);
+        let command = format!("echo '{ANYTHING}' | sudo tee {SYSTEM_PATH}");
+        assert_eq!(findings(&look_at(rpm))[2].remedy.commands, [command]);
     }
 
     #[test]

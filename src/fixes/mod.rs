@@ -16,6 +16,7 @@ mod k3s_environment;
 mod k3s_service;
 mod lines;
 mod linger;
+mod minikube;
 mod modules_load;
 mod podman_namespace;
 mod sections;
@@ -133,7 +134,7 @@ pub enum FixError {
 type Add = fn(&mut Draft<'_>, &[Setting]) -> Result<(), FixError>;
 
 /// All kinds. What an earlier one writes, a later one sees: delegation looks at what the drop-ins grant.
-const KINDS: [Add; 15] = [
+const KINDS: [Add; 16] = [
     drop_in::add,
     modules_load::add,
     sysctl::add,
@@ -146,6 +147,7 @@ const KINDS: [Add; 15] = [
     delegation::add,
     containers_conf::add,
     environment::add,
+    minikube::add,
     k3s_service::add,
     unit_directive::add,
     user_unit::add,
@@ -196,6 +198,10 @@ mod tests {
             Setting::FileCapability { path: text("/usr/bin/newgidmap"), capability: "cap_setgid" },
             Setting::Engine { user: user(), table: "engine", key: text("runtime"), value: text("\"crun\"") },
             Setting::Environment { user: user(), name: text("A"), value: text("1") },
+            Setting::MinikubeRootless {
+                user: user(),
+                path: text("/home/edge/.minikube/config/config.json"),
+            },
             Setting::UnitDirective {
                 unit: text("user.slice"),
                 section: "Slice",
@@ -259,10 +265,10 @@ mod tests {
         );
         assert_eq!(fixes.manual, []);
         let mut paths: Vec<&str> = fixes.artifacts.iter().map(|artifact| artifact.path.as_str()).collect();
-        assert_eq!(paths.len(), 17);
+        assert_eq!(paths.len(), 18);
         paths.sort_unstable();
         paths.dedup();
-        assert_eq!(paths.len(), 17, "each path once");
+        assert_eq!(paths.len(), 18, "each path once");
         for artifact in &fixes.artifacts {
             let of_user = matches!(artifact.by, Writer::User(_));
             assert_eq!(of_user, artifact.path.starts_with("/home/edge/"), "{}", artifact.path);
@@ -273,7 +279,7 @@ mod tests {
     fn nothing_is_activated_where_nothing_runs_or_shall_be_told() {
         let quiet = Options { no_activate: true, ..Options::default() };
         let (fixes, _) = settled(&with_everything(managed()), &all(), &quiet);
-        assert_eq!((fixes.activations.len(), fixes.artifacts.len()), (0, 18), "lingering is a file then");
+        assert_eq!((fixes.activations.len(), fixes.artifacts.len()), (0, 19), "lingering is a file then");
         for options in [Options::default(), vendor()] {
             let (fixes, _) = settled(&with_everything(host()).image(), &all(), &options);
             assert_eq!(fixes.activations, []);

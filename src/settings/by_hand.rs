@@ -163,6 +163,11 @@ impl Script {
                 let path = format!("~/.config/containers/containers.conf.d/90-rootless-{key}.conf");
                 self.user_file(user, &path, &[format!("[{table}]"), format!("{key} = {value}")]);
             }
+            Setting::MinikubeRootless { user, .. } => {
+                if self.running {
+                    self.as_user(user, "minikube config set rootless true");
+                }
+            }
             Setting::Environment { user, name, value } => {
                 let path = format!("~/.config/environment.d/90-rootless-{name}.conf");
                 self.user_file(user, &path, &[format!("{name}={value}")]);
