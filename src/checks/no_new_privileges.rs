@@ -357,7 +357,7 @@ mod tests {
         let restart = "sudo systemctl --user -M edge@ restart k3s-rootless.service".to_owned();
         let (settings, commands) = k3s("NoNewPrivileges=yes\n");
         assert!(matches!(&settings[..], [Setting::UserUnitDirective { key: KEY, .. }]), "{settings:?}");
-        assert_eq!(commands, [restart.clone()]);
+        assert_eq!(commands, std::slice::from_ref(&restart));
         for implied in ["SystemCallFilter=@system-service\n", "NoNewPrivileges=yes\nLockPersonality=yes\n"] {
             let (settings, commands) = k3s(implied);
             assert_eq!((settings, commands.last()), (vec![], Some(&restart)), "{implied}");

@@ -258,7 +258,7 @@ mod tests {
             key: KEY.to_owned(),
             value: "\"netavark\"".to_owned(),
         };
-        assert_eq!(findings(&outcome)[0].remedy.settings, [engine.clone()]);
+        assert_eq!(findings(&outcome)[0].remedy.settings, std::slice::from_ref(&engine));
         let kept = look_at(fixture("debian-13").file(STORED, "cni"));
         assert_eq!(verdicts(&kept)[0], ("netavark", Verdict::Met));
         let other = look_at(fixture("debian-13").file(STORED, "bridge"));

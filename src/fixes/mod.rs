@@ -198,10 +198,7 @@ mod tests {
             Setting::FileCapability { path: text("/usr/bin/newgidmap"), capability: "cap_setgid" },
             Setting::Engine { user: user(), table: "engine", key: text("runtime"), value: text("\"crun\"") },
             Setting::Environment { user: user(), name: text("A"), value: text("1") },
-            Setting::MinikubeRootless {
-                user: user(),
-                path: text("/home/edge/.minikube/config/config.json"),
-            },
+            Setting::MinikubeRootless { user: user(), path: text("/home/edge/.minikube/config/config.json") },
             Setting::UnitDirective {
                 unit: text("user.slice"),
                 section: "Slice",
