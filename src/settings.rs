@@ -10,6 +10,10 @@ use crate::facts::cgroup::Controller;
 
 /// The administrator's drop-in for delegation. The name is the one that every guide uses.
 pub const DELEGATE_DROP_IN: &str = "/etc/systemd/system/user@.service.d/90-rootless.conf";
+/// The administrator's drop-in for the slice of each user.
+pub const SLICE_DROP_IN: &str = "/etc/systemd/system/user-.slice.d/90-rootless.conf";
+/// The administrator's drop-in for logind.
+pub const LOGIND_DROP_IN: &str = "/etc/systemd/logind.conf.d/90-rootless.conf";
 /// Sorts after the vendor's 10 to 50 and before a site's own `99-`.
 pub const SYSCTL_FILE: &str = "/etc/sysctl.d/90-rootless.conf";
 /// The unit of the user manager that runs K3s.
@@ -99,10 +103,34 @@ pub enum Setting {
     },
     /// The slice of each user may hold this many tasks: `TasksMax=` of `user-UID.slice`.
     SliceTasks(String),
-    /// The running slice of this user has the limit that is configured.
+    /// The running slice of this user has the limits that are configured.
     SliceTasksInEffect {
         /// The UID.
         uid: u32,
+    },
+    /// A directive of a unit of the system manager has a value, for all users.
+    UnitDirective {
+        /// The unit, or a template such as `user@.service` or `user-.slice`.
+        unit: String,
+        /// Its section.
+        section: &'static str,
+        /// The directive.
+        key: &'static str,
+        /// Its value; empty where that takes back what other files say.
+        value: String,
+    },
+    /// A directive of a unit of a user manager has a value.
+    UserUnitDirective {
+        /// Whose.
+        user: String,
+        /// The unit.
+        unit: String,
+        /// Its section.
+        section: &'static str,
+        /// The directive.
+        key: &'static str,
+        /// Its value.
+        value: String,
     },
     /// Processes of a user outlive their sessions: `KillUserProcesses=no` of `logind.conf(5)`.
     KeepUserProcesses,
@@ -116,6 +144,13 @@ pub enum Setting {
         key: String,
         /// The value, as TOML has it.
         value: String,
+    },
+    /// minikube of this user runs Podman without root.
+    MinikubeRootless {
+        /// Whose.
+        user: String,
+        /// The file that tells it so.
+        path: String,
     },
     /// Services and logins of this user start with a variable (`environment.d(5)`).
     Environment {
@@ -149,6 +184,11 @@ pub enum Setting {
     },
 }
 
+/// The administrator's drop-in of ours for a unit of the system manager.
+pub fn unit_drop_in(unit: &str) -> String {
+    format!("/etc/systemd/system/{unit}.d/90-rootless.conf")
+}
+
 impl Setting {
     /// Whether another file can win over the one that says so.
     pub fn has_precedence(&self) -> bool {
@@ -160,6 +200,8 @@ impl Setting {
                 | Setting::UserManagerLimit { .. }
                 | Setting::SliceTasks(_)
                 | Setting::KeepUserProcesses
+                | Setting::UnitDirective { .. }
+                | Setting::UserUnitDirective { .. }
                 | Setting::Engine { .. }
         )
     }

@@ -1,5 +1,6 @@
 //! Whether keys of containers.conf have wanted values: see [`ENGINE_SETTINGS`].
 
+use crate::checks::beaten::{change, rewrite};
 use crate::checks::{check, of_podman};
 use crate::facts::containers_conf::ContainersConf;
 use crate::facts::users::User;
@@ -29,7 +30,7 @@ check! {
     ///
     /// A drop-in in `~/.config/containers/containers.conf.d`. Keys belong to a table: without its
     /// header, as k3d's documentation has `service_timeout`, a key is ignored. A cluster that exists
-    /// keeps what it was created with.
+    /// keeps what it was created with. Where another drop-in sorts later, that one is changed.
     ///
     /// ## Sources
     ///
@@ -47,7 +48,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
         let conf = facts.containers_conf(user)?;
         for ((table, key), want) in &req.engine {
             for rule in &want.rules {
-                outcome.add(&rule.demand, look(user, &conf, (table, key), want, &rule.value));
+                outcome.add(&rule.demand, look(facts, user, &conf, (table, key), want, &rule.value));
             }
         }
         Ok(())
@@ -55,6 +56,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
 }
 
 fn look(
+    facts: &Facts,
     user: &User,
     conf: &ContainersConf,
     (table, key): (&'static str, &str),
@@ -73,15 +75,43 @@ fn look(
         (None, Some(last)) => Evidence::path(last, format!("no {key} in [{table}], nor in other files")),
         (None, None) => Evidence::path("/etc/containers/containers.conf", "does not exist"),
     };
-    let setting = Setting::Engine {
-        user: user.name.clone(),
-        table,
-        key: key.to_owned(),
-        value: value_to_set(want, rule),
-    };
-    let remedy = Remedy::setting(format!("set {key} in [{table}] for {}", user.name), setting);
+    let summary = format!("set {key} in [{table}] for {}", user.name);
+    let wanted = value_to_set(want, rule);
+    let remedy = set_key(facts, user, summary, (table, key), &wanted, set.map(|set| &set.at));
     let verdict = Verdict::met_if(value.is_some_and(|value| rule.allows(value)));
     Finding::new(format!("[{table}] {key}"), rule.to_string(), found, verdict).at([at]).repair(remedy)
+}
+
+/// The repair that gives a key a value, which is in TOML's notation; `set` is where it has another one.
+/// Where a drop-in of ours would be read in vain, the file that counts is changed.
+pub(super) fn set_key(
+    facts: &Facts,
+    user: &User,
+    summary: String,
+    (table, key): (&'static str, &str),
+    value: &str,
+    set: Option<&Evidence>,
+) -> Remedy {
+    let line = format!("{key} = {value}");
+    if let Some(only) = facts.containers_conf_variable(user) {
+        let remedy = Remedy::manual(format!(
+            "put {line} into [{table}] of {only}, which CONTAINERS_CONF names: no other file is read"
+        ));
+        let own = only.starts_with(&format!("{}/", user.home.trim_end_matches('/')));
+        let command = set.and_then(|at| rewrite(facts, &only, at, &line, own.then_some(user)));
+        return Remedy { commands: command.into_iter().collect(), ..remedy };
+    }
+    match set.filter(|at| facts.read_after_our_containers_conf(user, &at.path)) {
+        Some(at) => {
+            let own = at.path.starts_with(&format!("{}/", user.home.trim_end_matches('/')));
+            let ours = facts.our_containers_conf(user);
+            change(facts, at, &ours, &line, own.then_some(user))
+        }
+        None => {
+            let (user, key, value) = (user.name.clone(), key.to_owned(), value.to_owned());
+            Remedy::setting(summary, Setting::Engine { user, table, key, value })
+        }
+    }
 }
 
 /// A value that satisfies everybody, so that two findings do not ask for two values.
@@ -166,6 +196,45 @@ mod tests {
         );
         let host = fixture("debian-13").file(CONF, "[engine]\nservice_timeout = 0\n");
         assert_eq!(verdicts(&look_at(host, Stack::K3d))[2].1, Verdict::Met);
+    }
+
+    #[test]
+    fn a_drop_in_that_a_later_file_undoes() {
+        let dir = "/home/edge/.config/containers/containers.conf.d";
+        let remedy = |host: TestHost| {
+            let outcome = look_at(host, Stack::Podman);
+            let finding = findings(&outcome)[0];
+            assert_eq!(finding.verdict, Verdict::Unmet);
+            finding.remedy.clone()
+        };
+        let text = "[engine]\ncgroup_manager = \"cgroupfs\"\n";
+        let hard = format!("{dir}/99-hard.conf");
+        let ours = format!("{dir}/90-rootless.conf");
+        let debian = || fixture("debian-13").dir(dir, "0755", 1000);
+        let host = debian().file(&ours, "[engine]\ncgroup_manager = \"systemd\"\n");
+        let beaten = remedy(host.file(&hard, text));
+        assert_eq!(beaten.settings, []);
+        assert!(
+            beaten.summary.ends_with(&format!("{hard}:2: it sorts after {ours} and wins over it")),
+            "{beaten:?}"
+        );
+        let command = format!("sudo -Hu edge sed -i '2s|.*|cgroup_manager = \"systemd\"|' {hard}");
+        assert_eq!(beaten.commands, [command]);
+        let before = remedy(debian().file(&format!("{dir}/50-site.conf"), text));
+        assert_eq!(before.settings.len(), 1);
+        let variable = fixture("debian-13").file("/home/edge/c.conf", text);
+        let variable =
+            remedy(variable.caller(1000, &[("PATH", "/usr/bin"), ("CONTAINERS_CONF", "/home/edge/c.conf")]));
+        assert_eq!(variable.settings, []);
+        assert_eq!(
+            variable.commands,
+            ["sudo -Hu edge sed -i '2s|.*|cgroup_manager = \"systemd\"|' /home/edge/c.conf"]
+        );
+        let rootless = "/etc/containers/containers.rootless.conf";
+        assert_eq!(remedy(fixture("debian-13").file(rootless, text)).settings.len(), 1);
+        let image = remedy(fixture("debian-13").file(rootless, text).image());
+        assert_eq!(image.settings, []);
+        assert_eq!(image.commands, [format!("sed -i '2s|.*|cgroup_manager = \"systemd\"|' $ROOT{rootless}")]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Whether logind kills what a session leaves behind: see [`KILL_USER_PROCESSES`].
 
+use crate::checks::beaten::{beats, change};
 use crate::checks::{check, openrc};
 use crate::facts::linger::Linger;
 use crate::facts::users::User;
@@ -7,7 +8,7 @@ use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::{Need, Requirements};
-use crate::settings::Setting;
+use crate::settings::{LOGIND_DROP_IN, Setting, by_hand};
 
 check! {
     /// Processes of the user are not killed when a session ends
@@ -31,7 +32,8 @@ check! {
     ///
     /// ## Repair
     ///
-    /// Let the user linger, see user-linger, or `KillUserProcesses=no` in a drop-in of logind.conf.
+    /// Let the user linger, see user-linger, or `KillUserProcesses=no` in a drop-in of logind.conf. Where
+    /// another one sorts later, that one is changed.
     ///
     /// ## Sources
     ///
@@ -42,6 +44,9 @@ check! {
 }
 
 const KEY: &str = "KillUserProcesses";
+/// Whom it names counts, whatever [`KEY`] says.
+const ONLY: &str = "KillOnlyUsers";
+const RELOAD_LOGIND: &str = "sudo systemctl reload-or-restart systemd-logind.service";
 
 fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     let demands = req.need(Need::UserProcesses);
@@ -65,15 +70,30 @@ fn look(facts: &Facts, user: &User) -> Fact<Option<Finding>> {
     if let Some(at) = lingers(facts, user)? {
         return Ok(Some(finding("of no effect on a user who lingers", Verdict::Met, at)));
     }
-    let kills = facts.logind_conf()?.kills_processes_of(&user.name);
+    let conf = facts.logind_conf()?;
+    let kills = conf.kills_processes_of(&user.name);
     Ok(kills.map(|kills| {
         let found = if kills.value { "yes" } else { "no" };
-        let remedy = Remedy::setting(
-            "let the user linger, or leave processes alone when a session ends",
-            Setting::KeepUserProcesses,
-        );
+        let remedy = remedy(facts, user, &kills.at, !conf.list(ONLY).is_empty());
         finding(found, Verdict::met_if(!kills.value), kills.at).repair(remedy)
     }))
+}
+
+fn remedy(facts: &Facts, user: &User, at: &Evidence, only_some: bool) -> Remedy {
+    if only_some {
+        let summary = format!(
+            "let {0} linger, or take {0} out of {ONLY}= in {at}, against which {KEY}=no does not help",
+            user.name
+        );
+        let commands = by_hand(&[Setting::Linger(user.name.clone())], facts.running());
+        return Remedy { commands, ..Remedy::manual(summary) };
+    }
+    if beats(&at.path, LOGIND_DROP_IN) {
+        let remedy = change(facts, at, LOGIND_DROP_IN, &format!("{KEY}=no"), None);
+        return if facts.running() { remedy.command(RELOAD_LOGIND) } else { remedy };
+    }
+    let summary = "let the user linger, or leave processes alone when a session ends";
+    Remedy::setting(summary, Setting::KeepUserProcesses)
 }
 
 /// What has the user linger from the next boot on, if anything does.
@@ -141,6 +161,31 @@ mod tests {
         ] {
             assert_eq!(verdicts(&look_at(with(conf)))[0].1, verdict, "{conf}");
         }
+    }
+
+    #[test]
+    fn a_drop_in_that_a_later_file_undoes() {
+        let hard = "/usr/lib/systemd/logind.conf.d/99-hard.conf";
+        let host = with("")
+            .file(LOGIND_DROP_IN, "[Login]\nKillUserProcesses=no\n")
+            .file(hard, "[Login]\n# CIS\nKillUserProcesses=yes\n");
+        let outcome = look_at(host);
+        let finding = findings(&outcome)[0];
+        assert_eq!((finding.verdict, finding.remedy.settings.len()), (Verdict::Unmet, 0));
+        assert_eq!(finding.evidence[0].to_string(), format!("{hard}:3"));
+        let ours = "/etc/systemd/logind.conf.d/99-hard.conf";
+        assert_eq!(
+            finding.remedy.commands,
+            [
+                format!("sudo cp {hard} {ours}"),
+                format!("sudo sed -i '3s|.*|KillUserProcesses=no|' {ours}"),
+                RELOAD_LOGIND.to_owned(),
+            ]
+        );
+        let only = look_at(with("KillOnlyUsers=edge\n"));
+        let remedy = &findings(&only)[0].remedy;
+        assert_eq!(remedy.settings, []);
+        assert_eq!(remedy.commands, ["sudo loginctl enable-linger edge"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::facts::{Evidence, Facts, Sourced};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::{Need, Requirements};
+use crate::settings::Setting;
 
 check! {
     /// minikube runs Podman without root
@@ -27,7 +28,8 @@ check! {
     ///
     /// ## Repair
     ///
-    /// `minikube config set rootless true`, which holds for all commands from then on.
+    /// `minikube config set rootless true`, which holds for all commands from then on: the key of that
+    /// file is set, and the others stay.
     ///
     /// ## Sources
     ///
@@ -69,8 +71,15 @@ fn look(facts: &Facts, user: &User) -> Fact<Finding> {
     let home = variable(facts, user, "MINIKUBE_HOME")?;
     let path = path(user, home.as_ref().map(|home| home.value.as_str()));
     let told = facts.minikube_rootless(&path, user)?;
-    let remedy = Remedy::manual(format!("have the minikube of {} run Podman without root", user.name))
-        .command("minikube config set rootless true");
+    let summary = format!("have the minikube of {} run Podman without root", user.name);
+    // An image has no such file of its users, and MINIKUBE_HOME can lead out of what is theirs.
+    let own = path.starts_with(&format!("{}/", user.home.trim_end_matches('/')));
+    let remedy = if facts.running() && own {
+        let user = user.name.clone();
+        Remedy::setting(summary, Setting::MinikubeRootless { user, path: path.clone() })
+    } else {
+        Remedy::manual(summary).command("minikube config set rootless true")
+    };
     Ok(match told {
         Some(told) => finding(&told.value.to_string(), Verdict::met_if(told.value)).at([told.at]),
         None => finding("not set", Verdict::Unmet).at([Evidence::path(&path, "does not set it")]),
@@ -130,7 +139,14 @@ mod tests {
         let finding = findings(&outcome)[0];
         assert_eq!((finding.found.as_str(), finding.verdict), ("not set", Verdict::Unmet));
         assert_eq!(finding.evidence[0].to_string(), CONFIG);
-        assert_eq!(finding.remedy.commands, ["minikube config set rootless true"]);
+        let setting = Setting::MinikubeRootless { user: "edge".to_owned(), path: CONFIG.to_owned() };
+        assert_eq!(finding.remedy.settings, [setting]);
+        let elsewhere =
+            look_at(host().caller(1000, &[("MINIKUBE_HOME", "/data"), ("PATH", "/usr/local/bin")]));
+        let remedy = &findings(&elsewhere)[0].remedy;
+        assert_eq!(remedy.settings, []);
+        assert_eq!(remedy.commands, ["minikube config set rootless true"]);
+        assert_eq!(findings(&look_at(host().image()))[0].remedy.settings, []);
         let off = look_at(host().file(CONFIG, SET.replace("true", "false")));
         assert_eq!(findings(&off)[0].found, "false");
         let variable = look_at(host().file(CONFIG, SET).caller(1000, &[("MINIKUBE_ROOTLESS", "false")]));

@@ -3,6 +3,7 @@
 //!
 //! The registry is an explicit list. Its order is the order of reports: what breaks everything first.
 
+mod beaten;
 mod device;
 mod install;
 #[cfg(test)]
@@ -192,7 +193,7 @@ mod tests {
     const SECTIONS: [&str; 4] = ["## What is looked at", "## Why it matters", "## Repair", "## Sources"];
 
     /// The files of the folder that are no checks.
-    const SHARED: [&str; 4] = ["device", "install", "mod", "testing"];
+    const SHARED: [&str; 5] = ["beaten", "device", "install", "mod", "testing"];
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "the folder is compared with the registry")]

@@ -1,5 +1,6 @@
 //! Whether `newuidmap` can gain its privileges where stacks run: see [`NO_NEW_PRIVILEGES`].
 
+use crate::checks::beaten::{beats, change, change_unit};
 use crate::checks::check;
 use crate::facts::unit_syntax::boolean;
 use crate::facts::users::User;
@@ -7,7 +8,7 @@ use crate::facts::{Evidence, Facts, Sourced};
 use crate::finding::{Finding, Level, Needs, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::{Demand, Need, Requirements, Stack};
-use crate::settings::K3S_SERVICE;
+use crate::settings::{DELEGATE_DROP_IN, K3S_SERVICE, Setting, quoted};
 
 check! {
     /// Helpers can gain the privileges they need
@@ -28,14 +29,18 @@ check! {
     ///
     /// ## Repair
     ///
-    /// The setting is taken out of the file that has it, and the service started anew. Where a terminal
-    /// or an agent sets the flag on what it starts, another way to log in is needed.
+    /// A drop-in of the unit with `NoNewPrivileges=no`, after which it is started anew. Where another one
+    /// sorts later, that one is changed. What system.conf sets PID 1 has, and with it all that it starts:
+    /// it is taken out there, and takes a reboot. Settings that bring it with them are taken out by hand,
+    /// since they were meant for something else. Where a terminal or an agent sets the flag on what it
+    /// starts, another way to log in is needed.
     ///
     /// ## Sources
     ///
     /// - Linux: Documentation/userspace-api/no_new_privs.rst; proc_pid_status(5), "NoNewPrivs"
     /// - systemd.exec(5), "NoNewPrivileges="; systemd-system.conf(5), "NoNewPrivileges="
-    /// - systemd: src/core/exec-invoke.c, `context_has_no_new_privileges`
+    /// - systemd: src/core/exec-invoke.c, `context_has_no_new_privileges`; src/core/main.c,
+    ///   `PR_SET_NO_NEW_PRIVS`
     /// - podman: issue 21738
     NO_NEW_PRIVILEGES, "no-new-privileges", Required, User(run)
 }
@@ -112,7 +117,8 @@ fn of_user_manager(facts: &Facts, user: &User, name: &str) -> Fact<Finding> {
     let of_unit = unit.values("Service", KEY).rev().find_map(last);
     // The system manager hands it on to all that it starts.
     let of_system = system.values(KEY).rev().find_map(last).filter(|set| set.value);
-    let configured = of_unit.filter(|set| set.value).or(of_system);
+    let of_unit = of_unit.filter(|set| set.value);
+    let configured = of_unit.clone().or(of_system.clone());
     let now = if facts.running() && facts.user_manager_runs(user.uid)? {
         facts.user_manager_status(user.uid)?.no_new_privileges.clone()
     } else {
@@ -127,13 +133,34 @@ fn of_user_manager(facts: &Facts, user: &User, name: &str) -> Fact<Finding> {
         (Some(now), _) => word(now.value).to_owned(),
         (None, _) => at_start.to_owned(),
     };
-    let remedy = match &configured {
-        Some(set) => Remedy::manual(format!(
-            "take {KEY}= out of {}, then start the user manager anew, which ends its sessions and \
-             containers, or reboot",
-            set.at
-        )),
-        None => Remedy::manual(format!(
+    let remedy = match (&of_unit, &of_system) {
+        (_, Some(set)) => {
+            let unit = match &of_unit {
+                Some(of_unit) => format!(" and {}", of_unit.at),
+                None => String::new(),
+            };
+            Remedy::manual(format!(
+                "take {KEY}= out of {}{unit}, then reboot: what PID 1 has once set no unit undoes",
+                set.at
+            ))
+        }
+        (Some(set), None) if beats(&set.at.path, DELEGATE_DROP_IN) => {
+            change_unit(facts, &set.at, DELEGATE_DROP_IN, &format!("{KEY}=no"))
+        }
+        (Some(set), None) => Remedy::setting(
+            format!(
+                "undo {KEY}= of {}, from the next start of the user manager on, which ends its sessions and \
+                 containers",
+                set.at
+            ),
+            Setting::UnitDirective {
+                unit: "user@.service".to_owned(),
+                section: "Service",
+                key: KEY,
+                value: "no".to_owned(),
+            },
+        ),
+        (None, None) => Remedy::manual(format!(
             "start the user manager of {} anew, which ends its sessions and containers, or reboot",
             user.name
         ))
@@ -166,16 +193,50 @@ fn of_k3s(facts: &Facts, user: &User) -> Fact<Option<Finding>> {
         None => Finding::new(subject, "no", "no", Verdict::Met).at([Evidence::path(fragment, "")]),
         Some((key, at)) => {
             let found = if key == KEY { "yes".to_owned() } else { format!("yes, by {key}=") };
-            let remedy = Remedy::manual(format!("take {key}= out of {at}"));
-            let remedy = match facts.running() {
-                true => remedy
-                    .command(format!("sudo systemctl --user -M {}@ daemon-reload", user.name))
-                    .command(format!("sudo systemctl --user -M {}@ restart {K3S_SERVICE}", user.name)),
-                false => remedy,
-            };
+            let implied = IMPLY_IT.iter().find_map(|key| {
+                let last = unit.values("Service", key).last().filter(|last| is_set(&last.value))?;
+                Some((*key, &last.at))
+            });
+            let remedy = remedy_of_k3s(facts, user, &at, implied);
             Finding::new(subject, "no", found, Verdict::Unmet).at([at]).repair(remedy)
         }
     }))
+}
+
+/// Where another setting brings it along, no `NoNewPrivileges=no` takes it away.
+fn remedy_of_k3s(
+    facts: &Facts,
+    user: &User,
+    at: &Evidence,
+    implied: Option<(&'static str, &Evidence)>,
+) -> Remedy {
+    let manager = format!("sudo systemctl --user -M {}@", quoted(&user.name));
+    let restart = format!("{manager} restart {K3S_SERVICE}");
+    let home = format!("{}/", user.home.trim_end_matches('/'));
+    let ours = format!("{home}.config/systemd/user/{K3S_SERVICE}.d/90-rootless.conf");
+    let mut remedy = match implied {
+        Some((key, by)) if by == at => Remedy::manual(format!("take {key}= out of {at}")),
+        Some((key, by)) => Remedy::manual(format!("take {KEY}= out of {at}, and {key}= out of {by}")),
+        None if beats(&at.path, &ours) => {
+            let own = at.path.starts_with(&home).then_some(user);
+            change(facts, at, &ours, &format!("{KEY}=no"), own)
+        }
+        None => {
+            let setting = Setting::UserUnitDirective {
+                user: user.name.clone(),
+                unit: K3S_SERVICE.to_owned(),
+                section: "Service",
+                key: KEY,
+                value: "no".to_owned(),
+            };
+            let remedy = Remedy::setting(format!("undo {KEY}= of {at}, and start K3s anew"), setting);
+            return if facts.running() { remedy.command(restart) } else { remedy };
+        }
+    };
+    if facts.running() {
+        remedy.commands.extend([format!("{manager} daemon-reload"), restart]);
+    }
+    remedy
 }
 
 /// Whether the last value of a setting switches something on: an empty one takes a list back.
@@ -252,6 +313,64 @@ mod tests {
         let outcome = look_at(host.image(), Stack::Podman);
         assert_eq!(verdicts(&outcome), [(MANAGER, Verdict::Unmet)]);
         assert_eq!(&*findings(&outcome)[0].evidence[0].path, "/etc/systemd/system.conf");
+    }
+
+    fn settings_of(host: TestHost, stack: Stack, at: usize) -> (Vec<Setting>, Vec<String>) {
+        let outcome = look_at(host, stack);
+        let remedy = &findings(&outcome)[at].remedy;
+        (remedy.settings.clone(), remedy.commands.clone())
+    }
+
+    #[test]
+    fn what_a_drop_in_undoes_and_what_it_does_not() {
+        let harden =
+            |path: &str| fixture("debian-13-no-manager").file(path, "[Service]\nNoNewPrivileges=yes\n");
+        let setting = Setting::UnitDirective {
+            unit: "user@.service".to_owned(),
+            section: "Service",
+            key: KEY,
+            value: "no".to_owned(),
+        };
+        assert_eq!(
+            settings_of(harden(DROP_IN), Stack::Podman, 0),
+            (
+                vec![],
+                vec![
+                    format!("sudo sed -i '2s|.*|{KEY}=no|' {DROP_IN}"),
+                    "sudo systemctl daemon-reload".to_owned(),
+                ]
+            ),
+            "harden.conf sorts after ours"
+        );
+        let site = "/etc/systemd/system/user@.service.d/50-site.conf";
+        assert_eq!(settings_of(harden(site), Stack::Podman, 0), (vec![setting], vec![]));
+        let ours = harden(site).file(DELEGATE_DROP_IN, "[Service]\nNoNewPrivileges=no\n");
+        assert_eq!(verdicts(&look_at(ours, Stack::Podman)), [(MANAGER, Verdict::Met)]);
+        let system = harden(site).append("/etc/systemd/system.conf", "[Manager]\nNoNewPrivileges=true\n");
+        assert_eq!(settings_of(system, Stack::Podman, 0), (vec![], vec![]));
+    }
+
+    #[test]
+    fn what_a_drop_in_of_k3s_undoes_and_what_it_does_not() {
+        let k3s = |text: &str| {
+            let host = fixture("debian-13-no-manager").file(K3S, format!("[Service]\n{text}"));
+            settings_of(host, Stack::K3s, 1)
+        };
+        let restart = "sudo systemctl --user -M edge@ restart k3s-rootless.service".to_owned();
+        let (settings, commands) = k3s("NoNewPrivileges=yes\n");
+        assert!(matches!(&settings[..], [Setting::UserUnitDirective { key: KEY, .. }]), "{settings:?}");
+        assert_eq!(commands, std::slice::from_ref(&restart));
+        for implied in ["SystemCallFilter=@system-service\n", "NoNewPrivileges=yes\nLockPersonality=yes\n"] {
+            let (settings, commands) = k3s(implied);
+            assert_eq!((settings, commands.last()), (vec![], Some(&restart)), "{implied}");
+        }
+        let later = "/home/edge/.config/systemd/user/k3s-rootless.service.d/99-hard.conf";
+        let host = fixture("debian-13-no-manager").file(K3S, "[Service]\n");
+        let host = host.dir(&later.replace("/99-hard.conf", ""), "0755", 1000);
+        let host = host.file(later, "[Service]\nNoNewPrivileges=yes\n");
+        let (settings, commands) = settings_of(host, Stack::K3s, 1);
+        assert_eq!(settings, []);
+        assert_eq!(commands[0], format!("sudo -Hu edge sed -i '2s|.*|{KEY}=no|' {later}"));
     }
 
     #[test]

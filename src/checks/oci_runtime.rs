@@ -1,5 +1,6 @@
 //! Whether Podman finds an OCI runtime: see [`OCI_RUNTIME`].
 
+use crate::checks::engine_settings::set_key;
 use crate::checks::{check, install, of_podman};
 use crate::facts::oci_runtime::{BY_DEFAULT, OciRuntime};
 use crate::facts::users::User;
@@ -29,7 +30,8 @@ check! {
     ///
     /// ## Repair
     ///
-    /// crun is installed. It has known cgroup v2 from its beginning; runc does since 1.0.0-rc93.
+    /// crun is installed. It has known cgroup v2 from its beginning; runc does since 1.0.0-rc93. Where
+    /// `containers.conf` names a runtime that is not there, and another one is, the user's names that.
     ///
     /// ## Sources
     ///
@@ -43,13 +45,13 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     let demands = req.need(Need::OciRuntime);
     of_podman(facts, user, demands, |_, outcome| {
         let runtime = facts.oci_runtime(user)?;
-        outcome.add_all(demands, &found(facts, &runtime, user));
+        outcome.add_all(demands, &found(facts, &runtime, user)?);
         versions(facts, req, &runtime, outcome);
         Ok(())
     })
 }
 
-fn found(facts: &Facts, runtime: &OciRuntime, user: &User) -> Finding {
+fn found(facts: &Facts, runtime: &OciRuntime, user: &User) -> Fact<Finding> {
     let name = runtime.name.as_deref().unwrap_or(BY_DEFAULT[0]);
     let (found, verdict) = match &runtime.program {
         Some(program) if program.is_executable_by(user) => ("installed".to_owned(), Verdict::Met),
@@ -67,10 +69,17 @@ fn found(facts: &Facts, runtime: &OciRuntime, user: &User) -> Finding {
     };
     let remedy = match (&runtime.program, &runtime.named_at) {
         (Some(program), _) => Remedy::manual(format!("let {} execute {}", user.name, program.path)),
-        (None, Some(at)) => Remedy::manual(format!("install {name}, or take the line out of {at}")),
+        (None, Some(at)) => match facts.default_oci_runtime(user)? {
+            Some((other, program)) if program.is_executable_by(user) => {
+                let summary = format!("have Podman of {} take {other}, in place of {name}", user.name);
+                let key = ("engine", "runtime");
+                set_key(facts, user, summary, key, &format!("\"{other}\""), Some(at))
+            }
+            _ => Remedy::manual(format!("install {name}, or take the line out of {at}")),
+        },
         (None, None) => install(facts, &[BY_DEFAULT[0]]),
     };
-    Finding::new(name, "installed", found, verdict).at(at).repair(remedy)
+    Ok(Finding::new(name, "installed", found, verdict).at(at).repair(remedy))
 }
 
 /// Minimum versions count for the runtime that is taken.
@@ -109,6 +118,7 @@ mod tests {
     use crate::facts::version::Version;
     use crate::finding::Level;
     use crate::requirements::{Origin, Stack, Want};
+    use crate::settings::Setting;
 
     const CRUN: &str = "/usr/bin/crun";
 
@@ -139,7 +149,23 @@ mod tests {
         let outcome = look_at(fixture("debian-13").file(conf, "[engine]\nruntime = \"runc\"\n"));
         assert_eq!(verdicts(&outcome), [("runc", Verdict::Unmet)]);
         assert_eq!(findings(&outcome)[0].evidence[0].to_string(), format!("{conf}:2"));
-        assert!(findings(&outcome)[0].remedy.commands.is_empty());
+        let setting = Setting::Engine {
+            user: "edge".to_owned(),
+            table: "engine",
+            key: "runtime".to_owned(),
+            value: "\"crun\"".to_owned(),
+        };
+        assert_eq!(findings(&outcome)[0].remedy.settings, [setting]);
+        let drop_in = "/home/edge/.config/containers/containers.conf.d/90-rootless.conf";
+        let repaired = fixture("debian-13")
+            .file(conf, "[engine]\nruntime = \"runc\"\n")
+            .dir("/home/edge/.config/containers/containers.conf.d", "0755", 1000)
+            .file(drop_in, "[engine]\nruntime = \"crun\"\n");
+        assert_eq!(verdicts(&look_at(repaired)), [("crun", Verdict::Met)]);
+        let neither = fixture("debian-13").without(CRUN).file(conf, "[engine]\nruntime = \"runc\"\n");
+        let outcome = look_at(neither);
+        let remedy = &findings(&outcome)[0].remedy;
+        assert!(remedy.settings.is_empty() && remedy.summary.starts_with("install runc, or"), "{remedy:?}");
     }
 
     #[test]

@@ -49,8 +49,11 @@ check! {
     ///
     /// Correct the line, which the evidence names. `policy.json` is in the package containers-common,
     /// with Debian and Ubuntu in golang-github-containers-common, with SUSE in libcontainers-common; the
-    /// one that distributions have takes images from everywhere. After an upgrade to Podman 6, a reboot,
-    /// or `podman system migrate --migrate-db` while nothing else of Podman runs.
+    /// one that distributions have takes images from everywhere. edgeprep does not write it: whose images
+    /// are trusted is for the distribution to say, or for whoever took the file away, and a policy that
+    /// takes everything could be the end of a stricter one. A package manager takes a configuration file
+    /// that is gone to be gone on purpose; the command has it bring the file back. After an upgrade to
+    /// Podman 6, a reboot, or `podman system migrate --migrate-db` while nothing else of Podman runs.
     ///
     /// ## Sources
     ///
@@ -72,6 +75,7 @@ const OF_ROOT: [&str; 2] = ["/var/lib/containers/storage", "/run/containers/stor
 const WHY_ADVISED: &str = "Podman 6 takes it over after a boot, and stops at it until then";
 /// The policy that distributions have: images from everywhere.
 const ANYTHING: &str = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
+
 
 fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     let demands = req.need(Need::PodmanConfiguration);
@@ -276,28 +280,37 @@ fn policy(facts: &Facts, user: &User) -> Fact<Finding> {
             finding(&why.value, Verdict::Unmet).at([why.at]).repair(remedy)
         }
         ImagePolicy::Absent => {
-            let remedy = if can_be_installed(facts) { install(facts, &[POLICY]) } else { written(facts) };
-            finding("absent", Verdict::Unmet).at([image_policy::absent()]).repair(remedy)
+            finding("absent", Verdict::Unmet).at([image_policy::absent()]).repair(bring_policy(facts))
         }
     })
 }
 
-/// Whether there is a package that brings a policy and is not known to be installed: a package manager does not
-/// put a file back that somebody removed.
-fn can_be_installed(facts: &Facts) -> bool {
-    let family = facts.package_family().ok().flatten();
-    match family.and_then(|family| package(POLICY, family)) {
-        Some(Package::Named(name)) => !matches!(facts.package(&[name]), Ok(Some(_))),
-        Some(Package::Without(_)) | None => false,
-    }
-}
-
-fn written(facts: &Facts) -> Remedy {
+/// The distribution's own policy, by the package that has it.
+fn bring_policy(facts: &Facts) -> Remedy {
     let (sudo, root) = if facts.running() { ("sudo ", "") } else { ("", "$ROOT") };
-    let dir = SYSTEM_PATH.trim_end_matches("/policy.json");
-    Remedy::manual("write the file that the package containers-common of distributions has")
-        .command(format!("{sudo}mkdir -p {root}{dir}"))
-        .command(format!("echo '{ANYTHING}' | {sudo}tee {root}{SYSTEM_PATH}"))
+    let family = facts.package_family().ok().flatten();
+    let named = match family.and_then(|family| package(POLICY, family)) {
+        Some(Package::Named(name)) => {
+            facts.package(&[name]).ok().map(|installed| (name, installed.is_some()))
+        }
+        Some(Package::Without(_)) | None => None,
+    };
+    match named {
+        Some((_, false)) => install(facts, &[POLICY]),
+        // dpkg leaves out a configuration file that somebody removed (dpkg(1), "--force-confmiss").
+        Some((name, true)) if family == Some("debian") => {
+            let chroot = if facts.running() { "sudo" } else { "chroot $ROOT" };
+            let again = "apt install --reinstall -o Dpkg::Options::=--force-confmiss";
+            Remedy::manual(format!("have {name} bring back its policy for images, or write another"))
+                .command(format!("{chroot} {again} {name}"))
+        }
+        Some((_, true)) | None => {
+            let dir = SYSTEM_PATH.trim_end_matches("/policy.json");
+            Remedy::manual("write the file that the package containers-common of distributions has")
+                .command(format!("{sudo}mkdir -p {root}{dir}"))
+                .command(format!("echo '{ANYTHING}' | {sudo}tee {root}{SYSTEM_PATH}"))
+        }
+    }
 }
 
 #[cfg(test)]

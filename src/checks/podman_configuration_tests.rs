@@ -36,14 +36,17 @@ fn without_a_policy_no_image_is_pulled() {
     assert_eq!(verdicts(&outcome), three(Verdict::Met, Verdict::Met, Verdict::Unmet));
     let policy = findings(&outcome)[2];
     assert_eq!((policy.found.as_str(), policy.evidence[0].to_string()), ("absent", SYSTEM_PATH.to_owned()));
-    let command = format!("echo '{ANYTHING}' | sudo tee {SYSTEM_PATH}");
-    assert_eq!(policy.remedy.commands, ["sudo mkdir -p /etc/containers".to_owned(), command]);
+    let package = "golang-github-containers-common";
+    let again = format!("apt install --reinstall -o Dpkg::Options::=--force-confmiss {package}");
+    assert_eq!(policy.remedy.commands, [format!("sudo {again}")]);
     let repaired = debian().file(SYSTEM_PATH, ANYTHING);
     assert_eq!(verdicts(&look_at(repaired))[2].1, Verdict::Met);
     let image = look_at(debian().without(SYSTEM_PATH).image());
-    let commands = &findings(&image)[2].remedy.commands;
-    assert_eq!(commands[0], "mkdir -p $ROOT/etc/containers");
-    assert!(commands[1].ends_with(&format!("tee $ROOT{SYSTEM_PATH}")));
+    assert_eq!(findings(&image)[2].remedy.commands, [format!("chroot $ROOT {again}")]);
+    let unread = rpm(debian().without(SYSTEM_PATH));
+    let command = format!("echo '{ANYTHING}' | sudo tee {SYSTEM_PATH}");
+    let commands = ["sudo mkdir -p /etc/containers".to_owned(), command];
+    assert_eq!(findings(&look_at(unread))[2].remedy.commands, commands);
     let other = debian().without(SYSTEM_PATH).edit(
         STATUS,
         "Package: golang-github-containers-common\n",

@@ -1,5 +1,6 @@
 //! Whether Podman has its network backend: see [`PODMAN_NETWORK`].
 
+use crate::checks::engine_settings::set_key;
 use crate::checks::{check, install, of_podman};
 use crate::facts::podman::Podman;
 use crate::facts::programs::Program;
@@ -91,13 +92,22 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
                 }
             }
             Backend::Refused(value, at) => {
-                let remedy = Remedy::manual(format!("take what names {value:?} out of {at}"));
+                let summary = format!("have Podman of {} take netavark, in place of {value:?}", user.name);
+                let set = conf_line(facts, user)?;
+                let key = ("network", KEY);
+                let remedy = set_key(facts, user, summary, key, "\"netavark\"", set.as_ref());
                 let finding = Finding::new(KEY, "netavark", value, Verdict::Unmet).at([at]).repair(remedy);
                 outcome.add_all(demands, &finding);
             }
         }
         Ok(())
     })
+}
+
+/// Where the key is set, if it is.
+fn conf_line(facts: &Facts, user: &User) -> Fact<Option<Evidence>> {
+    let conf = facts.containers_conf(user)?;
+    Ok(conf.network_backend.as_ref().map(|set| set.at.clone()))
 }
 
 /// Podman's own choice, in its order.
@@ -216,6 +226,7 @@ mod tests {
     use crate::facts::testing::{TestHost, fixture};
     use crate::finding::Level;
     use crate::requirements::Stack;
+    use crate::settings::Setting;
 
     const NETAVARK: &str = "/usr/lib/podman/netavark";
     const STORED: &str = "/home/edge/.local/share/containers/storage/defaultNetworkBackend";
@@ -337,10 +348,18 @@ mod tests {
         let outcome = look_at(set(fixture("debian-13"), "cni"));
         assert_eq!(levels(&outcome), [(Level::Required, KEY, Verdict::Unmet)]);
         assert_eq!(findings(&outcome)[0].evidence[0].to_string(), "/etc/containers/containers.conf:2");
+        let engine = Setting::Engine {
+            user: "edge".to_owned(),
+            table: "network",
+            key: KEY.to_owned(),
+            value: "\"netavark\"".to_owned(),
+        };
+        assert_eq!(findings(&outcome)[0].remedy.settings, std::slice::from_ref(&engine));
         let kept = look_at(fixture("debian-13").file(STORED, "cni"));
         assert_eq!(verdicts(&kept)[0], ("netavark", Verdict::Met));
         let other = look_at(fixture("debian-13").file(STORED, "bridge"));
         assert_eq!(verdicts(&other), [(KEY, Verdict::Unmet)]);
+        assert_eq!(findings(&other)[0].remedy.settings, [engine], "a key counts more than what is kept");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Whether Podman can connect rootless containers: see [`ROOTLESS_NETWORK`].
 
+use crate::checks::engine_settings::set_key;
 use crate::checks::{check, install, of_podman};
 use crate::facts::podman::{KnownVersion, Podman};
 use crate::facts::programs::Program;
@@ -9,7 +10,6 @@ use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::{Need, Requirements};
-use crate::settings::Setting;
 
 const PASTA: &str = "pasta";
 const SLIRP: &str = "slirp4netns";
@@ -61,11 +61,12 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     let demands = [any, slirp].concat();
     of_podman(facts, user, &demands, |podman, outcome| {
         let chosen = chosen(facts, podman, user)?;
-        match installed(facts, podman, user, &chosen) {
+        let wanted = if slirp.is_empty() { PASTA } else { SLIRP };
+        match installed(facts, podman, user, &chosen, wanted) {
             Ok(finding) => outcome.add_all(any, &finding),
             Err(why) => outcome.unknown_all(any, KEY, &why),
         }
-        match only_slirp(podman, user, &chosen) {
+        match only_slirp(facts, podman, user, &chosen) {
             Ok(finding) => outcome.add_all(slirp, &finding),
             Err(why) => outcome.unknown_all(slirp, KEY, &why),
         }
@@ -104,16 +105,16 @@ fn program(facts: &Facts, name: &str, user: &User) -> Fact<Option<Program>> {
 }
 
 /// Whether what Podman takes is there.
-fn installed(facts: &Facts, podman: &Podman, user: &User, chosen: &Chosen) -> Fact<Finding> {
+fn installed(facts: &Facts, podman: &Podman, user: &User, chosen: &Chosen, wanted: &str) -> Fact<Finding> {
     let Some(name) = chosen.program.as_deref() else { return either(facts, podman, user) };
     if !is_known(name) {
-        return Ok(refused(chosen, name));
+        return refused(facts, podman, user, chosen, name, wanted);
     }
     let found = program(facts, name, user)?;
     // Where it is missing, it does not matter whether Podman still knows it.
     if name == SLIRP && found.is_some() {
         match podman.is_at_least(6) {
-            Some(true) => return Ok(refused(chosen, name)),
+            Some(true) => return refused(facts, podman, user, chosen, name, wanted),
             // A default of slirp4netns is that of an old version, so only the key leaves this open.
             None => return Err(podman.unknown()),
             Some(false) => {}
@@ -151,13 +152,41 @@ fn is_known(name: &str) -> bool {
     name == PASTA || name == SLIRP
 }
 
-fn refused(chosen: &Chosen, name: &str) -> Finding {
-    let remedy = Remedy::manual(format!("set {KEY} to \"{PASTA}\", or take it out of {}", chosen.at));
-    Finding::new(KEY, PASTA, name, Verdict::Unmet).at([chosen.at.clone()]).repair(remedy)
+/// What Podman does not know is replaced by what is there, and what a stack wants. pasta works with Podman
+/// before 5 as well.
+fn refused(
+    facts: &Facts,
+    podman: &Podman,
+    user: &User,
+    chosen: &Chosen,
+    name: &str,
+    wanted: &str,
+) -> Fact<Finding> {
+    let names: &[&'static str] = match (wanted, podman.is_at_least(6)) {
+        (SLIRP, Some(true)) => &[PASTA],
+        (SLIRP, _) => &[SLIRP],
+        (_, Some(false)) => &[PASTA, SLIRP],
+        (_, _) => &[PASTA],
+    };
+    let mut there = None;
+    for &name in names {
+        if there.is_none() && program(facts, name, user)?.is_some() {
+            there = Some(name);
+        }
+    }
+    let remedy = match there {
+        Some(there) => {
+            let summary = format!("let Podman make networks of {} with {there}", user.name);
+            set_key(facts, user, summary, ("network", KEY), &format!("\"{there}\""), Some(&chosen.at))
+        }
+        None => Remedy::manual(format!("set {KEY} to \"{PASTA}\", or take it out of {}", chosen.at)),
+    };
+    let expected = there.unwrap_or(PASTA);
+    Ok(Finding::new(KEY, expected, name, Verdict::Unmet).at([chosen.at.clone()]).repair(remedy))
 }
 
 /// Whether networks are made with slirp4netns; that it is there is for its demand as a program.
-fn only_slirp(podman: &Podman, user: &User, chosen: &Chosen) -> Fact<Finding> {
+fn only_slirp(facts: &Facts, podman: &Podman, user: &User, chosen: &Chosen) -> Fact<Finding> {
     let name = chosen.program.as_deref().ok_or_else(|| podman.unknown())?;
     if name == SLIRP {
         match podman.is_at_least(6) {
@@ -171,14 +200,10 @@ fn only_slirp(podman: &Podman, user: &User, chosen: &Chosen) -> Fact<Finding> {
         let remedy = Remedy::manual("Podman 6 has no slirp4netns: take Podman 5, or another stack");
         return Ok(finding("not known to this Podman").repair(remedy));
     }
-    let setting = Setting::Engine {
-        user: user.name.clone(),
-        table: "network",
-        key: KEY.to_owned(),
-        value: format!("\"{SLIRP}\""),
-    };
-    let remedy =
-        Remedy::setting(format!("let Podman make networks of {} with slirp4netns", user.name), setting);
+    let conf = facts.containers_conf(user)?;
+    let set = conf.default_rootless_network_cmd.as_ref().map(|set| &set.at);
+    let summary = format!("let Podman make networks of {} with {SLIRP}", user.name);
+    let remedy = set_key(facts, user, summary, ("network", KEY), &format!("\"{SLIRP}\""), set);
     Ok(finding(name).repair(remedy))
 }
 
@@ -188,6 +213,7 @@ mod tests {
     use crate::checks::testing::{edge, findings, requirements, unknown, verdicts};
     use crate::facts::testing::{TestHost, fixture};
     use crate::requirements::Stack;
+    use crate::settings::Setting;
 
     const CONF: &str = "/home/edge/.config/containers/containers.conf";
     const CAME_WITH_5_3: &str = "/usr/lib/systemd/user/podman-user-wait-network-online.service";
@@ -263,6 +289,35 @@ mod tests {
             (vec![(KEY, Verdict::Unmet)], "bridge")
         );
         assert_eq!(verdicts(&look_at(set(version("6.0.0-1"), "slirp4netns"))), [(KEY, Verdict::Unmet)]);
+    }
+
+    #[test]
+    fn what_podman_refuses_is_replaced_by_what_is_there() {
+        let value = |host: TestHost, stack: Stack| {
+            let outcome = run(&host.facts(), &requirements(&[stack]), &edge());
+            let values = findings(&outcome).into_iter().flat_map(|finding| &finding.remedy.settings);
+            let values: Vec<String> = values
+                .map(|setting| match setting {
+                    Setting::Engine { value, .. } => value.clone(),
+                    other => panic!("{other:?}"),
+                })
+                .collect();
+            values.join(" ")
+        };
+        let bridge = || set(fixture("debian-13"), "bridge");
+        assert_eq!(value(bridge(), Stack::Podman), "\"pasta\"");
+        assert_eq!(value(without_pasta(bridge()), Stack::Podman), "\"slirp4netns\"");
+        assert_eq!(value(without_slirp(without_pasta(bridge())), Stack::Podman), "");
+        assert_eq!(value(bridge(), Stack::Usernetes), "\"slirp4netns\" \"slirp4netns\"", "no conflict");
+        assert_eq!(value(set(version("6.0.0-1"), "slirp4netns"), Stack::Podman), "\"pasta\"");
+        assert_eq!(value(without_pasta(set(version("6.0.0-1"), "slirp4netns")), Stack::Podman), "");
+        let dir = "/home/edge/.config/containers/containers.conf.d";
+        let later = fixture("debian-13").dir(dir, "0755", 1000);
+        let later = later.file(&format!("{dir}/99.conf"), format!("[network]\n{KEY} = \"bridge\"\n"));
+        assert_eq!(value(later, Stack::Podman), "", "it sorts after ours");
+        let ours = bridge().dir(dir, "0755", 1000);
+        let ours = ours.file(&format!("{dir}/90-rootless.conf"), format!("[network]\n{KEY} = \"pasta\"\n"));
+        assert_eq!(verdicts(&look_at(ours)), [("pasta", Verdict::Met)]);
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Whether a sysctl has a wanted value, now and at the next boot: see [`SYSCTL_VALUES`]. Checks that
 //! own keys judge them with [`judge_all`], too.
 
+use crate::checks::beaten::{InPlace, in_place, rewrite};
 use crate::checks::check;
 use crate::checks::{
     bridge_netfilter, inotify_limits, ip_forward, key_limits, namespace_limits, ping_group_range, rp_filter,
     unprivileged_ports, userns_clone, userns_limit,
 };
 use crate::facts::modules::Resolution;
-use crate::facts::sysctl::Configured;
+use crate::facts::sysctl::{Configured, PROCPS_FILE};
 use crate::facts::sysctl_rules::path_of;
 use crate::facts::{Evidence, Facts, Sourced};
 use crate::finding::{Finding, Level, Needs, Outcome, Remedy, Verdict};
@@ -46,7 +47,8 @@ check! {
     /// ## Repair
     ///
     /// A line in `/etc/sysctl.d/90-rootless.conf`, applied with `sysctl --system`. Where a file that
-    /// sorts later sets the key, that file has to be changed.
+    /// sorts later sets the key, that file has to be changed; where it is a link, as `99-sysctl.conf` on
+    /// Debian up to 12, Ubuntu and Fedora is to `/etc/sysctl.conf`, what it leads to.
     ///
     /// ## Sources
     ///
@@ -349,39 +351,62 @@ impl<'a> Wanted<'a> {
             let setting = Setting::SysctlInEffect { key: self.key.to_owned(), value: c.value.clone() };
             return Remedy::setting(summary, setting);
         }
-        if let Some(c) = configured.filter(|c| sorts_after_ours(&c.at.path)) {
+        if let Some(c) = configured.filter(|c| beats_ours(&c.at.path)) {
             return self.repair_in_place(facts, c);
         }
         let mut summary = format!("set {} to {}", self.key, self.set);
-        if let Some(other) = procps {
-            let what = if (self.allows)(&other.value) { "does not count" } else { "has to be changed, too" };
-            summary.push_str(&format!("; {} {what}: only sysctl --system reads it, and last", other.at));
+        if let Some(other) = procps.filter(|other| (self.allows)(&other.value)) {
+            let at = other.at;
+            summary.push_str(&format!("; {at} does not count: only sysctl --system reads it, and last"));
         }
-        Remedy::setting(summary, self.setting(&self.set))
+        let mut remedy = Remedy::setting(summary, self.setting(&self.set));
+        if let Some(at) = self.applied_last(facts) {
+            remedy
+                .summary
+                .push_str(&format!("; {at} has to be changed, too: only sysctl --system reads it, and last"));
+            remedy.commands.extend(rewrite(facts, &at.path, &at, &self.line(), None));
+            if facts.running() {
+                remedy = remedy.command(format!("sudo sysctl -p {PROCPS_FILE}"));
+            }
+        }
+        remedy
+    }
+
+    /// The line of `/etc/sysctl.conf` with which `sysctl --system` would end, where its value is a wrong
+    /// one.
+    fn applied_last(&self, facts: &Facts) -> Option<Evidence> {
+        let last = facts.sysctl_procps(self.key).ok().flatten()?;
+        (&*last.at.path == PROCPS_FILE && !(self.allows)(&last.value)).then_some(last.at)
     }
 
     /// Nothing that we write wins over this file.
     fn repair_in_place(&self, facts: &Facts, winner: &Configured) -> Remedy {
-        let Evidence { path, line, .. } = &winner.at;
-        let (sudo, root) = if facts.running() { ("sudo ", "") } else { ("", "$ROOT") };
-        let name = path.rsplit('/').next().unwrap_or(path);
-        let ours = format!("/etc/sysctl.d/{name}");
-        let mut remedy =
-            Remedy::manual(format!("change {}, which sorts after {SYSCTL_FILE} and wins over it", winner.at));
-        if ours != **path {
-            // A file of the same name in /etc takes the place of the vendor's.
-            remedy = remedy.command(format!("{sudo}cp {root}{path} {root}{ours}"));
+        let InPlace { file, what, make } = in_place(facts, &winner.at);
+        let order = match &*winner.at.path {
+            PROCPS_FILE => format!("is read after {SYSCTL_FILE}"),
+            _ => format!("sorts after {SYSCTL_FILE}"),
+        };
+        let mut remedy = Remedy::manual(format!("change {what}, which {order} and wins over it"));
+        remedy.commands = make;
+        remedy.commands.extend(rewrite(facts, &file, &winner.at, &self.line(), None));
+        // Debian's link has led there already.
+        if let Some(last) = self.applied_last(facts).filter(|last| *last.path != *file) {
+            remedy.summary.push_str(&format!("; {last} as well, which sysctl --system applies last"));
+            remedy.commands.extend(rewrite(facts, &last.path, &last, &self.line(), None));
         }
-        let (line, key, set) = (line.unwrap_or_default(), self.key, &self.set);
-        remedy = remedy.command(format!("{sudo}sed -i '{line}s|.*|{key} = {set}|' {root}{ours}"));
         if facts.running() { remedy.command("sudo sysctl --system") } else { remedy }
+    }
+
+    fn line(&self) -> String {
+        format!("{} = {}", self.key, self.set)
     }
 }
 
-/// Whether a file of sysctl.d is applied after ours. `/proc/cmdline` is applied before any.
-fn sorts_after_ours(path: &str) -> bool {
+/// Whether a file is applied after ours: one of sysctl.d by its name; `/etc/sysctl.conf`, where it counts
+/// at boot at all, comes last. `/proc/cmdline` is applied before any.
+fn beats_ours(path: &str) -> bool {
     let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
-    path.contains("/sysctl.d/") && name(path) > name(SYSCTL_FILE)
+    path == PROCPS_FILE || path.contains("/sysctl.d/") && name(path) > name(SYSCTL_FILE)
 }
 
 #[cfg(test)]

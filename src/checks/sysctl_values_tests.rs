@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::checks::testing::{findings, requirements, unknown, verdicts};
-use crate::facts::testing::{TestHost, fixture};
+use crate::facts::testing::{TestHost, fixture, openrc_host};
 use crate::profile::Layer;
 use crate::requirements::Stack;
 
@@ -91,6 +91,46 @@ fn a_file_that_sorts_later_has_to_be_changed_itself() {
     assert_eq!(remedy.settings, []);
     let both = hardened.file("/etc/sysctl.d/90-rootless.conf", format!("{KEY} = 1\n"));
     assert_eq!(shown(both).2[2], "/etc/sysctl.d/90-rootless.conf:1", "what is shadowed is shown");
+}
+
+/// Debian up to 12, Ubuntu and Fedora have such a link.
+#[test]
+fn the_file_that_a_link_leads_to_is_changed() {
+    const LINK: &str = "/etc/sysctl.d/99-sysctl.conf";
+    const CONF: &str = "/etc/sysctl.conf";
+    let linked = |path: &str, to: &str, conf: &str| {
+        let text = format!("# Debian\n{KEY} = 0\n");
+        host("0").file(conf, &text).file(path, &text).path(path, |record| record.link = Some(to.to_owned()))
+    };
+    let remedy = |host: TestHost| findings(&look_at(host))[0].remedy.clone();
+    let sed = |file: &str| format!("sudo sed -i '2s|.*|{KEY} = 1|' {file}");
+    let debian = remedy(linked(LINK, "../sysctl.conf", CONF));
+    assert_eq!(debian.commands, [sed(CONF), "sudo sysctl --system".to_owned()]);
+    assert!(debian.summary.starts_with(&format!("change {CONF}, to which {LINK}:2 leads, ")), "{debian:?}");
+    let suse = linked("/usr/lib/sysctl.d/99-sysctl.conf", CONF, CONF);
+    assert_eq!(remedy(suse.clone()).commands, [sed(CONF), "sudo sysctl --system".to_owned()]);
+    assert_eq!(remedy(suse.image()).commands, [sed(CONF).replace("sudo ", "").replace("/etc", "$ROOT/etc")]);
+    // A link to what a package brings becomes a file, and that stays as it is.
+    let vendor = remedy(linked("/etc/sysctl.d/99-x.conf", "/usr/share/x.conf", "/usr/share/x.conf"));
+    assert_eq!(vendor.commands[0], sed("/etc/sysctl.d/99-x.conf"));
+}
+
+#[test]
+fn what_sysctl_applies_last_is_changed_as_well() {
+    let conf = |host: TestHost| host.file("/etc/sysctl.conf", format!("{KEY}=0\n"));
+    let remedy = |host: TestHost| findings(&look_at(host))[0].remedy.clone();
+    let hard = conf(host("0")).file("/etc/sysctl.d/99-hard.conf", format!("{KEY} = 0\n"));
+    let sed = |file: &str| format!("sudo sed -i '1s|.*|{KEY} = 1|' {file}");
+    let both =
+        [sed("/etc/sysctl.d/99-hard.conf"), sed("/etc/sysctl.conf"), "sudo sysctl --system".to_owned()];
+    assert_eq!(remedy(hard).commands, both);
+    let ours = remedy(conf(host("0")).file("/etc/sysctl.d/50.conf", format!("{KEY} = 0\n")));
+    assert_eq!(ours.settings.len(), 1);
+    assert_eq!(ours.commands, [sed("/etc/sysctl.conf"), "sudo sysctl -p /etc/sysctl.conf".to_owned()]);
+    assert!(ours.summary.contains("/etc/sysctl.conf:1 has to be changed, too"), "{}", ours.summary);
+    let openrc = remedy(conf(openrc_host().file(NOW, "0\n")));
+    assert_eq!(openrc.settings, []);
+    assert_eq!(openrc.commands, [sed("/etc/sysctl.conf"), "sudo sysctl --system".to_owned()]);
 }
 
 /// K3s and RootlessKit tell users to edit `/etc/sysctl.conf`.

@@ -1,5 +1,6 @@
 //! Whether the user manager can have enough files open: see [`USER_MANAGER_LIMITS`].
 
+use crate::checks::beaten::{beats, change_unit, undone};
 use crate::checks::check;
 use crate::facts::limits::{Limit, LimitKind, hard_limit};
 use crate::facts::users::User;
@@ -7,7 +8,7 @@ use crate::facts::{Evidence, Facts, Sourced};
 use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
 use crate::host::{Fact, OrAbsent};
 use crate::requirements::Requirements;
-use crate::settings::Setting;
+use crate::settings::{DELEGATE_DROP_IN, Setting};
 
 check! {
     /// User manager can have enough files open
@@ -28,8 +29,9 @@ check! {
     ///
     /// ## Repair
     ///
-    /// A drop-in of `user@.service` with `LimitNOFILE=1048576`. A user manager that runs keeps its
-    /// limits: it has to be started anew, which ends the user's sessions and containers.
+    /// A drop-in of `user@.service` with `LimitNOFILE=1048576`. Where another one sorts later, that one is
+    /// changed. A user manager that runs keeps its limits: it has to be started anew, which ends the
+    /// user's sessions and containers.
     ///
     /// ## Sources
     ///
@@ -98,6 +100,10 @@ fn look(facts: &Facts, user: &User, unit: &str, wanted: u64) -> Fact<Result<Find
             ))
             .command("sudo reboot"),
         },
+        _ if beats(&configured.at.path, DELEGATE_DROP_IN) => {
+            let line = format!("{DIRECTIVE}={}", MOST.max(wanted));
+            change_unit(facts, &configured.at, DELEGATE_DROP_IN, &line)
+        }
         _ => Remedy::setting(
             format!("let user managers have {} files open, from their next start on", MOST.max(wanted)),
             Setting::UserManagerLimit { directive: DIRECTIVE, value: MOST.max(wanted).to_string() },
@@ -108,6 +114,9 @@ fn look(facts: &Facts, user: &User, unit: &str, wanted: u64) -> Fact<Result<Find
         Verdict::Volatile => [Some(configured.at), now].into_iter().flatten().collect(),
         _ => now.into_iter().chain([configured.at]).collect(),
     };
+    if remedy.settings.is_empty() {
+        at.extend(undone(&*facts.unit(unit)?, "Service", DIRECTIVE, DELEGATE_DROP_IN));
+    }
     at.dedup();
     Ok(Ok(Finding::new(subject, format!("at least {wanted}"), found, verdict).at(at).repair(remedy)))
 }
@@ -220,6 +229,33 @@ mod tests {
         assert_eq!(findings(&outcome)[0].evidence[0].to_string(), format!("{DROP_IN}:2"));
         let outcome = look_at(configured(with("4096").image(), "4096"));
         assert_eq!(verdicts(&outcome)[0].1, Verdict::Unmet);
+    }
+
+    #[test]
+    fn a_drop_in_that_a_later_file_undoes() {
+        let hard = "/etc/systemd/system/user@.service.d/99-hard.conf";
+        let host = with("4096")
+            .file(hard, "[Service]\nLimitNOFILE=4096\n")
+            .file(DELEGATE_DROP_IN, "[Service]\nLimitNOFILE=1048576\n");
+        let outcome = look_at(host.clone());
+        let finding = findings(&outcome)[0];
+        assert_eq!(finding.verdict, Verdict::Unmet);
+        assert_eq!(finding.remedy.settings, []);
+        let line = "LimitNOFILE=1048576";
+        assert_eq!(
+            finding.remedy.summary,
+            format!(
+                "put {line} in the place of {hard}:2: it sorts after {DELEGATE_DROP_IN} and wins over it"
+            )
+        );
+        assert_eq!(
+            finding.remedy.commands,
+            [format!("sudo sed -i '2s|.*|{line}|' {hard}"), "sudo systemctl daemon-reload".to_owned()]
+        );
+        let at: Vec<String> = finding.evidence.iter().map(Evidence::to_string).collect();
+        assert_eq!(at, [format!("{LIMITS}:2"), format!("{hard}:2"), format!("{DELEGATE_DROP_IN}:2")]);
+        let changed = look_at(host.file(hard, format!("[Service]\n{line}\n")));
+        assert_eq!(verdicts(&changed)[0].1, Verdict::Pending(Needs::ReLogin));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::checks::beaten::{beats, change, change_unit, undone};
 use crate::checks::check;
 use crate::facts::unit::Unit;
 use crate::facts::users::User;
@@ -9,6 +10,7 @@ use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::{Need, Requirements};
+use crate::settings::{Setting, quoted, unit_drop_in};
 
 check! {
     /// systemd-oomd leaves the user's containers alone
@@ -30,11 +32,15 @@ check! {
     /// ## Repair
     ///
     /// A drop-in of that unit with `auto`, which is what it is without one, where the host is there for
-    /// its containers. On a desktop that systemd-oomd should guard, it is kept and waived.
+    /// its containers: of a unit of the system manager for all users, of one of the user manager in the
+    /// user's own configuration. Where another one sorts later, that one is changed. When its unit files
+    /// are read again the manager tells systemd-oomd. On a desktop that systemd-oomd should guard, it is
+    /// kept and waived.
     ///
     /// ## Sources
     ///
     /// - systemd-oomd.service(8); systemd.resource-control(5), "ManagedOOMMemoryPressure="
+    /// - systemd: src/core/unit.c, `unit_load`; src/core/core-varlink.c, `ReportManagedOOMCGroups`
     /// - Fedora: systemd, 10-oomd-per-slice-defaults.conf in /usr/lib/systemd/user/slice.d
     /// - Ubuntu: systemd-oomd, 10-oomd-user-service-defaults.conf in user@.service.d
     USER_OOMD, "user-oomd", Advised, User(run)
@@ -68,10 +74,10 @@ fn look(facts: &Facts, user: &User) -> Fact<Result<Vec<Finding>, &'static str>> 
             if last.value != "kill" {
                 continue;
             }
-            let remedy = remedy(facts, user, &unit.name, section, key, of_user);
+            let (remedy, undone) = remedy(facts, user, &unit, section, key, of_user, &last.at);
             let of = if of_user { " of the user manager" } else { "" };
             let finding = Finding::new(format!("{key} of {}{of}", unit.name), "auto", "kill", Verdict::Unmet);
-            findings.push(finding.at([last.at.clone(), oomd.clone()]).repair(remedy));
+            findings.push(finding.at([last.at.clone(), oomd.clone()]).at(undone).repair(remedy));
         }
     }
     if findings.is_empty() {
@@ -108,19 +114,46 @@ fn units(facts: &Facts, user: &User) -> Fact<Vec<(Rc<Unit>, &'static str, bool)>
     Ok(units)
 }
 
-fn remedy(facts: &Facts, user: &User, unit: &str, section: &str, key: &str, of_user: bool) -> Remedy {
-    let (dir, reload) = match of_user {
-        true => ("user", format!("sudo systemctl --user -M {}@ daemon-reload", user.name)),
-        false => ("system", "sudo systemctl daemon-reload".to_owned()),
-    };
+/// What repairs it, and the lines that say so already and are beaten.
+fn remedy(
+    facts: &Facts,
+    user: &User,
+    unit: &Unit,
+    section: &'static str,
+    key: &'static str,
+    of_user: bool,
+    at: &Evidence,
+) -> (Remedy, Vec<Evidence>) {
+    let line = format!("{key}=auto");
+    let name = &unit.name;
+    if of_user {
+        let home = format!("{}/", user.home.trim_end_matches('/'));
+        let ours = format!("{home}.config/systemd/user/{name}.d/90-rootless.conf");
+        if beats(&at.path, &ours) {
+            let own = at.path.starts_with(&home).then_some(user);
+            let remedy = change(facts, at, &ours, &line, own);
+            let reload = format!("sudo systemctl --user -M {}@ daemon-reload", quoted(&user.name));
+            let remedy = if facts.running() { remedy.command(reload) } else { remedy };
+            return (remedy, undone(unit, section, key, &ours));
+        }
+        let (user, unit, value) = (user.name.clone(), name.clone(), "auto".to_owned());
+        let summary = format!("put {line} into a drop-in of {name} of the user manager");
+        let setting = Setting::UserUnitDirective { user, unit, section, key, value };
+        return (Remedy::setting(summary, setting), Vec::new());
+    }
     // For all users, as the vendor's is.
-    let unit = if unit.starts_with("user@") { "user@.service" } else { unit };
-    let root = if facts.running() { "" } else { "$ROOT" };
-    let dir = format!("{root}/etc/systemd/{dir}/{unit}.d");
-    let remedy = Remedy::manual(format!("put {key}=auto into a drop-in of {unit}"))
-        .command(format!("sudo mkdir -p {dir}"))
-        .command(format!("printf '[{section}]\\n{key}=auto\\n' | sudo tee -a {dir}/90-oomd.conf"));
-    if facts.running() { remedy.command(reload) } else { remedy }
+    let template = match name.split_once(|c: char| c.is_ascii_digit()) {
+        Some(("user@", _)) => "user@.service",
+        Some(("user-", _)) => "user-.slice",
+        _ => name,
+    };
+    let ours = unit_drop_in(template);
+    if beats(&at.path, &ours) {
+        return (change_unit(facts, at, &ours, &line), undone(unit, section, key, &ours));
+    }
+    let (unit, value) = (template.to_owned(), "auto".to_owned());
+    let setting = Setting::UnitDirective { unit, section, key, value };
+    (Remedy::setting(format!("put {line} into a drop-in of {template}"), setting), Vec::new())
 }
 
 #[cfg(test)]
@@ -169,13 +202,15 @@ mod tests {
         assert_eq!(verdicts(&outcome), [("ManagedOOMMemoryPressure of user@1000.service", Verdict::Unmet)]);
         let finding = findings(&outcome)[0];
         assert_eq!(finding.evidence[0].to_string(), format!("{UBUNTU}:2"));
-        assert_eq!(
-            finding.remedy.commands[1],
-            "printf '[Service]\\nManagedOOMMemoryPressure=auto\\n' | \
-             sudo tee -a /etc/systemd/system/user@.service.d/90-oomd.conf"
-        );
+        let setting = Setting::UnitDirective {
+            unit: "user@.service".to_owned(),
+            section: "Service",
+            key: KEYS[0],
+            value: "auto".to_owned(),
+        };
+        assert_eq!(finding.remedy.settings, [setting]);
         let repaired = ubuntu(with_oomd()).file(
-            "/etc/systemd/system/user@.service.d/90-oomd.conf",
+            "/etc/systemd/system/user@.service.d/90-rootless.conf",
             "[Service]\nManagedOOMMemoryPressure=auto\n",
         );
         assert_eq!(verdicts(&look_at(repaired))[0].1, Verdict::Met);
@@ -189,6 +224,40 @@ mod tests {
         assert_eq!(subjects.len(), 3);
         assert_eq!(subjects[1], "ManagedOOMMemoryPressure of app.slice of the user manager");
         assert_eq!(findings(&outcome)[1].evidence[0].to_string(), format!("{FEDORA}:2"));
+        let [Setting::UserUnitDirective { user, unit, section: "Slice", value, .. }] =
+            &findings(&outcome)[1].remedy.settings[..]
+        else {
+            panic!()
+        };
+        assert_eq!((user.as_str(), unit.as_str(), value.as_str()), ("edge", "app.slice", "auto"));
+    }
+
+    #[test]
+    fn a_drop_in_that_a_later_file_undoes() {
+        let hard = "/etc/systemd/system/user@.service.d/99-oomd.conf";
+        let ours = unit_drop_in("user@.service");
+        let host = with_oomd()
+            .file(&ours, "[Service]\nManagedOOMMemoryPressure=auto\n")
+            .file(hard, "[Service]\nManagedOOMMemoryPressure=kill\n");
+        let outcome = look_at(host);
+        let finding = findings(&outcome)[0];
+        assert_eq!((finding.verdict, finding.remedy.settings.len()), (Verdict::Unmet, 0));
+        assert_eq!(finding.evidence[2].to_string(), format!("{ours}:2"));
+        assert_eq!(
+            finding.remedy.commands,
+            [
+                format!("sudo sed -i '2s|.*|ManagedOOMMemoryPressure=auto|' {hard}"),
+                "sudo systemctl daemon-reload".to_owned(),
+            ]
+        );
+        let vendor = "/usr/lib/systemd/user/slice.d/99-oomd.conf";
+        let outcome = look_at(with_oomd().file(vendor, "[Slice]\nManagedOOMSwap=kill\n"));
+        let commands = &findings(&outcome)[0].remedy.commands;
+        assert_eq!(commands.last().unwrap(), "sudo systemctl --user -M edge@ daemon-reload");
+        assert!(
+            commands[1].starts_with(&format!("sudo cp {vendor} /etc/systemd/user/slice.d/")),
+            "{commands:?}"
+        );
     }
 
     #[test]

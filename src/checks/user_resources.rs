@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::checks::beaten::{beats, change_unit, undone};
 use crate::checks::check;
 use crate::facts::cgroup::Hierarchy;
 use crate::facts::slice_resources::{Bound, SliceResources};
@@ -10,6 +11,7 @@ use crate::facts::{Evidence, Facts, Sourced};
 use crate::finding::{Finding, Level, Needs, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::Requirements;
+use crate::settings::{Setting, by_hand, unit_drop_in};
 
 check! {
     /// Slices of the user leave enough memory and processors
@@ -30,8 +32,10 @@ check! {
     ///
     /// ## Repair
     ///
-    /// The limit is raised, or taken out of the file that sets it. systemd applies it when it is
-    /// reloaded.
+    /// A drop-in of that unit that takes the limit back, for all users where the unit is a user's. Where
+    /// another one sorts later, that one is changed. systemd applies it when it is reloaded and something
+    /// starts in the user's slice. Where a limit is there for the sake of others on the machine, it is
+    /// raised by hand instead, and what is left waived.
     ///
     /// ## Sources
     ///
@@ -80,13 +84,12 @@ fn look(
         }
         now = facts.slice_resources_in_effect(user.uid)?;
     }
-    let limits = Limits { configured: facts.slice_resources(user.uid)?, now };
+    let limits = Limits { facts, user, configured: facts.slice_resources(user.uid)?, now };
     let slice = format!("user-{}.slice", user.uid);
     let online = if facts.running() && !req.cpus.is_empty() { Some(facts.cpus()?.value) } else { None };
     for want in &req.memory_bytes {
         let enough = want.value - want.value / KEPT_FRACTION;
         let finding = limits.finding(
-            facts,
             &slice,
             "MemoryMax",
             &Measure {
@@ -94,13 +97,13 @@ fn look(
                 expected: format!("at least {} MiB", want.value / MIB),
                 shown: |bytes| format!("{} MiB", bytes / MIB),
                 least: SliceResources::least_memory,
+                all: |resources| &resources.memory,
             },
-        );
+        )?;
         outcome.add(&want.demand, finding);
     }
     for want in &req.cpus {
         let quota = limits.finding(
-            facts,
             &slice,
             "CPUQuota",
             &Measure {
@@ -108,18 +111,21 @@ fn look(
                 expected: format!("at least {}%", want.value * 100),
                 shown: |quota| format!("{}%", quota / 10),
                 least: SliceResources::least_quota,
+                all: |resources| &resources.quota,
             },
-        );
+        )?;
         // Less time makes it slow. What is counted are processors.
         let mut advised = want.demand.clone();
         advised.level = Level::Advised;
         outcome.add(&advised, quota);
-        outcome.add(&want.demand, limits.processors(facts, &slice, want.value, online));
+        outcome.add(&want.demand, limits.processors(&slice, want.value, online)?);
     }
     Ok(Ok(()))
 }
 
-struct Limits {
+struct Limits<'a> {
+    facts: &'a Facts,
+    user: &'a User,
     configured: SliceResources,
     now: Option<SliceResources>,
 }
@@ -130,10 +136,11 @@ struct Measure {
     expected: String,
     shown: fn(u64) -> String,
     least: fn(&SliceResources) -> Option<&Bound>,
+    all: fn(&SliceResources) -> &Vec<Bound>,
 }
 
-impl Limits {
-    fn finding(&self, facts: &Facts, slice: &str, directive: &str, measure: &Measure) -> Finding {
+impl Limits<'_> {
+    fn finding(&self, slice: &str, directive: &str, measure: &Measure) -> Fact<Finding> {
         let configured = (measure.least)(&self.configured);
         let now = self.now.as_ref().map(measure.least);
         let met = |bound: Option<&Bound>| bound.is_none_or(|bound| bound.limit.value >= measure.enough);
@@ -149,10 +156,13 @@ impl Limits {
             None => format!("{directive} of {slice}"),
         };
         let at = [decides, configured, now.flatten()].into_iter().flatten().map(|b| b.limit.at.clone());
-        finding(facts, subject, &measure.expected, verdict, now.map(shown), &shown(configured), at)
+        let found = found(verdict, now.map(shown), shown(configured));
+        let finding = Finding::new(subject, &measure.expected, found, verdict).at(at);
+        let all = (measure.all)(&self.configured).iter();
+        self.repaired(finding, all.filter(|bound| bound.limit.value < measure.enough).collect())
     }
 
-    fn processors(&self, facts: &Facts, slice: &str, wanted: u64, online: Option<u32>) -> Finding {
+    fn processors(&self, slice: &str, wanted: u64, online: Option<u32>) -> Fact<Finding> {
         let count = |set: Option<&Sourced<BTreeSet<u32>>>| set.map(|set| set.value.len() as u64);
         // A machine with too few of them is for cpu-count to tell.
         let enough = online.map_or(wanted, |online| wanted.min(online.into()));
@@ -166,50 +176,105 @@ impl Limits {
             _ => now.flatten().or(configured),
         };
         let at = [decides, configured, now.flatten()].into_iter().flatten().map(|set| set.at.clone());
+        let found = found(verdict, now.map(shown), shown(configured));
         let subject = format!("AllowedCPUs of {slice}");
-        finding(
-            facts,
-            subject,
-            &format!("at least {wanted}"),
-            verdict,
-            now.map(shown),
-            &shown(configured),
-            at,
-        )
+        let finding = Finding::new(subject, format!("at least {wanted}"), found, verdict).at(at);
+        let all = &self.configured.allowed;
+        let mut few: Vec<&Bound> = all.iter().filter(|bound| bound.limit.value < enough).collect();
+        if few.is_empty() {
+            // Each leaves enough, and all together do not.
+            few = all.iter().collect();
+        }
+        self.repaired(finding, few)
+    }
+
+    /// The finding, its places each once, with what takes these limits back.
+    fn repaired(&self, mut finding: Finding, bounds: Vec<&Bound>) -> Fact<Finding> {
+        let (facts, running) = (self.facts, self.facts.running());
+        let in_effect = Setting::SliceTasksInEffect { uid: self.user.uid };
+        let mut settings = Vec::new();
+        let mut beaten: Option<Remedy> = None;
+        let mut places = std::mem::take(&mut finding.evidence);
+        for bound in bounds {
+            let (unit, section) = template(&bound.unit);
+            let (key, value) = (bound.directive, unlimited(bound.directive));
+            let ours = unit_drop_in(unit);
+            if beats(&bound.limit.at.path, &ours) {
+                let remedy = change_unit(facts, &bound.limit.at, &ours, &format!("{key}={value}"));
+                beaten = Some(match beaten {
+                    None => remedy,
+                    Some(mut known) => {
+                        known.summary = format!("{}; {}", known.summary, remedy.summary);
+                        // Of the reload, the last one is enough.
+                        known.commands.retain(|command| !remedy.commands.contains(command));
+                        known.commands.extend(remedy.commands);
+                        known
+                    }
+                });
+                places.push(bound.limit.at.clone());
+                places.extend(undone(&*facts.unit(&bound.unit)?, section, key, &ours));
+            } else {
+                let (unit, value) = (unit.to_owned(), value.to_owned());
+                settings.push(Setting::UnitDirective { unit, section, key, value });
+            }
+        }
+        for place in places {
+            if !finding.evidence.contains(&place) {
+                finding.evidence.push(place);
+            }
+        }
+        let summary = match finding.evidence.iter().find(|place| place.line.is_some() && is_file(place)) {
+            Some(file) => format!("take back the limit of {file}"),
+            None => "take the limit back".to_owned(),
+        };
+        let takes_effect = running && !matches!(finding.verdict, Verdict::Volatile);
+        Ok(match (finding.verdict, beaten) {
+            (Verdict::Met, _) => finding,
+            (Verdict::Pending(_), _) => finding
+                .repair(Remedy::setting("have systemd take on the limits that are configured", in_effect)),
+            (_, Some(mut remedy)) => {
+                settings.extend(takes_effect.then_some(in_effect));
+                for command in by_hand(&settings, running) {
+                    if !remedy.commands.contains(&command) {
+                        remedy.commands.push(command);
+                    }
+                }
+                finding.repair(remedy)
+            }
+            (_, None) => {
+                settings.extend(takes_effect.then_some(in_effect));
+                finding.repair(Remedy { settings, ..Remedy::manual(summary) })
+            }
+        })
     }
 }
 
-fn finding(
-    facts: &Facts,
-    subject: String,
-    expected: &str,
-    verdict: Verdict,
-    now: Option<String>,
-    configured: &str,
-    at: impl Iterator<Item = Evidence>,
-) -> Finding {
-    let found = match now {
+fn is_file(place: &Evidence) -> bool {
+    !place.path.starts_with("/sys/")
+}
+
+/// The unit that a drop-in is written for, and the section of its limits.
+fn template(unit: &str) -> (&str, &'static str) {
+    match unit {
+        "user.slice" => (unit, "Slice"),
+        unit if unit.ends_with(".slice") => ("user-.slice", "Slice"),
+        _ => ("user@.service", "Service"),
+    }
+}
+
+/// The value with which a unit has no such limit (systemd.resource-control(5)).
+fn unlimited(directive: &str) -> &'static str {
+    if directive.starts_with("Memory") { "infinity" } else { "" }
+}
+
+fn found(verdict: Verdict, now: Option<String>, configured: String) -> String {
+    match now {
         Some(now) if matches!(verdict, Verdict::Pending(_) | Verdict::Volatile) => {
             format!("{now} now, {configured} once systemd is reloaded")
         }
         Some(now) => now,
-        None => configured.to_owned(),
-    };
-    let mut places: Vec<Evidence> = Vec::new();
-    for place in at {
-        if !places.contains(&place) {
-            places.push(place);
-        }
+        None => configured,
     }
-    let file = places.iter().find(|place| !place.path.starts_with("/sys/"));
-    let remedy = match (verdict, file) {
-        (Verdict::Pending(_), _) | (_, None) => {
-            Remedy::manual("have systemd take on the limits that are configured")
-        }
-        (_, Some(file)) => Remedy::manual(format!("raise the limit in {file}, or take it out")),
-    };
-    let remedy = if facts.running() { remedy.command("sudo systemctl daemon-reload") } else { remedy };
-    Finding::new(subject, expected, found, verdict).at(places).repair(remedy)
 }
 
 #[cfg(test)]
@@ -272,8 +337,16 @@ mod tests {
         );
         let at: Vec<String> = findings(&outcome)[0].evidence.iter().map(ToString::to_string).collect();
         assert_eq!(at, [format!("{SLICE}/memory.max:1"), format!("{DROP_IN}:2")]);
-        let remedy = &findings(&outcome)[2].remedy;
-        assert_eq!(remedy.summary, format!("raise the limit in {DROP_IN}:4, or take it out"));
+        let remedy = |at: usize| findings(&outcome)[at].remedy.clone();
+        assert_eq!(remedy(2).summary, format!("take back the limit of {DROP_IN}:4"));
+        let lifted = |key: &'static str, value: &str| {
+            let unit = "user-.slice".to_owned();
+            let directive = Setting::UnitDirective { unit, section: "Slice", key, value: value.to_owned() };
+            [directive, Setting::SliceTasksInEffect { uid: 1000 }]
+        };
+        assert_eq!(remedy(0).settings, lifted("MemoryMax", "infinity"));
+        assert_eq!(remedy(1).settings, lifted("CPUQuota", ""));
+        assert_eq!(remedy(2).settings, lifted("AllowedCPUs", ""));
     }
 
     #[test]
@@ -288,7 +361,40 @@ mod tests {
             (finding.verdict, finding.found.as_str()),
             (Verdict::Pending(Needs::None), "1024 MiB now, unlimited once systemd is reloaded")
         );
-        assert_eq!(finding.remedy.commands, ["sudo systemctl daemon-reload"]);
+        assert_eq!(finding.remedy.settings, [Setting::SliceTasksInEffect { uid: 1000 }]);
+    }
+
+    #[test]
+    fn a_drop_in_that_a_later_file_undoes() {
+        let hard = "/etc/systemd/system/user-1000.slice.d/99-hard.conf";
+        let ours = "/etc/systemd/system/user-.slice.d/90-rootless.conf";
+        let host = with("1073741824", "max 100000", "0-3")
+            .file(ours, "[Slice]\nMemoryMax=infinity\n")
+            .file(hard, "[Slice]\nMemoryMax=1G\n")
+            .file("/etc/systemd/system/user.slice.d/site.conf", "[Slice]\nMemoryHigh=1G\n");
+        let outcome = look_at(host);
+        let finding = findings(&outcome)[0];
+        assert_eq!((finding.verdict, finding.remedy.settings.len()), (Verdict::Unmet, 0));
+        let at: Vec<String> = finding.evidence.iter().map(ToString::to_string).collect();
+        assert!(at.contains(&format!("{hard}:2")) && at.contains(&format!("{ours}:2")), "{at:?}");
+        let commands = &finding.remedy.commands;
+        assert!(
+            commands.contains(&format!("sudo sed -i '2s|.*|MemoryMax=infinity|' {hard}")),
+            "{commands:?}"
+        );
+        assert!(commands.iter().any(|command| command.contains("site.conf")), "{commands:?}");
+    }
+
+    #[test]
+    fn all_limits_that_are_too_low_are_taken_back_at_once() {
+        let host = with("1073741824", "max 100000", "0-3")
+            .file("/etc/systemd/system/user.slice.d/50.conf", "[Slice]\nMemoryMax=1G\n")
+            .file("/etc/systemd/system/user@.service.d/50.conf", "[Service]\nMemoryHigh=1536M\n");
+        let outcome = look_at(host);
+        let units: Vec<String> =
+            findings(&outcome)[0].remedy.settings.iter().map(|s| format!("{s:?}")).collect();
+        assert_eq!(units.len(), 3);
+        assert!(units[0].contains("\"user.slice\"") && units[1].contains("MemoryHigh"), "{units:?}");
     }
 
     #[test]

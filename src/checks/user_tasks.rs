@@ -1,5 +1,6 @@
 //! Whether the user can have enough tasks: see [`USER_TASKS`].
 
+use crate::checks::beaten::{beats, change_unit, undone};
 use crate::checks::check;
 use crate::facts::cgroup::Hierarchy;
 use crate::facts::limits::Limit;
@@ -9,7 +10,7 @@ use crate::facts::{Evidence, Facts, Sourced};
 use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::Requirements;
-use crate::settings::Setting;
+use crate::settings::{SLICE_DROP_IN, Setting, by_hand};
 
 check! {
     /// User can have enough tasks
@@ -31,7 +32,8 @@ check! {
     ///
     /// ## Repair
     ///
-    /// A drop-in of `user-.slice` with `TasksMax=infinity`. systemd applies it when it is reloaded.
+    /// A drop-in of `user-.slice` with `TasksMax=infinity`. systemd applies it when it is reloaded. Where
+    /// another one sorts later, that one is changed.
     ///
     /// ## Sources
     ///
@@ -90,23 +92,34 @@ fn look(facts: &Facts, user: &User, slice: &str, wanted: u64) -> Fact<Result<Fin
         None => shown(configured.value),
     };
     let in_effect = Setting::SliceTasksInEffect { uid: user.uid };
+    let beaten = beats(&configured.at.path, SLICE_DROP_IN);
     let mut remedy = match verdict {
         Verdict::Pending(_) => {
             Remedy::setting("put the limit that is configured into effect", in_effect.clone())
         }
+        _ if beaten => change_unit(facts, &configured.at, SLICE_DROP_IN, "TasksMax=infinity"),
         _ => Remedy::setting(
             "take the limit off the slices of users, now and at boot",
             Setting::SliceTasks("infinity".to_owned()),
         ),
     };
     if verdict == Verdict::Unmet && now.is_some() {
-        remedy.settings.push(in_effect);
+        if beaten {
+            // It begins with a reload, too.
+            remedy.commands.pop();
+            remedy.commands.extend(by_hand(&[in_effect], facts.running()));
+        } else {
+            remedy.settings.push(in_effect);
+        }
     }
     let now = now.map(|now| now.at);
-    let at: Vec<Evidence> = match verdict {
+    let mut at: Vec<Evidence> = match verdict {
         Verdict::Volatile => [Some(configured.at), now].into_iter().flatten().collect(),
         _ => now.into_iter().chain([configured.at]).collect(),
     };
+    if beaten {
+        at.extend(undone(&*facts.unit(slice)?, "Slice", "TasksMax", SLICE_DROP_IN));
+    }
     let finding = Finding::new(format!("TasksMax of {slice}"), format!("at least {wanted}"), found, verdict);
     Ok(Ok(finding.at(at).repair(remedy)))
 }
@@ -179,6 +192,25 @@ mod tests {
         let outcome = look_at(configured(with(61896, "20425"), "512"));
         assert_eq!(verdicts(&outcome)[0].1, Verdict::Volatile);
         assert_eq!(findings(&outcome)[0].evidence[0].to_string(), format!("{DROP_IN}:2"));
+    }
+
+    #[test]
+    fn a_drop_in_that_a_later_file_undoes() {
+        let hard = "/etc/systemd/system/user-1000.slice.d/99-hard.conf";
+        let host = with(61896, "512").file(hard, "[Slice]\nTasksMax=512\n");
+        let outcome = look_at(host.file(SLICE_DROP_IN, "[Slice]\nTasksMax=infinity\n"));
+        let finding = findings(&outcome)[0];
+        assert_eq!((finding.verdict, finding.remedy.settings.len()), (Verdict::Unmet, 0));
+        assert_eq!(
+            finding.remedy.commands,
+            [
+                "sudo sed -i '2s|.*|TasksMax=infinity|' /etc/systemd/system/user-1000.slice.d/99-hard.conf",
+                "sudo systemctl daemon-reload",
+                "sudo systemd-run --quiet --wait --slice=user-1000.slice true",
+            ]
+        );
+        let at: Vec<String> = finding.evidence.iter().map(Evidence::to_string).collect();
+        assert_eq!(at, [format!("{MAX}:1"), format!("{hard}:2"), format!("{SLICE_DROP_IN}:2")]);
     }
 
     #[test]

@@ -134,9 +134,8 @@ impl Facts {
     pub fn containers_conf(&self, user: &User) -> Fact<Rc<ContainersConf>> {
         self.memo_fact(&user.name, || {
             let mut conf = ContainersConf::default();
-            let variable = self.caller().environment.get("CONTAINERS_CONF").filter(|path| !path.is_empty());
-            if let Some(path) = variable.filter(|_| self.caller().uid == user.uid) {
-                conf.merge(&*self.user_source(path, user.uid, &user.groups)?)?;
+            if let Some(path) = self.containers_conf_variable(user) {
+                conf.merge(&*self.user_source(&path, user.uid, &user.groups)?)?;
                 return Ok(conf);
             }
             if self.podman_is_at_least(user, 6) == Some(true) {
@@ -166,6 +165,33 @@ impl Facts {
             }
             Ok(conf)
         })
+    }
+
+    /// The file that alone is read, where the caller is the user and has set the variable.
+    pub fn containers_conf_variable(&self, user: &User) -> Option<String> {
+        let variable = self.caller().environment.get("CONTAINERS_CONF").filter(|path| !path.is_empty());
+        variable.filter(|_| self.caller().uid == user.uid).cloned()
+    }
+
+    /// The drop-in that a repair writes: the user's own or, in an image, that of all users.
+    pub fn our_containers_conf(&self, user: &User) -> String {
+        let main = match self.running() {
+            true => user_containers_path(user, "containers.conf"),
+            false => "/etc/containers/containers.conf".to_owned(),
+        };
+        format!("{main}.d/90-rootless.conf")
+    }
+
+    /// Whether a file that Podman reads comes after that drop-in.
+    pub fn read_after_our_containers_conf(&self, user: &User, path: &str) -> bool {
+        let ours = self.our_containers_conf(user);
+        let (dir, name) = path.rsplit_once('/').unwrap_or_default();
+        let of_user = path.starts_with(&user_containers_path(user, "containers.conf"));
+        let in_image = || of_user || path.starts_with("/etc/containers/containers.rootless.conf");
+        match ours.rsplit_once('/') {
+            Some((our_dir, our_name)) if dir == our_dir => name > our_name,
+            _ => !self.running() && in_image(),
+        }
     }
 
     /// The `*.conf` files of a directory, by name; none where there is no such directory.

@@ -118,18 +118,31 @@ pub fn with_drop_in(unit: &Unit, path: &str, controllers: &[Controller]) -> Resu
     Ok(delegation(before.into_iter().chain([&ours]).chain(after)))
 }
 
-/// Whether a drop-in directory of `user@UID.service` comes before one of the administrator's for all
-/// users (`systemd.unit(5)`, "System Unit Search Path"), so that a file there beats one of the same name.
+/// Whether a drop-in directory of a unit such as `user@UID.service` or `user-UID.slice` comes before one of
+/// the administrator's for all users (`systemd.unit(5)`, "System Unit Search Path"), so that a file there
+/// beats one of the same name.
 pub fn comes_before(other: &str, dir: &str) -> bool {
+    // `user@1000.service.d` of `user@.service.d`, and `user-1000.slice.d` of `user-.slice.d`.
+    let of_the_instance =
+        dir.rsplit_once('.').and_then(|(unit, _)| unit.rsplit_once('.')).is_some_and(|(prefix, suffix)| {
+            let instance = other.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(".d"));
+            let instance = instance.and_then(|rest| rest.strip_suffix(suffix)?.strip_suffix('.'));
+            prefix.ends_with(['@', '-'])
+                && instance.is_some_and(|name| !name.is_empty() && !name.contains('/'))
+        });
+    of_the_instance || above_etc(other)
+}
+
+/// Whether a directory holds what `systemctl set-property` and the like write, before which nothing in
+/// `/etc/systemd/system` comes.
+pub fn above_etc(dir: &str) -> bool {
     const HIGHER: [&str; 4] = [
         "/etc/systemd/system.control/",
         "/run/systemd/system.control/",
         "/run/systemd/transient/",
         "/run/systemd/generator.early/",
     ];
-    let of_the_instance =
-        other != dir && other.starts_with("/etc/systemd/system/user@") && other.ends_with(".service.d");
-    of_the_instance || HIGHER.iter().any(|higher| other.starts_with(higher))
+    HIGHER.iter().any(|higher| dir.starts_with(higher))
 }
 
 /// The controller that systemd knows by this name. It has none for `hugetlb`, `rdma`, `misc` and

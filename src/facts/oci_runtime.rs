@@ -53,13 +53,12 @@ impl Facts {
     pub fn oci_runtime(&self, user: &User) -> Fact<OciRuntime> {
         let conf = self.containers_conf(user)?;
         let Some(named) = conf.runtime.as_ref().filter(|named| !named.value.is_empty()) else {
-            for name in BY_DEFAULT {
-                if let Some(program) = self.known_runtime(name, user)? {
-                    let name = Some(name.to_owned());
-                    return Ok(OciRuntime { name, program: Some(program), named_at: None });
+            return Ok(match self.default_oci_runtime(user)? {
+                Some((name, program)) => {
+                    OciRuntime { name: Some(name.to_owned()), program: Some(program), named_at: None }
                 }
-            }
-            return Ok(OciRuntime { name: None, program: None, named_at: None });
+                None => OciRuntime { name: None, program: None, named_at: None },
+            });
         };
         let name = named.value.as_str();
         let program = if name.starts_with('/') {
@@ -71,6 +70,19 @@ impl Facts {
             self.known_runtime(name, user)?
         };
         Ok(OciRuntime { name: Some(name.to_owned()), program, named_at: Some(named.at.clone()) })
+    }
+
+    /// What Podman takes where no file names a runtime: `None` where it finds none.
+    ///
+    /// # Errors
+    /// Why a place could not be looked at.
+    pub fn default_oci_runtime(&self, user: &User) -> Fact<Option<(&'static str, Program)>> {
+        for name in BY_DEFAULT {
+            if let Some(program) = self.known_runtime(name, user)? {
+                return Ok(Some((name, program)));
+            }
+        }
+        Ok(None)
     }
 
     /// A name that Podman does not know is not even looked for on `PATH`.

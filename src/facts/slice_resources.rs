@@ -21,7 +21,7 @@ pub struct Bound {
     pub unit: String,
     /// The setting.
     pub directive: &'static str,
-    /// Bytes of memory, or thousandths of a processor.
+    /// Bytes of memory, thousandths of a processor, or processors.
     pub limit: Sourced<u64>,
 }
 
@@ -34,6 +34,8 @@ pub struct SliceResources {
     pub quota: Vec<Bound>,
     /// The processors that are allowed; `None` where that is not limited.
     pub cpus: Option<Sourced<BTreeSet<u32>>>,
+    /// How many processors each unit allows by itself, where it limits them: of what is configured only.
+    pub allowed: Vec<Bound>,
 }
 
 impl SliceResources {
@@ -160,6 +162,11 @@ impl Facts {
                         None => {}
                     }
                 }
+                found.allowed.extend(
+                    allowed
+                        .as_ref()
+                        .map(|cpus| bound(&name, "AllowedCPUs", cpus.value.len() as u64, cpus.at.clone())),
+                );
                 found.cpus = match (found.cpus.take(), allowed) {
                     (Some(above), Some(here)) => {
                         let value: BTreeSet<u32> = above.value.intersection(&here.value).copied().collect();
@@ -294,6 +301,9 @@ mod tests {
         assert_eq!(found.memory[1].limit.value, 3 * GIB);
         assert_eq!(found.quota.len(), 1);
         assert_eq!(found.least_quota().unwrap().limit.value, 1500);
+        let allowed: Vec<(&str, u64)> =
+            found.allowed.iter().map(|bound| (bound.unit.as_str(), bound.limit.value)).collect();
+        assert_eq!(allowed, [("user.slice", 3), ("user-1000.slice", 2)]);
         let cpus = found.cpus.unwrap();
         assert_eq!(cpus.value, BTreeSet::from([2]));
         assert_eq!(cpus.at.to_string(), "/etc/systemd/system/user-1000.slice.d/b.conf:3");

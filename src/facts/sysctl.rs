@@ -14,7 +14,7 @@ use crate::host::{Fact, OrAbsent, Unread};
 
 /// What procps reads last. systemd does not read it, unless a distribution links it into
 /// `sysctl.d`, as Debian did up to 12 (`99-sysctl.conf`).
-const PROCPS_FILE: &str = "/etc/sysctl.conf";
+pub const PROCPS_FILE: &str = "/etc/sysctl.conf";
 
 /// The value that a key gets at boot.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -71,7 +71,13 @@ pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), Fix
     Ok(())
 }
 
-fn edit(draft: &mut Draft<'_>, place: &Place, section: &str, values: &Agreed) -> Result<bool, FixError> {
+/// Puts values into a section of a drop-in; false where that is in vain.
+pub(super) fn edit(
+    draft: &mut Draft<'_>,
+    place: &Place,
+    section: &str,
+    values: &Agreed,
+) -> Result<bool, FixError> {
     let path = place.path();
     draft.edit(place, |text| {
         let entries: Vec<Entry<'_>> =
@@ -91,7 +97,7 @@ pub(super) fn user_manager_path(layer: Layer) -> String {
 
 /// The drop-in for all units `PREFIX*.SUFFIX`. A file of its name for a single user's unit, in the same
 /// or a higher directory of the search path, comes before it.
-fn unit_place(
+pub(super) fn unit_place(
     draft: &Draft<'_>,
     settings: &[Setting],
     prefix: &str,

@@ -16,6 +16,7 @@ mod k3s_environment;
 mod k3s_service;
 mod lines;
 mod linger;
+mod minikube;
 mod modules_load;
 mod podman_namespace;
 mod sections;
@@ -24,6 +25,7 @@ mod sysctl;
 mod template;
 #[cfg(test)]
 mod testing;
+mod unit_directive;
 mod user_unit;
 
 use crate::facts::Facts;
@@ -132,7 +134,7 @@ pub enum FixError {
 type Add = fn(&mut Draft<'_>, &[Setting]) -> Result<(), FixError>;
 
 /// All kinds. What an earlier one writes, a later one sees: delegation looks at what the drop-ins grant.
-const KINDS: [Add; 14] = [
+const KINDS: [Add; 16] = [
     drop_in::add,
     modules_load::add,
     sysctl::add,
@@ -145,7 +147,9 @@ const KINDS: [Add; 14] = [
     delegation::add,
     containers_conf::add,
     environment::add,
+    minikube::add,
     k3s_service::add,
+    unit_directive::add,
     user_unit::add,
 ];
 
@@ -194,6 +198,20 @@ mod tests {
             Setting::FileCapability { path: text("/usr/bin/newgidmap"), capability: "cap_setgid" },
             Setting::Engine { user: user(), table: "engine", key: text("runtime"), value: text("\"crun\"") },
             Setting::Environment { user: user(), name: text("A"), value: text("1") },
+            Setting::MinikubeRootless { user: user(), path: text("/home/edge/.minikube/config/config.json") },
+            Setting::UnitDirective {
+                unit: text("user.slice"),
+                section: "Slice",
+                key: "MemoryMax",
+                value: text("infinity"),
+            },
+            Setting::UserUnitDirective {
+                user: user(),
+                unit: text("app.slice"),
+                section: "Slice",
+                key: "ManagedOOMSwap",
+                value: text("auto"),
+            },
             Setting::DeviceMode { path: text("/dev/fuse"), mode: 0o666 },
             Setting::K3sService {
                 user: user(),
@@ -244,10 +262,10 @@ mod tests {
         );
         assert_eq!(fixes.manual, []);
         let mut paths: Vec<&str> = fixes.artifacts.iter().map(|artifact| artifact.path.as_str()).collect();
-        assert_eq!(paths.len(), 15);
+        assert_eq!(paths.len(), 18);
         paths.sort_unstable();
         paths.dedup();
-        assert_eq!(paths.len(), 15, "each path once");
+        assert_eq!(paths.len(), 18, "each path once");
         for artifact in &fixes.artifacts {
             let of_user = matches!(artifact.by, Writer::User(_));
             assert_eq!(of_user, artifact.path.starts_with("/home/edge/"), "{}", artifact.path);
@@ -258,7 +276,7 @@ mod tests {
     fn nothing_is_activated_where_nothing_runs_or_shall_be_told() {
         let quiet = Options { no_activate: true, ..Options::default() };
         let (fixes, _) = settled(&with_everything(managed()), &all(), &quiet);
-        assert_eq!((fixes.activations.len(), fixes.artifacts.len()), (0, 16), "lingering is a file then");
+        assert_eq!((fixes.activations.len(), fixes.artifacts.len()), (0, 19), "lingering is a file then");
         for options in [Options::default(), vendor()] {
             let (fixes, _) = settled(&with_everything(host()).image(), &all(), &options);
             assert_eq!(fixes.activations, []);

@@ -126,7 +126,7 @@ fn list(unit: &Unit, key: &str) -> Vec<String> {
 }
 
 /// Whether a name is one, without specifiers and other directories.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
     !name.is_empty() && name.chars().all(plain) && !name.starts_with('.')
 }

@@ -6,12 +6,7 @@ use edgeprep::finding::Level;
 use super::trial::Trial;
 
 /// Required checks that no scenario shows, and why not.
-pub(crate) const NOT_SHOWN: [(&str, &str); 10] = [
-    (
-        "host-name",
-        "what stands in for K3s registers no node, and that of Usernetes is started without kubeadm",
-    ),
-    ("k3s-configuration", "what stands in for K3s has no configuration"),
+pub(crate) const NOT_SHOWN: [(&str, &str); 8] = [
     ("kernel-options", "Debian's kernels have every option that is asked for"),
     ("kernel-release", "the oldest kernel here, Linux 6.1, is newer than what is asked for"),
     ("pasta-apparmor", "the machines have no `apparmor_parser`, so that no profile is loaded"),
