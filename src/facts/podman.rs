@@ -3,6 +3,7 @@
 use std::fmt;
 use std::rc::Rc;
 
+use super::packages::PackageManager;
 use super::programs::Program;
 use super::users::User;
 use super::version::Version;
@@ -16,6 +17,9 @@ const CAME_WITH: [(&str, [u64; 2]); 2] = [
     ("lib/systemd/user/podman-user-wait-network-online.service", [5, 3]),
     ("libexec/podman/quadlet", [4, 4]),
 ];
+/// What has been installed along with the first of [`CAME_WITH`] since before there was that one. Where it is
+/// alone, the version is an earlier one, if the package is an RPM: rpmbuild refuses to leave files out.
+const BESIDE_FIRST: &str = "lib/systemd/user/podman.socket";
 
 /// A version, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +28,10 @@ pub enum KnownVersion {
     Exactly(Version),
     /// This one or a later one.
     AtLeast(Version),
+    /// An earlier one.
+    Before(Version),
+    /// The first or a later one, and before the second.
+    Between(Version, Version),
 }
 
 impl KnownVersion {
@@ -32,6 +40,9 @@ impl KnownVersion {
         match self {
             KnownVersion::Exactly(version) => Some(version >= wanted),
             KnownVersion::AtLeast(version) => (version >= wanted).then_some(true),
+            KnownVersion::Before(version) => (version <= wanted).then_some(false),
+            KnownVersion::Between(least, _) if least >= wanted => Some(true),
+            KnownVersion::Between(_, before) => (before <= wanted).then_some(false),
         }
     }
 }
@@ -41,6 +52,8 @@ impl fmt::Display for KnownVersion {
         match self {
             KnownVersion::Exactly(version) => version.fmt(f),
             KnownVersion::AtLeast(version) => write!(f, "{version} or later"),
+            KnownVersion::Before(version) => write!(f, "before {version}"),
+            KnownVersion::Between(least, before) => write!(f, "{least} or later, before {before}"),
         }
     }
 }
@@ -84,9 +97,20 @@ impl Facts {
     /// # Errors
     /// As [`Facts::user_program`].
     pub fn podman(&self, user: &User) -> Fact<Option<Rc<Podman>>> {
-        let Some(program) = self.user_program("podman", user)? else { return Ok(None) };
+        self.user_program("podman", user)?.map(|program| self.podman_of(program)).transpose()
+    }
+
+    /// The Podman of the host, which services start; `None` where there is none.
+    ///
+    /// # Errors
+    /// As [`Facts::program`].
+    pub fn system_podman(&self) -> Fact<Option<Rc<Podman>>> {
+        self.program("podman")?.map(|program| self.podman_of(program)).transpose()
+    }
+
+    fn podman_of(&self, program: Program) -> Fact<Rc<Podman>> {
         let version = self.podman_version(&program)?;
-        Ok(Some(Rc::new(Podman { program, version })))
+        Ok(Rc::new(Podman { program, version }))
     }
 
     fn podman_version(&self, program: &Program) -> Fact<Fact<Sourced<KnownVersion>>> {
@@ -99,15 +123,26 @@ impl Facts {
         let prefix = program.path.rsplit_once('/').and_then(|(bin, _)| bin.rsplit_once('/'));
         let prefix = prefix.map_or("", |(prefix, _)| prefix);
         let prefix = if prefix.is_empty() { "/usr" } else { prefix };
-        for (file, version) in CAME_WITH {
-            let path = format!("{prefix}/{file}");
-            if self.stat(&path).or_absent()?.is_some() {
-                let version = Version::new(&version);
-                let at = Evidence::path(&path, format!("came with Podman {version}"));
-                return Ok(Ok(Sourced { value: KnownVersion::AtLeast(version), at }));
-            }
+        let [first, second] = CAME_WITH.map(|(file, version)| (format!("{prefix}/{file}"), version));
+        let came_with = |(path, version): &(String, [u64; 2])| {
+            let version = Version::new(version);
+            let at = Evidence::path(path, format!("came with Podman {version}"));
+            self.stat(path).or_absent().map(|found| found.map(|_| (version, at)))
+        };
+        if let Some((version, at)) = came_with(&first)? {
+            return Ok(Ok(Sourced { value: KnownVersion::AtLeast(version), at }));
         }
-        Ok(Err(why))
+        let beside = format!("{prefix}/{BESIDE_FIRST}");
+        let is_rpm = self.package_manager() == Ok(Some(PackageManager::Rpm));
+        let below = self.stat(&beside).or_absent()?.filter(|_| is_rpm).map(|_| Version::new(&first.1));
+        let none = || Evidence::path(&first.0, format!("does not exist beside {beside}"));
+        let known = match (came_with(&second)?, below) {
+            (Some((least, _)), Some(below)) => (KnownVersion::Between(least, below), none()),
+            (Some((least, at)), None) => (KnownVersion::AtLeast(least), at),
+            (None, Some(below)) => (KnownVersion::Before(below), none()),
+            (None, None) => return Ok(Err(why)),
+        };
+        Ok(Ok(Sourced { value: known.0, at: known.1 }))
     }
 }
 
@@ -142,13 +177,18 @@ mod tests {
         );
         let why = version(rpm.clone()).unwrap().unwrap_err();
         assert_eq!(why, "/usr/lib/sysimage/rpm: RPM databases are not read");
-        let quadlet = rpm.file("/usr/libexec/podman/quadlet", "");
+        let quadlet = rpm.clone().file("/usr/libexec/podman/quadlet", "");
         assert_eq!(
             version(quadlet.clone()),
             Some(Ok("4.4 or later (/usr/libexec/podman/quadlet)".to_owned()))
         );
         let unit = "/usr/lib/systemd/user/podman-user-wait-network-online.service";
-        assert_eq!(version(quadlet.file(unit, "")), Some(Ok(format!("5.3 or later ({unit})"))));
+        assert_eq!(version(quadlet.clone().file(unit, "")), Some(Ok(format!("5.3 or later ({unit})"))));
+        // As RHEL 8 and 9 have it: the units of a user manager, and not the one that came with 5.3.
+        let socket = "/usr/lib/systemd/user/podman.socket";
+        let between = format!("4.4 or later, before 5.3 ({unit})");
+        assert_eq!(version(quadlet.file(socket, "")), Some(Ok(between)));
+        assert_eq!(version(rpm.file(socket, "")), Some(Ok(format!("before 5.3 ({unit})"))));
     }
 
     #[test]
@@ -157,6 +197,10 @@ mod tests {
         let known = KnownVersion::AtLeast(Version::new(&[4, 4]));
         assert_eq!((known.is_at_least(&four), known.is_at_least(&five)), (Some(true), None));
         let known = KnownVersion::Exactly(Version::new(&[4, 4]));
+        assert_eq!((known.is_at_least(&four), known.is_at_least(&five)), (Some(true), Some(false)));
+        let known = KnownVersion::Before(Version::new(&[5]));
+        assert_eq!((known.is_at_least(&four), known.is_at_least(&five)), (None, Some(false)));
+        let known = KnownVersion::Between(Version::new(&[4]), Version::new(&[4, 4]));
         assert_eq!((known.is_at_least(&four), known.is_at_least(&five)), (Some(true), Some(false)));
     }
 }
