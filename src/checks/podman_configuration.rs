@@ -1,6 +1,6 @@
 //! Whether Podman can read what it is configured with: see [`PODMAN_CONFIGURATION`].
 
-use crate::checks::{check, of_podman};
+use crate::checks::{check, install, of_podman};
 use crate::facts::containers_conf::ContainersConf;
 use crate::facts::image_policy::{self, ImagePolicy, SYSTEM_PATH};
 use crate::facts::podman::Podman;
@@ -138,11 +138,9 @@ fn policy(facts: &Facts, user: &User) -> Fact<Finding> {
         }
         ImagePolicy::Absent => {
             let (sudo, root) = if facts.running() { ("sudo ", "") } else { ("", "$ROOT") };
-            let remedy = Remedy::manual(
-                "install containers-common (Debian, Ubuntu: golang-github-containers-common), or write the file \
-                 that it has",
-            )
-            .command(format!("echo '{ANYTHING}' | {sudo}tee {root}{SYSTEM_PATH}"));
+            let packaged = install(facts, &["policy.json"]).summary;
+            let remedy = Remedy::manual(format!("{packaged}, or write the file that it has"))
+                .command(format!("echo '{ANYTHING}' | {sudo}tee {root}{SYSTEM_PATH}"));
             finding("absent", Verdict::Unmet).at([image_policy::absent()]).repair(remedy)
         }
     })
