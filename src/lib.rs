@@ -12,6 +12,8 @@ pub mod capture;
 pub mod checks;
 pub mod cli;
 pub mod commands;
+#[cfg(test)]
+mod distribution_tests;
 pub mod exit_code;
 pub mod facts;
 pub mod finding;

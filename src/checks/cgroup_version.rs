@@ -100,9 +100,11 @@ fn add(facts: &Facts, demands: &[Demand], finding: &Finding, outcome: &mut Outco
 fn podman_refuses(facts: &Facts) -> Fact<Option<Vec<Evidence>>> {
     let hierarchy = facts.cgroup_hierarchy()?;
     let Some(hierarchy) = hierarchy.as_ref() else { return Ok(Some(Vec::new())) };
-    let Some(podman) = facts.package(&["podman"])? else { return Ok(Some(Vec::new())) };
-    if podman.upstream_version().is_none_or(|version| version.major() >= PODMAN_NEEDS_V2) {
-        return Ok(Some(vec![podman.at]));
+    let Some(podman) = facts.system_podman()? else { return Ok(Some(Vec::new())) };
+    match podman.is_at_least(PODMAN_NEEDS_V2) {
+        Some(true) => return Ok(Some(vec![podman.evidence()])),
+        Some(false) => {}
+        None => return Err(podman.unknown()),
     }
     if hierarchy.value == Hierarchy::Hybrid && facts.program("crun")?.is_some() {
         let controllers = facts.hybrid_controllers()?;
@@ -261,6 +263,19 @@ mod tests {
         assert_eq!(levels(version_6), advised.map(|(_, stacks)| (Level::Required, stacks)));
         let unread = look_at(host().error(status, "denied"));
         assert_eq!(unknown(&unread), ["/var/lib/dpkg/status is not readable as this user"]);
+    }
+
+    /// RHEL 8 boots with version 1 and has Podman 4.9, whose version is in an RPM database.
+    #[test]
+    fn podman_of_rhel_8_runs_on_version_1() {
+        let host = booted(&[TMPFS, NAMED, MEMORY], "quiet\n")
+            .without("/var/lib/dpkg")
+            .dir("/var/lib/rpm", "0755", 0)
+            .without("/usr/lib/systemd/user/podman-user-wait-network-online.service");
+        let unread = look_at(host.clone().without("/usr/lib/systemd/user/podman.socket"));
+        assert_eq!(unknown(&unread).len(), 1);
+        let advised = [(Level::Required, vec![Stack::Kind]), (Level::Advised, vec![Stack::Podman])];
+        assert_eq!(levels(host.file("/usr/lib/systemd/user/podman.socket", "")), advised);
     }
 
     /// On Linux 6.1 of Debian 12 all controllers are in version 1, on 6.12 of Debian 13 two are not.

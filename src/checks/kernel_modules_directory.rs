@@ -39,6 +39,7 @@ check! {
     /// ## Sources
     ///
     /// - modules.dep(5), depmod(8); kmod: libkmod/libkmod.c, `kmod_search_moddep`
+    /// - Ubuntu for Boards: "A/B boot on Ubuntu for Raspberry Pi"
     /// - kubeadm: issue 501, where the modules of an upgraded kernel were gone
     KERNEL_MODULES_DIRECTORY, "kernel-modules-directory", Required, Host(run)
 }
@@ -135,7 +136,9 @@ fn image_of(facts: &Facts, kernel: &Kernel) -> Fact<Option<Evidence>> {
     let beside = kernel.modules_dir.iter().map(|dir| format!("{dir}/vmlinuz"));
     let firmware = ["kernel.img", "kernel7.img", "kernel7l.img", "kernel8.img", "kernel_2712.img"];
     let firmware = firmware.iter().map(|name| format!("/boot/firmware/{name}"));
-    for path in named.chain(beside).chain(firmware) {
+    // Ubuntu for Raspberry Pi: the one to try next, the one that is known to boot, and that before 25.10.
+    let slots = ["new/vmlinuz", "current/vmlinuz", "vmlinuz"].map(|name| format!("/boot/firmware/{name}"));
+    for path in named.chain(beside).chain(firmware).chain(slots) {
         if facts.stat(&path).or_absent()?.is_some() {
             return Ok(Some(Evidence::path(&path, "")));
         }
@@ -182,6 +185,18 @@ mod tests {
         let pi = || host.clone().file("/boot/firmware/kernel8.img", "");
         assert_eq!(verdicts(&look_at(pi())), [(DIR, Verdict::Pending(Needs::Reboot))]);
         assert_eq!(verdicts(&look_at(host)), [(DIR, Verdict::Unmet)]);
+    }
+
+    /// As Ubuntu 25.10 and later keep what a Raspberry Pi boots.
+    #[test]
+    fn a_raspberry_pi_boots_from_one_of_two_slots() {
+        let host = fixture("debian-13").without(DIR).file("/usr/lib/modules/7.0.0-raspi/modules.builtin", "");
+        for path in ["/boot/firmware/new/vmlinuz", "/boot/firmware/current/vmlinuz", "/boot/firmware/vmlinuz"]
+        {
+            let outcome = look_at(host.clone().file(path, ""));
+            assert_eq!(verdicts(&outcome), [(DIR, Verdict::Pending(Needs::Reboot))]);
+            assert_eq!(&*findings(&outcome)[0].evidence[3].path, path);
+        }
     }
 
     #[test]

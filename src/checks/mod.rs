@@ -93,6 +93,7 @@ registry! {
     storage_filesystem::STORAGE_FILESYSTEM,
     storage_mount::STORAGE_MOUNT,
     storage_driver::STORAGE_DRIVER,
+    selinux::SELINUX,
     disk_space::DISK_SPACE,
     image_copy_directory::IMAGE_COPY_DIRECTORY,
     stack_programs::STACK_PROGRAMS,

@@ -149,6 +149,7 @@ mod tests {
             host.without("/var/lib/dpkg")
                 .without("/usr/libexec/podman/quadlet")
                 .without("/usr/lib/systemd/user/podman-user-wait-network-online.service")
+                .without("/usr/lib/systemd/user/podman.socket")
                 .dir("/var/lib/rpm", "0755", 0)
         };
         assert_eq!(unknown(&look_at(rpm(without()))), ["/usr/lib/sysimage/rpm: RPM databases are not read"]);

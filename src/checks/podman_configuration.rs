@@ -76,7 +76,6 @@ const WHY_ADVISED: &str = "Podman 6 takes it over after a boot, and stops at it 
 /// The policy that distributions have: images from everywhere.
 const ANYTHING: &str = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
 
-
 fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     let demands = req.need(Need::PodmanConfiguration);
     of_podman(facts, user, demands, |podman, outcome| {

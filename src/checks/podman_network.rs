@@ -378,6 +378,7 @@ mod tests {
         let rpm = nothing_kept()
             .without("/var/lib/dpkg")
             .without("/usr/lib/systemd/user/podman-user-wait-network-online.service")
+            .without("/usr/lib/systemd/user/podman.socket")
             .file("/usr/libexec/podman/quadlet", "")
             .dir("/var/lib/rpm", "0755", 0);
         assert_eq!(verdicts(&look_at(rpm.clone()))[0], ("netavark", Verdict::Met));

@@ -105,6 +105,7 @@ mod tests {
         let rpm = fixture("debian-13").without("/var/lib/dpkg").dir("/usr/lib/sysimage/rpm", "0755", 0);
         let rpm = rpm
             .without("/usr/lib/systemd/user/podman-user-wait-network-online.service")
+            .without("/usr/lib/systemd/user/podman.socket")
             .file("/usr/libexec/podman/quadlet", "");
         assert_eq!(verdicts(&look_at(rpm.clone(), Stack::PodmanKube)), [("podman", Verdict::Met)]);
         assert_eq!(

@@ -2,7 +2,7 @@
 
 use crate::checks::engine_settings::set_key;
 use crate::checks::{check, install, of_podman};
-use crate::facts::podman::{KnownVersion, Podman};
+use crate::facts::podman::Podman;
 use crate::facts::programs::Program;
 use crate::facts::users::User;
 use crate::facts::version::Version;
@@ -77,10 +77,8 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
 pub(super) fn chosen(facts: &Facts, podman: &Podman, user: &User) -> Fact<Chosen> {
     let conf = facts.containers_conf(user)?;
     let set = conf.default_rootless_network_cmd.as_ref().filter(|set| !set.value.is_empty());
-    let too_old = match podman.version.as_ref().map(|known| &known.value) {
-        Ok(KnownVersion::Exactly(version)) => *version < Version::new(&KEY_SINCE),
-        Ok(KnownVersion::AtLeast(_) | KnownVersion::Between(..)) | Err(_) => false,
-    };
+    let too_old = (podman.version.as_ref())
+        .is_ok_and(|known| known.value.is_at_least(&Version::new(&KEY_SINCE)) == Some(false));
     if let Some(set) = set.filter(|_| !too_old) {
         return Ok(Chosen {
             program: Some(set.value.clone()),
@@ -328,7 +326,7 @@ mod tests {
             [("pasta", Verdict::Met)],
             "the version decides"
         );
-        let older = || rpm().without(CAME_WITH_5_3);
+        let older = || rpm().without(CAME_WITH_5_3).without("/usr/lib/systemd/user/podman.socket");
         assert_eq!(verdicts(&look_at(older())), [("pasta", Verdict::Met)], "both are there");
         let reason = "/usr/bin/podman: all that is known of its version is 4.4 or later";
         assert_eq!(unknown(&look_at(without_pasta(older()))), [reason]);

@@ -1,6 +1,7 @@
 //! Whether the host is run by systemd: see [`SYSTEMD_INIT`].
 
 use crate::checks::check;
+use crate::checks::install::install_packages;
 use crate::facts::environment::Wsl;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
@@ -98,7 +99,10 @@ fn remedy(facts: &Facts) -> Remedy {
 fn installed(facts: &Facts) -> Fact<Finding> {
     let systemd = facts.systemd_program()?;
     let init = facts.init_program()?;
-    let remedy = || Remedy::manual("install systemd as the init of the image (systemd-sysv on Debian)");
+    let remedy = || match facts.package_family() {
+        Ok(Some("debian")) => install_packages(facts, &["systemd-sysv"]),
+        _ => Remedy::manual("make systemd the init of the image"),
+    };
     let leads_to_systemd = |path: &str| path.ends_with("/lib/systemd/systemd");
     let finding = |found: &str, verdict| Finding::new(SUBJECT, NAME, found, verdict);
     Ok(match (systemd, init) {

@@ -132,7 +132,7 @@ mod tests {
         host.file(path, "").mode(path, "0755")
     }
 
-    /// The lines of os-release are those that the distributions publish.
+    /// `ID` and `ID_LIKE` as public reports quote them; `tests/fixtures/packages` has the sources.
     #[test]
     fn each_distribution_has_its_own() {
         let microos =

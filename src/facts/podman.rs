@@ -3,6 +3,7 @@
 use std::fmt;
 use std::rc::Rc;
 
+use super::packages::PackageManager;
 use super::programs::Program;
 use super::users::User;
 use super::version::Version;
@@ -20,6 +21,9 @@ const CAME_WITH: [(&str, [u64; 2]); 2] = [
 /// have all pages or none, so that the second without the first tells of an earlier version.
 const MANUAL_OF_6: &str = "share/man/man5/podman-container.unit.5.gz";
 const MANUAL: &str = "share/man/man5/podman-systemd.unit.5.gz";
+/// What has been installed along with the first of [`CAME_WITH`] since before there was that one. Where it is
+/// alone, the version is an earlier one, if the package is an RPM: rpmbuild refuses to leave files out.
+const BESIDE_FIRST: &str = "lib/systemd/user/podman.socket";
 
 /// A version, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub enum KnownVersion {
     Exactly(Version),
     /// This one or a later one.
     AtLeast(Version),
+    /// An earlier one.
+    Before(Version),
     /// The first or a later one, and before the second.
     Between(Version, Version),
 }
@@ -38,8 +44,9 @@ impl KnownVersion {
         match self {
             KnownVersion::Exactly(version) => Some(version >= wanted),
             KnownVersion::AtLeast(version) => (version >= wanted).then_some(true),
-            KnownVersion::Between(version, _) if version >= wanted => Some(true),
-            KnownVersion::Between(_, below) => (below <= wanted).then_some(false),
+            KnownVersion::Before(version) => (version <= wanted).then_some(false),
+            KnownVersion::Between(least, _) if least >= wanted => Some(true),
+            KnownVersion::Between(_, before) => (before <= wanted).then_some(false),
         }
     }
 }
@@ -49,7 +56,8 @@ impl fmt::Display for KnownVersion {
         match self {
             KnownVersion::Exactly(version) => version.fmt(f),
             KnownVersion::AtLeast(version) => write!(f, "{version} or later"),
-            KnownVersion::Between(version, below) => write!(f, "{version} or later, before {below}"),
+            KnownVersion::Before(version) => write!(f, "before {version}"),
+            KnownVersion::Between(least, before) => write!(f, "{least} or later, before {before}"),
         }
     }
 }
@@ -93,9 +101,20 @@ impl Facts {
     /// # Errors
     /// As [`Facts::user_program`].
     pub fn podman(&self, user: &User) -> Fact<Option<Rc<Podman>>> {
-        let Some(program) = self.user_program("podman", user)? else { return Ok(None) };
+        self.user_program("podman", user)?.map(|program| self.podman_of(program)).transpose()
+    }
+
+    /// The Podman of the host, which services start; `None` where there is none.
+    ///
+    /// # Errors
+    /// As [`Facts::program`].
+    pub fn system_podman(&self) -> Fact<Option<Rc<Podman>>> {
+        self.program("podman")?.map(|program| self.podman_of(program)).transpose()
+    }
+
+    fn podman_of(&self, program: Program) -> Fact<Rc<Podman>> {
         let version = self.podman_version(&program)?;
-        Ok(Some(Rc::new(Podman { program, version })))
+        Ok(Rc::new(Podman { program, version }))
     }
 
     /// Whether the Podman that the user runs is at least `major`.0; `None` where that is not known, and where
@@ -122,19 +141,31 @@ impl Facts {
             return Ok(Ok(Sourced { value: KnownVersion::AtLeast(six), at }));
         }
         let is_before_6 = has_manual_of_6 == Ok(None) && self.stat(&format!("{prefix}/{MANUAL}")).is_ok();
-        for (file, version) in CAME_WITH {
-            let path = format!("{prefix}/{file}");
-            if self.stat(&path).or_absent()?.is_some() {
-                let version = Version::new(&version);
-                let at = Evidence::path(&path, format!("came with Podman {version}"));
-                let value = match is_before_6 {
-                    true => KnownVersion::Between(version, six),
-                    false => KnownVersion::AtLeast(version),
-                };
-                return Ok(Ok(Sourced { value, at }));
-            }
+        let [first, second] = CAME_WITH.map(|(file, version)| (format!("{prefix}/{file}"), version));
+        let came_with = |(path, version): &(String, [u64; 2])| {
+            let version = Version::new(version);
+            let at = Evidence::path(path, format!("came with Podman {version}"));
+            self.stat(path).or_absent().map(|found| found.map(|_| (version, at)))
+        };
+        if let Some((version, at)) = came_with(&first)? {
+            let value = match is_before_6 {
+                true => KnownVersion::Between(version, six),
+                false => KnownVersion::AtLeast(version),
+            };
+            return Ok(Ok(Sourced { value, at }));
         }
-        Ok(Err(why))
+        let beside = format!("{prefix}/{BESIDE_FIRST}");
+        let is_rpm = self.package_manager() == Ok(Some(PackageManager::Rpm));
+        let below = self.stat(&beside).or_absent()?.filter(|_| is_rpm).map(|_| Version::new(&first.1));
+        let below = below.or(is_before_6.then_some(six));
+        let none = || Evidence::path(&first.0, format!("does not exist beside {beside}"));
+        let known = match (came_with(&second)?, below) {
+            (Some((least, _)), Some(below)) => (KnownVersion::Between(least, below), none()),
+            (Some((least, at)), None) => (KnownVersion::AtLeast(least), at),
+            (None, Some(below)) => (KnownVersion::Before(below), none()),
+            (None, None) => return Ok(Err(why)),
+        };
+        Ok(Ok(Sourced { value: known.0, at: known.1 }))
     }
 }
 
@@ -169,13 +200,13 @@ mod tests {
         );
         let why = version(rpm.clone()).unwrap().unwrap_err();
         assert_eq!(why, "/usr/lib/sysimage/rpm: RPM databases are not read");
-        let quadlet = rpm.file("/usr/libexec/podman/quadlet", "");
+        let quadlet = rpm.clone().file("/usr/libexec/podman/quadlet", "");
         assert_eq!(
             version(quadlet.clone()),
             Some(Ok("4.4 or later (/usr/libexec/podman/quadlet)".to_owned()))
         );
         let unit = "/usr/lib/systemd/user/podman-user-wait-network-online.service";
-        let five = quadlet.file(unit, "");
+        let five = quadlet.clone().file(unit, "");
         assert_eq!(version(five.clone()), Some(Ok(format!("5.3 or later ({unit})"))));
         let manual = five.file(&format!("/usr/{MANUAL}"), "");
         assert_eq!(version(manual.clone()), Some(Ok(format!("5.3 or later, before 6 ({unit})"))));
@@ -183,6 +214,11 @@ mod tests {
         assert_eq!(version(hidden), Some(Ok(format!("5.3 or later ({unit})"))));
         let six = manual.file(&format!("/usr/{MANUAL_OF_6}"), "");
         assert_eq!(version(six), Some(Ok(format!("6 or later (/usr/{MANUAL_OF_6})"))));
+        // As RHEL 8 and 9 have it: the units of a user manager, and not the one that came with 5.3.
+        let socket = "/usr/lib/systemd/user/podman.socket";
+        let between = format!("4.4 or later, before 5.3 ({unit})");
+        assert_eq!(version(quadlet.file(socket, "")), Some(Ok(between)));
+        assert_eq!(version(rpm.file(socket, "")), Some(Ok(format!("before 5.3 ({unit})"))));
     }
 
     #[test]
@@ -194,6 +230,10 @@ mod tests {
         let of = |parts: &[u64]| known.is_at_least(&Version::new(parts));
         assert_eq!((of(&[4]), of(&[5, 9]), of(&[6]), of(&[7])), (Some(true), None, Some(false), Some(false)));
         let known = KnownVersion::Exactly(Version::new(&[4, 4]));
+        assert_eq!((known.is_at_least(&four), known.is_at_least(&five)), (Some(true), Some(false)));
+        let known = KnownVersion::Before(Version::new(&[5]));
+        assert_eq!((known.is_at_least(&four), known.is_at_least(&five)), (None, Some(false)));
+        let known = KnownVersion::Between(Version::new(&[4]), Version::new(&[4, 4]));
         assert_eq!((known.is_at_least(&four), known.is_at_least(&five)), (Some(true), Some(false)));
     }
 }

@@ -71,7 +71,107 @@ pub(crate) fn podman(host: TestHost, version: &str) -> TestHost {
 
 /// The fixture `tests/fixtures/sysfs/NAME`, the capture of a real machine.
 pub(crate) fn fixture(name: &str) -> TestHost {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sysfs").join(name);
+    let mut files = tree(&format!("sysfs/{name}"));
+    let text = String::from_utf8(files.remove("/host.toml").expect("host.toml")).unwrap();
+    files.remove("/README.md");
+    let toml: HostToml = toml::from_str(&text).unwrap();
+    // What a test changes can lead to places that nobody looked at on the real machine: they are absent.
+    TestHost { toml: HostToml { complete: true, ..toml }, files }
+}
+
+/// What a folder of `tests/fixtures/packages` says of itself.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Sources {
+    pub(crate) about: String,
+    kernel: String,
+    #[serde(default)]
+    pub(crate) file: Vec<Part>,
+    #[serde(default)]
+    link: Vec<Part>,
+    #[serde(default)]
+    program: Vec<Part>,
+    #[serde(default)]
+    directory: Vec<Part>,
+    #[serde(default)]
+    pub(crate) absent: Vec<Lacking>,
+}
+
+/// Something that a distribution has.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Part {
+    pub(crate) path: String,
+    #[serde(default)]
+    target: Option<String>,
+    pub(crate) source: String,
+}
+
+/// Something of a distribution that could not be had.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Lacking {
+    pub(crate) what: String,
+    pub(crate) why: String,
+}
+
+/// The files of `tests/fixtures/packages/NAME`, and where they are from.
+pub(crate) fn packages(name: &str) -> (Sources, BTreeMap<String, Vec<u8>>) {
+    let mut files = tree(&format!("packages/{name}"));
+    let text = String::from_utf8(files.remove("/SOURCE.toml").expect("SOURCE.toml")).unwrap();
+    (toml::from_str(&text).unwrap(), files)
+}
+
+/// The distribution of `tests/fixtures/packages/NAME`: a captured Debian 13 under another kernel release,
+/// without what Debian alone has, and with what the folder holds. The list of packages stays where the
+/// distribution is one of Debian's family.
+pub(crate) fn distribution(name: &str) -> TestHost {
+    const CAPTURED: &str = "6.12.117+deb13-cloud-amd64";
+    let (sources, files) = packages(name);
+    let of_debian = [
+        "/etc/apparmor.d",
+        "/etc/modules-load.d",
+        "/etc/security/limits.d",
+        "/etc/systemd",
+        "/usr/lib/sysctl.d",
+        "/usr/lib/systemd/system.conf.d",
+        "/usr/lib/x86_64-linux-gnu",
+    ];
+    let is_debian = ["ubuntu", "raspberry"].iter().any(|family| name.starts_with(family));
+    let lists = if is_debian { None } else { Some("/var/lib/dpkg") };
+    let os_release = files.contains_key("/usr/lib/os-release").then_some("/etc/os-release");
+    let has_apparmor = is_debian || name.contains("suse") || name.starts_with("sl-") || name == "arch";
+    let apparmor = if has_apparmor { None } else { Some("/sys/module/apparmor") };
+    let without = of_debian.into_iter().chain(lists).chain(os_release).chain(apparmor);
+    let host = if name.starts_with("alpine") {
+        openrc_host().without("/etc/os-release").without("/lib/apk")
+    } else {
+        // What Debian has among its libraries, others have beside systemd.
+        without
+            .fold(fixture("debian-13"), TestHost::without)
+            .file("/usr/lib/systemd/libsystemd-shared-257.so", "")
+            .file("/usr/lib/systemd/user/app.slice", "[Unit]\nDescription=User Application Slice\n")
+            .file("/usr/lib/systemd/systemd", "")
+            .mode("/usr/lib/systemd/systemd", "0755")
+            .file("/sys/kernel/security/apparmor/profiles", "")
+    };
+    let enforcing = files.contains_key("/etc/selinux/config");
+    let host = if enforcing { host.file("/sys/fs/selinux/enforce", "1") } else { host };
+    let ostree = sources.link.iter().any(|part| part.path == "/ostree");
+    let host = if ostree { host.file("/run/ostree-booted", "") } else { host };
+    let host = host.renamed(CAPTURED, &sources.kernel);
+    let host = files.into_iter().fold(host, |host, (path, text)| host.file(&path, text));
+    let host = sources.directory.iter().fold(host, |host, part| host.dir(&part.path, "0755", 0));
+    let host =
+        (sources.program.iter()).fold(host, |host, part| host.file(&part.path, "").mode(&part.path, "0755"));
+    sources.link.into_iter().fold(host, |host, part| {
+        host.file(&part.path, "").path(&part.path, |record| record.link = part.target)
+    })
+}
+
+/// The files below `tests/fixtures/FOLDER`, by their paths in there.
+fn tree(folder: &str) -> BTreeMap<String, Vec<u8>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder);
     let mut files = BTreeMap::new();
     #[expect(
         clippy::disallowed_methods,
@@ -89,11 +189,7 @@ pub(crate) fn fixture(name: &str) -> TestHost {
         }
     }
     walk(&root, &root, &mut files);
-    let text = String::from_utf8(files.remove("/host.toml").expect("host.toml")).unwrap();
-    files.remove("/README.md");
-    let toml: HostToml = toml::from_str(&text).unwrap();
-    // What a test changes can lead to places that nobody looked at on the real machine: they are absent.
-    TestHost { toml: HostToml { complete: true, ..toml }, files }
+    files
 }
 
 impl TestHost {
@@ -111,6 +207,21 @@ impl TestHost {
     pub(crate) fn image(mut self) -> TestHost {
         self.toml.running = false;
         self
+    }
+
+    /// With `from` called `to` in every path and every text.
+    fn renamed(self, from: &str, to: &str) -> TestHost {
+        let swap = |text: &str| text.replace(from, to);
+        let content = |bytes: Vec<u8>| match String::from_utf8(bytes) {
+            Ok(text) => swap(&text).into_bytes(),
+            Err(binary) => binary.into_bytes(),
+        };
+        let mut toml = self.toml;
+        toml.paths = toml.paths.into_iter().map(|(path, record)| (swap(&path), record)).collect();
+        let names = |names: Vec<String>| names.iter().map(|name| swap(name)).collect();
+        toml.listings = toml.listings.into_iter().map(|(path, found)| (swap(&path), names(found))).collect();
+        let files = self.files.into_iter().map(|(path, bytes)| (swap(&path), content(bytes))).collect();
+        TestHost { toml, files }
     }
 
     /// With this file, whatever was said of the path before.
@@ -221,7 +332,9 @@ impl TestHost {
         let mut suffix = "";
         while let Some((parent, name)) = child.rsplit_once('/') {
             if let Some(record) = self.toml.paths.get_mut(parent) {
-                record.error = None;
+                if record.error.take().is_some() {
+                    record.kind = Some("dir".to_owned());
+                }
                 record.read_error = None;
             }
             if let Some(names) = self.toml.listings.get_mut(parent) {

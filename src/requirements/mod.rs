@@ -158,6 +158,8 @@ pub enum Need {
     ImageCopyDirectory,
     /// Podman keeps images with the overlay driver.
     StorageDriver,
+    /// The policy of SELinux knows the containers and their storage.
+    SelinuxPolicy,
     /// minikube runs Podman without root.
     MinikubeRootless,
     /// The clock is right, and stays right.
