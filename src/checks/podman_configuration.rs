@@ -305,7 +305,8 @@ fn bring_policy(facts: &Facts) -> Remedy {
         }
         Some((_, true)) | None => {
             let dir = SYSTEM_PATH.trim_end_matches("/policy.json");
-            Remedy::manual("write the file that the package containers-common of distributions has")
+            let packaged = install(facts, &[POLICY]).summary;
+            Remedy::manual(format!("{packaged}, or write the file that it has"))
                 .command(format!("{sudo}mkdir -p {root}{dir}"))
                 .command(format!("echo '{ANYTHING}' | {sudo}tee {root}{SYSTEM_PATH}"))
         }

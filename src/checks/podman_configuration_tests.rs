@@ -65,6 +65,7 @@ fn podman_6(host: TestHost) -> TestHost {
 
 /// With RPM the version of Podman is not known.
 fn rpm(host: TestHost) -> TestHost {
+    let host = host.without("/usr/lib/systemd/user/podman.socket");
     host.without("/var/lib/dpkg").dir("/usr/lib/sysimage/rpm", "0755", 0)
 }
 

@@ -201,7 +201,7 @@ fn by_default(facts: &Facts, podman: &Podman) -> Fact<Option<&'static str>> {
     } else if os.is_like("debian") || os.is_like("arch") {
         podman.is_at_least(5).map(|_| NFT)
     } else if ["suse", "opensuse", "alpine"].iter().any(|id| os.is_like(id)) {
-        podman.is_at_least(5).map(|_| IPTABLES)
+        (podman.is_at_least(6) == Some(false)).then_some(IPTABLES)
     } else {
         None
     })

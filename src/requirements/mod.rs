@@ -140,6 +140,8 @@ pub enum Need {
     NewPrivileges,
     /// systemd-oomd does not kill what the user runs.
     NoOomd,
+    /// pasta has IPv6, or a route of the host, to make a network of.
+    PastaRoute,
     /// AppArmor lets pasta make rootless networks.
     PastaConfinement,
     /// Units that run containers are such that a user manager can run.
