@@ -7,7 +7,6 @@ use crate::facts::{Evidence, Facts, Sourced};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::{Demand, Need, Requirements, Stack};
-use crate::settings::K3S_SERVICE;
 
 check! {
     /// The host has a name that a node can have, and keeps it
@@ -45,8 +44,6 @@ check! {
 }
 
 const SUBJECT: &str = "host name";
-/// What stands in a capture in place of what could hold a secret.
-const LEFT_OUT: &str = "LEFT-OUT";
 const KEEP: &str = "a node is named after its host: under another name the cluster has a second one";
 
 fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
@@ -102,33 +99,16 @@ fn valid(facts: &Facts, user: &User, name: &Sourced<String>, k3s: bool) -> Resul
         return Ok(finding(Verdict::Met));
     }
     if k3s {
-        match given(facts, user).map_err(|why| why.to_string())? {
-            Some(at) if at.text.contains(LEFT_OUT) => {
-                return Err(format!("{at}: the capture leaves out whether K3s is given another name"));
-            }
-            Some(at) => {
-                let found = format!("{}, and K3s is given another", name.value);
-                let finding = Finding::new(SUBJECT, expected, found, Verdict::Met);
-                return Ok(finding.at([at, name.at.clone()]));
-            }
-            None => {}
+        let options = facts.k3s_options(user).map_err(|why| why.to_string())?;
+        if let Some(at) = options.at("node-name") {
+            let found = format!("{}, and K3s is given another", name.value);
+            let finding = Finding::new(SUBJECT, expected, found, Verdict::Met);
+            return Ok(finding.at([at, name.at.clone()]));
         }
     }
     let remedy = Remedy::manual("give the host a name that a node can have")
         .command(format!("sudo hostnamectl set-hostname {}", suggestion(&name.value, most)));
     Ok(finding(Verdict::Unmet).repair(remedy))
-}
-
-/// What gives the node of K3s another name than the host's.
-fn given(facts: &Facts, user: &User) -> Fact<Option<Evidence>> {
-    if let Some(name) = facts.k3s_config(user)?.keys.get("node-name") {
-        return Ok(Some(name.at.clone()));
-    }
-    let unit = facts.user_unit(&user.home, user.uid, &user.groups, K3S_SERVICE)?;
-    let mut lines = unit.values("Service", "ExecStart").chain(unit.values("Service", "Environment"));
-    let gives =
-        |line: &str| ["--node-name", "K3S_NODE_NAME=", LEFT_OUT].iter().any(|word| line.contains(word));
-    Ok(lines.find(|line| gives(&line.value)).map(|line| line.at.clone()))
 }
 
 fn kept(facts: &Facts, name: &Sourced<String>) -> Fact<Finding> {
@@ -238,9 +218,17 @@ mod tests {
         assert_eq!(verdicts(&look_at(given, Stack::K3s))[0].1, Verdict::Met);
         let outcome = look_at(start("/usr/local/bin/k3s server --rootless"), Stack::K3s);
         assert_eq!(verdicts(&outcome)[0].1, Verdict::Unmet);
-        let outcome = look_at(start(LEFT_OUT), Stack::K3s);
-        let why = format!("{unit}:2: the capture leaves out whether K3s is given another name");
-        assert_eq!(unknown(&outcome), [why]);
+        let outcome = look_at(start("LEFT-OUT"), Stack::K3s);
+        assert_eq!(unknown(&outcome), [format!("{unit}:2: the capture leaves out what K3s is told")]);
+        let in_file = |file: &str| {
+            let text = format!(
+                "[Service]\nExecStart=/usr/local/bin/k3s server --rootless\nEnvironmentFile={file}\n"
+            );
+            named("rpi_node1").file(unit, text).file("/etc/default/k3s", "K3S_NODE_NAME=rpi1\n")
+        };
+        let outcome = look_at(in_file("/etc/default/k3s"), Stack::K3s);
+        assert_eq!(verdicts(&outcome)[0].1, Verdict::Met);
+        assert_eq!(unknown(&look_at(in_file("/srv/names"), Stack::K3s)).len(), 1);
     }
 
     #[test]

@@ -71,6 +71,11 @@ fn look(facts: &Facts, user: &User, demands: &[Demand], outcome: &mut Outcome) -
             || word.starts_with("--config=")
             || word.starts_with("K3S_CONFIG_FILE=")
     });
+    let closed = facts.k3s_config_closed(user)?.filter(|_| facts.owners_are_kept());
+    let elsewhere = match elsewhere {
+        None if closed.is_some() => facts.k3s_variable_at(user, "K3S_CONFIG_FILE")?,
+        found => found,
+    };
     let mut joins = told(&unit, |word| {
         ["agent", "--server", "-s"].contains(&word)
             || word.starts_with("--server=")
@@ -80,7 +85,7 @@ fn look(facts: &Facts, user: &User, demands: &[Demand], outcome: &mut Outcome) -
     let finding = |found: &str, verdict| Finding::new(PATH, &expected, found, verdict);
     if let Some(at) = elsewhere {
         outcome.add_all(demands, &finding("not read: the unit names another", Verdict::Met).at([at]));
-    } else if let Some(closed) = facts.k3s_config_closed(user)?.filter(|_| facts.owners_are_kept()) {
+    } else if let Some(closed) = closed {
         if let Some(hidden) = told(&unit, |word| word == LEFT_OUT) {
             let why = format!("{hidden}: the capture leaves out whether the unit names another file");
             outcome.unknown_all(demands, PATH, &why);
@@ -143,6 +148,18 @@ mod tests {
     fn with(config: &str, mode: &str) -> TestHost {
         let host = host().dir("/etc/rancher", "0755", 0).dir("/etc/rancher/k3s", "0755", 0);
         host.file(PATH, config).mode(PATH, mode)
+    }
+
+    #[test]
+    fn a_variable_in_a_file_names_another() {
+        let unit = |file: &str| {
+            let start = "ExecStart=/usr/local/bin/k3s server --rootless";
+            let text = format!("[Service]\n{start}\nEnvironmentFile={file}\n");
+            let variable = "K3S_CONFIG_FILE=/home/edge/k3s.yaml\n";
+            with("", "0600").file(UNIT, text).file("/etc/default/k3s", variable)
+        };
+        assert_eq!(verdicts(&look_at(unit("/etc/default/k3s")))[0].1, Verdict::Met);
+        assert_eq!(unknown(&look_at(unit("/srv/k3s"))).len(), 1);
     }
 
     #[test]

@@ -24,7 +24,7 @@ const LISTS: [&str; 3] = ["cluster-cidr", "disable", "service-cidr"];
 /// Short forms (k3s: pkg/cli/cmds/server.go).
 const SHORT: [(&str, &str); 3] = [("c", "config"), ("d", "data-dir"), ("s", "server")];
 /// The variables that are looked at (k3s: pkg/rootless/rootless.go; pkg/cli/cmds/server.go).
-const VARIABLES: [&str; 3] = ["K3S_CONFIG_FILE", "K3S_DATA_DIR", "K3S_ROOTLESS_CIDR"];
+const VARIABLES: [&str; 4] = ["K3S_CONFIG_FILE", "K3S_DATA_DIR", "K3S_NODE_NAME", "K3S_ROOTLESS_CIDR"];
 /// Where K3s listens unless it is told otherwise (k3s: pkg/cli/cmds/server.go).
 pub const HTTPS_PORT: u16 = 6443;
 /// What the unit that K3s publishes asks for (k3s: k3s-rootless.service).
@@ -235,8 +235,11 @@ impl Facts {
             for (name, value) in &config.keys {
                 options.set.entry(name.clone()).or_insert_with(|| value.clone());
             }
-            for (variable, name) in [("K3S_DATA_DIR", "data-dir"), ("K3S_ROOTLESS_CIDR", "K3S_ROOTLESS_CIDR")]
-            {
+            for (variable, name) in [
+                ("K3S_DATA_DIR", "data-dir"),
+                ("K3S_NODE_NAME", "node-name"),
+                ("K3S_ROOTLESS_CIDR", "K3S_ROOTLESS_CIDR"),
+            ] {
                 match variables.get(variable) {
                     Some(value) if !options.set.contains_key(name) => {
                         options.take_variable(name, user, value)?;
@@ -246,6 +249,16 @@ impl Facts {
             }
             Ok(options)
         })
+    }
+
+    /// Where the unit, or a file that it names, sets this variable.
+    ///
+    /// # Errors
+    /// Why a file that it names could not be read, or is not looked at.
+    pub fn k3s_variable_at(&self, user: &User, name: &str) -> Fact<Option<Evidence>> {
+        let unit = self.user_unit(&user.home, user.uid, &user.groups, K3S_SERVICE)?;
+        let variables = self.k3s_variables(&unit, user)?;
+        Ok(variables.get(name).filter(|set| !set.value.is_empty()).map(|set| set.at.clone()))
     }
 
     /// The variables that the unit sets: those in files override those in the unit.
