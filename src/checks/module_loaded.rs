@@ -19,7 +19,8 @@ check! {
     /// Each module that has to be there before a stack starts: whether it is loaded or built in, and
     /// whether it will be after the next boot, because a line of modules-load.d or `modules_load=` on
     /// the kernel command line names it, an alias of it or a module that needs it. A line for a module
-    /// that modprobe.d keeps out is no such line: see module-blacklist.
+    /// that modprobe.d keeps out is no such line: see module-blacklist. One that names what no kernel has
+    /// costs a warning, and the rest is loaded (seen with systemd 252, 257 and 262).
     ///
     /// Modules that the kernel loads itself when they are first used are not judged here: that works
     /// from a user namespace, too, for network devices, nftables and mounts.
