@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::Evidence;
+use crate::host::Fact;
 use crate::requirements::{Demand, Stack};
 use crate::settings::Setting;
 
@@ -312,6 +313,20 @@ impl Outcome {
     ) {
         for demand in demands {
             self.unknown(demand, subject, reason);
+        }
+    }
+
+    /// What came of a look, for everybody in `demands`: a finding, a doubt about it, or why there was none.
+    pub fn looked<'a>(
+        &mut self,
+        demands: impl IntoIterator<Item = &'a Demand>,
+        subject: &str,
+        looked: Fact<Result<Finding, impl fmt::Display>>,
+    ) {
+        match looked {
+            Ok(Ok(finding)) => self.add_all(demands, &finding),
+            Ok(Err(doubt)) => self.unknown_all(demands, subject, &doubt),
+            Err(why) => self.unknown_all(demands, subject, &why),
         }
     }
 

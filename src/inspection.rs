@@ -394,20 +394,6 @@ fn regular(facts: &Facts) -> Result<Vec<String>, RequestError> {
     Ok(facts.regular_users()?.iter().map(|user| user.name.clone()).collect())
 }
 
-/// The date of a moment, in seconds since 1970, as `YYYY-MM-DD` (UTC).
-pub fn date(seconds: u64) -> String {
-    // Days are counted from 1 March of year 0, so that the leap day is the last of its year.
-    let days = seconds / 86_400 + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
 /// Whether a look at `/` is one at an image: in a chroot, `/proc` and `/sys` are the build machine's.
 /// `SYSTEMD_OFFLINE` says so to systemd's own tools (systemd: `docs/ENVIRONMENT.md`).
 pub fn looks_like_chroot(facts: &Facts) -> bool {
@@ -448,20 +434,6 @@ mod tests {
             let report = look_at(openrc_host(), stack);
             assert_eq!(report.stacks[0].verdict, Readiness::NotReady);
             assert!(report.stacks[0].blockers.contains(&"systemd-init"), "{:?}", report.stacks[0].blockers);
-        }
-    }
-
-    #[test]
-    fn dates() {
-        for (seconds, day) in [
-            (0, "1970-01-01"),
-            (951_782_400, "2000-02-29"),
-            (1_709_164_800, "2024-02-29"),
-            (1_709_251_200, "2024-03-01"),
-            (1_735_689_599, "2024-12-31"),
-            (4_107_542_400, "2100-03-01"),
-        ] {
-            assert_eq!(date(seconds), day);
         }
     }
 }

@@ -55,11 +55,7 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
     for (name, want) in &req.modules {
         let demands = want.loaded.iter().chain(&want.on_demand);
         let looked = kernels.as_ref().map_err(Clone::clone).and_then(|all| look(facts, all, &names, name));
-        match looked {
-            Ok(Ok(finding)) => outcome.add_all(demands, &finding),
-            Ok(Err(doubt)) => outcome.unknown_all(demands, name, &doubt),
-            Err(why) => outcome.unknown_all(demands, name, &why),
-        }
+        outcome.looked(demands, name, looked);
     }
     outcome.or_skip("no chosen stack asks for a module")
 }

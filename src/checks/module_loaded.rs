@@ -55,11 +55,7 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
     }
     for (name, want) in wanted() {
         let looked = kernels.as_ref().map_err(Clone::clone).and_then(|all| worst(facts, all, &names, name));
-        match looked {
-            Ok(Ok(finding)) => outcome.add_all(&want.loaded, &finding),
-            Ok(Err(doubt)) => outcome.unknown_all(&want.loaded, name, &doubt),
-            Err(why) => outcome.unknown_all(&want.loaded, name, &why),
-        }
+        outcome.looked(&want.loaded, name, looked);
     }
     outcome.or_skip("no chosen stack wants a module loaded beforehand")
 }

@@ -47,11 +47,7 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
         return Outcome::skip("decided at boot: systemd shares / then");
     }
     let mut outcome = Outcome::default();
-    match look(facts) {
-        Ok(Ok(finding)) => outcome.add_all(demands, &finding),
-        Ok(Err(doubt)) => outcome.unknown_all(demands, "/", &doubt),
-        Err(why) => outcome.unknown_all(demands, "/", &why),
-    }
+    outcome.looked(demands, "/", look(facts));
     outcome
 }
 

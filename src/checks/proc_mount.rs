@@ -60,11 +60,7 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
         return Outcome::skip("decided at boot: nothing is mounted in an image");
     }
     let mut outcome = Outcome::default();
-    match look(facts) {
-        Ok(Ok(finding)) => outcome.add_all(demands, &finding),
-        Ok(Err(doubt)) => outcome.unknown_all(demands, PROC, &doubt),
-        Err(why) => outcome.unknown_all(demands, PROC, &why),
-    }
+    outcome.looked(demands, PROC, look(facts));
     outcome
 }
 

@@ -19,6 +19,7 @@ use clap::CommandFactory;
 
 use crate::cli::{Cli, Color, Command, HostArgs, Listing, SelectionArgs, ShownArgs, WhomArgs};
 use crate::facts::Facts;
+use crate::facts::clock::day;
 use crate::host::Host;
 use crate::inspection::{self, Request, RequestError};
 use crate::render::human::{Detail, Terminal};
@@ -90,7 +91,7 @@ fn request(profile: &str, whom: &WhomArgs, selection: &SelectionArgs) -> Request
         select: selection.select.clone(),
         ignore: selection.ignore.clone(),
         strict: selection.strict,
-        today: inspection::date(now()),
+        today: day(i64::try_from(now()).unwrap_or(i64::MAX)),
     }
 }
 

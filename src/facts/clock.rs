@@ -124,6 +124,20 @@ mod tests {
     use crate::facts::testing::empty_host;
 
     #[test]
+    fn days() {
+        for (secs, name) in [
+            (0, "1970-01-01"),
+            (951_782_400, "2000-02-29"),
+            (1_709_164_800, "2024-02-29"),
+            (1_709_251_200, "2024-03-01"),
+            (1_735_689_599, "2024-12-31"),
+            (4_107_542_400, "2100-03-01"),
+        ] {
+            assert_eq!(day(secs), name);
+        }
+    }
+
+    #[test]
     fn a_moment_is_before_the_boot_since_it_or_from_the_future() {
         let host = empty_host()
             .file(STAT, "cpu  1 2 3\nintr 5\nctxt 1\nbtime 1000\nprocesses 3\n")

@@ -6,7 +6,7 @@ use super::fix::{files, list};
 use crate::apply::journal::Journal;
 use crate::apply::transaction::TakenBack;
 use crate::cli::Format;
-use crate::inspection::date;
+use crate::facts::clock::day;
 use crate::plan::{Activation, Change};
 use crate::requirements::Stack;
 
@@ -146,7 +146,10 @@ pub fn recovered(notes: &[String], format: Format) -> serde_json::Result<String>
 }
 
 fn made(journal: &Journal) -> String {
-    let time = journal.time.map(|time| format!(" of {}", date(time))).unwrap_or_default();
+    let time = journal
+        .time
+        .map(|time| format!(" of {}", day(i64::try_from(time).unwrap_or(i64::MAX))))
+        .unwrap_or_default();
     let stacks: Vec<&str> = journal.stacks.iter().map(|stack| stack.as_str()).collect();
     format!("{time} ({} for {})", stacks.join(", "), journal.users.join(", "))
 }
