@@ -1,6 +1,7 @@
 //! Whether the user has a usable `XDG_RUNTIME_DIR`: see [`RUNTIME_DIRECTORY`].
 
 use crate::checks::{check, openrc};
+use crate::facts::linger::Linger;
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Level, Needs, Outcome, Remedy, Verdict};
@@ -27,8 +28,8 @@ check! {
     /// lies on a tmpfs; its free space and inodes. If the user runs edgeprep: whether
     /// `XDG_RUNTIME_DIR` is set to it. In an image root there is none.
     ///
-    /// Before a user manager runs there is none either, and Podman takes a directory in /tmp. After one
-    /// that was stopped it does not. Seen on Debian 12, whose systemd takes the directory away, while
+    /// Before a user manager runs there is none either, and Podman takes a directory in /tmp. Where that of
+    /// a user who lingers was stopped it does not. Seen on Debian 12, whose systemd takes the directory away, while
     /// Podman's storage keeps its name: "creating tmpdir: mkdir /run/user/1000: permission denied". Seen
     /// on Debian 13, where the socket of the bus is left over: "sd-bus call: Interactive authentication
     /// required".
@@ -100,8 +101,10 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
 /// the directory, which a storage that was made while it was there keeps (libpod: `runtime.go`, `RunRoot`
 /// and `TmpDir` of the database).
 fn left_behind(facts: &Facts, user: &User, path: &str) -> Fact<Option<Finding>> {
+    // Whoever does not linger has a user manager from each login on.
+    let Linger::On(lingers) = facts.linger(&user.name)? else { return Ok(None) };
     let remedy = Remedy::setting(
-        format!("let {} linger, so that the user manager runs from each boot on, and now", user.name),
+        format!("start the user manager of {}, who lingers", user.name),
         Setting::Linger(user.name.clone()),
     );
     let verdict = Verdict::Pending(Needs::None);
@@ -113,13 +116,14 @@ fn left_behind(facts: &Facts, user: &User, path: &str) -> Fact<Option<Finding>> 
             return Ok(None);
         }
         let finding = Finding::new(&bus, "answers", "left over: no user manager runs", verdict);
-        return Ok(Some(finding.at([Evidence::path(&bus, "exists")]).repair(remedy)));
+        return Ok(Some(finding.at([Evidence::path(&bus, "exists"), lingers]).repair(remedy)));
     }
     let storage = facts.storage_conf(user)?.graphroot.trim_end_matches('/').to_owned();
     for name in DATABASES {
         let database = format!("{storage}/{name}");
         if facts.stat(&database).or_absent()?.is_some() {
-            let at = [Evidence::path(path, "does not exist"), Evidence::path(&database, "keeps its name")];
+            let database = Evidence::path(&database, "keeps its name");
+            let at = [Evidence::path(path, "does not exist"), database, lingers];
             let finding = Finding::new(path, "exists", "does not exist: no user manager runs", verdict);
             return Ok(Some(finding.at(at).repair(remedy)));
         }
@@ -312,11 +316,16 @@ mod tests {
         assert_eq!(called(0, &set("/run/user/0")), None, "root has its own");
     }
 
+    /// Without a user manager, which a login starts for whoever does not linger.
+    fn lingering() -> TestHost {
+        fixture("debian-13-no-manager").file("/var/lib/systemd/linger/edge", "")
+    }
+
     /// As seen on Debian 12 after `systemctl stop user@1000`.
     #[test]
     fn podman_keeps_the_name_of_a_directory_that_is_gone() {
         let storage = "/home/edge/.local/share/containers/storage";
-        let stopped = || fixture("debian-13-no-manager").without(DIR).dir(storage, "0700", 1000);
+        let stopped = || lingering().without(DIR).dir(storage, "0700", 1000);
         assert!(look_at(stopped()).skipped.is_some());
         for database in DATABASES {
             let path = format!("{storage}/{database}");
@@ -327,6 +336,8 @@ mod tests {
             assert_eq!(finding.remedy.settings, [Setting::Linger("edge".to_owned())]);
             assert!(look_at(stopped().file(&path, "").dir(DIR, "0700", 1000)).skipped.is_some());
             assert_eq!(unknown(&look_at(stopped().error(&path, "denied"))).len(), 1);
+            let logs_in = stopped().file(&path, "").without("/var/lib/systemd/linger/edge");
+            assert!(look_at(logs_in).skipped.is_some());
         }
     }
 
@@ -334,7 +345,7 @@ mod tests {
     #[test]
     fn podman_goes_by_the_socket_that_is_left() {
         let bus = format!("{DIR}/bus");
-        let stopped = || fixture("debian-13-no-manager").dir(DIR, "0700", 1000).file(&bus, "");
+        let stopped = || lingering().dir(DIR, "0700", 1000).file(&bus, "");
         let outcome = look_at(stopped());
         assert_eq!(verdicts(&outcome), [(bus.as_str(), Verdict::Pending(Needs::None))]);
         let cgroupfs = "[engine]\ncgroup_manager = \"cgroupfs\"\n";

@@ -19,9 +19,13 @@ pub(crate) struct Says {
     pub(crate) blockers: Vec<String>,
 }
 
+/// Services of root's Podman that run for as long as somebody asks them, and a few seconds more.
+const ENDS_BY_ITSELF: &str = "systemctl stop podman.service netavark-dhcp-proxy.service";
+
 /// What edgeprep says without and with its probes, which leave no trace.
 pub(crate) fn reports(machine: &mut Machine, stacks: &[&str]) -> Result<(Value, Value)> {
     let report = check(machine, stacks, "")?;
+    machine.run(ENDS_BY_ITSELF, STEP)?;
     let before = traces(machine)?;
     let probed = check(machine, stacks, "--probe")?;
     let left = traces(machine)?;
@@ -52,10 +56,10 @@ pub(crate) fn check(machine: &mut Machine, stacks: &[&str], options: &str) -> Re
 
 /// What a probe could leave or take away: processes, mounts, cgroups, network interfaces and files, also where
 /// the home directory is a mount. The kernel loads the module of a device that is opened, as it does for the
-/// stack, and udev takes note of that. netavark's proxy for DHCP ends by itself when nobody asks it.
+/// stack, and udev takes note of that.
 fn traces(machine: &mut Machine) -> Result<String> {
-    let script = "ps -e -o pid=,comm= | grep -vE ' (ps|grep|sort|bash|find|netavark|kworker.*|.udev-worker.)$'; cat /proc/self/mountinfo
-        find /sys/fs/cgroup -type d -not -name netavark-dhcp-proxy.service | sort; ip -o link
+    let script = "ps -e -o pid=,comm= | grep -vE ' (ps|grep|sort|bash|find|kworker.*|.udev-worker.)$'; cat /proc/self/mountinfo
+        find /sys/fs/cgroup -type d | sort; ip -o link
         grep -r . --include=cgroup.subtree_control /sys/fs/cgroup | sort
         find /home /home/edge /tmp /var /run /run/user/1000 /dev/shm /etc /root /dev -xdev -not -path '/var/log/*' -not -path '/var/lib/edgeprep-lab/*' -not -path '/run/systemd/*' -not -path '/run/udev*' \
             -not -path '/dev/char*' -not -path '/dev/net/tun' -printf '%p %T@ %s\\n' | sort -u";
