@@ -4,7 +4,7 @@
 
 mod by_hand;
 
-pub use by_hand::{by_hand, quoted};
+pub use by_hand::{as_user, by_hand, quoted};
 
 use crate::facts::cgroup::Controller;
 

@@ -37,9 +37,9 @@ check! {
     ///
     /// Correct the kernel command line and reboot: on a Raspberry Pi that is `cgroup_enable=memory` at the
     /// end of the one line of `/boot/firmware/cmdline.txt` (Ubuntu since 25.10:
-    /// `/boot/firmware/current/cmdline.txt`; before Raspberry Pi OS 12: `/boot/cmdline.txt`). Unmount
-    /// the cgroup v1 mount; or use a kernel that is built with the controller. In a container its host
-    /// decides.
+    /// `/boot/firmware/current/cmdline.txt`; before Raspberry Pi OS 12: `/boot/cmdline.txt`). Stop what
+    /// mounts cgroup v1, and reboot; or use a kernel that is built with the controller. In a container its
+    /// host decides.
     ///
     /// ## Sources
     ///

@@ -27,6 +27,7 @@ fn debian(executed_secs: i64) -> TestHost {
     fixture("debian-13")
         .file("/proc/stat", "btime 1000\n")
         .file("/proc/uptime", "1000.00 1.00\n")
+        .now(2000)
         .path(SOCKET, |record| record.changed_ns = Some(executed_secs * 1_000_000_000))
 }
 

@@ -13,7 +13,7 @@ use crate::requirements::{Demand, Need, Requirements, Stack};
 const V1_REMOVED: u32 = 258;
 /// The first version of Podman that does not run on cgroup v1 (podman: RELEASE_NOTES.md, 6.0.0).
 const PODMAN_NEEDS_V2: u64 = 6;
-/// Who mounts it, as findings name it.
+/// Where it is mounted, as findings name it.
 const SUBJECT: &str = "/sys/fs/cgroup";
 
 check! {

@@ -7,6 +7,7 @@ use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::{Demand, Need, Requirements};
+use crate::settings::quoted;
 
 check! {
     /// Units that run containers are the user manager's
@@ -84,7 +85,8 @@ fn of_quadlets(facts: &Facts, user: &User, demands: &[Demand], outcome: &mut Out
                 let at = set.value.at.clone();
                 let remedy = Remedy::manual(format!("take {}= out of {at}", set.key));
                 let remedy = match facts.running() {
-                    true => remedy.command(format!("sudo systemctl --user -M {}@ daemon-reload", user.name)),
+                    true => remedy
+                        .command(format!("sudo systemctl --user -M {}@ daemon-reload", quoted(&user.name))),
                     false => remedy,
                 };
                 Finding::new(&quadlet.path, EXPECTED, found, Verdict::Unmet).at([at]).repair(remedy)
@@ -119,7 +121,7 @@ fn of_the_system(facts: &Facts, user: &User, demands: &[Demand], outcome: &mut O
                 user.name
             ));
             let remedy = match facts.running() {
-                true => remedy.command(format!("sudo systemctl disable --now {}", service.name)),
+                true => remedy.command(format!("sudo systemctl disable --now {}", quoted(&service.name))),
                 false => remedy,
             };
             let finding = Finding::new(&service.path, EXPECTED, found, Verdict::Unmet)

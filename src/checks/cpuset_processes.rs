@@ -7,6 +7,7 @@ use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Level, Outcome, Remedy, Verdict};
 use crate::host::{Fact, OrAbsent};
 use crate::requirements::{Demand, Requirements};
+use crate::settings::quoted;
 
 check! {
     /// No process of root keeps cpuset from the user manager
@@ -95,7 +96,7 @@ fn look(facts: &Facts, user: &User) -> Fact<Result<Vec<Finding>, &'static str>> 
         let remedy = Remedy::manual(format!("end {} as long as cpuset is being switched on", status.name));
         let remedy = match (member.group.as_str(), is_unit) {
             (KNOWN, _) => remedy.command(format!("sudo {manager} mask --now {KNOWN}")),
-            (unit, true) => remedy.command(format!("sudo {manager} stop {unit}")),
+            (unit, true) => remedy.command(format!("sudo {manager} stop {}", quoted(unit))),
             (_, false) => remedy.command(format!("sudo kill {}", member.pid)),
         };
         let at = [uids.at.clone(), on.at.clone()];

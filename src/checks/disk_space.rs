@@ -7,6 +7,7 @@ use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::requirements::Requirements;
+use crate::settings::as_user;
 
 check! {
     /// There is room for images and containers
@@ -98,7 +99,7 @@ fn look(facts: &Facts, place: &Place, user: &User, least: Least) -> Result<Findi
     let shown = format!("{} of {} MiB free", space.available_bytes / MIB, space.total_bytes / MIB);
     let remedy = match place {
         Place::Podman => Remedy::manual("remove what no container uses, or put the storage elsewhere")
-            .command("podman system prune"),
+            .command(as_user(&user.name, "podman system prune")),
         Place::K3s => Remedy::manual("make room, or put the data elsewhere with --data-dir"),
     };
     let mount = at.mount.as_ref().map(|mount| mount.at.clone());

@@ -75,8 +75,8 @@ fn look(
         (None, Some(last)) => Evidence::path(last, format!("no {key} in [{table}], nor in other files")),
         (None, None) => Evidence::path("/etc/containers/containers.conf", "does not exist"),
     };
-    let summary = format!("set {key} in [{table}] for {}", user.name);
     let wanted = value_to_set(want, rule);
+    let summary = format!("set {key} = {wanted} in [{table}] for {}", user.name);
     let remedy = set_key(facts, user, summary, (table, key), &wanted, set.map(|set| &set.at));
     let verdict = Verdict::met_if(value.is_some_and(|value| rule.allows(value)));
     Finding::new(format!("[{table}] {key}"), rule.to_string(), found, verdict).at([at]).repair(remedy)

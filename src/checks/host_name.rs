@@ -70,11 +70,15 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
             }
         }
     }
+    let named_itself = facts.k3s_options(user).is_ok_and(|options| options.at("node-name").is_some());
     for demand in demands {
-        let demand = demand.advised(KEEP);
-        match kept(facts, &name) {
-            Ok(finding) => outcome.add(&demand, finding),
-            Err(why) => outcome.unknown(&demand, "/etc/hostname", why),
+        for (k3s, demand) in by_stack(demand) {
+            let demand = demand.advised(KEEP);
+            match kept(facts, &name) {
+                _ if k3s && named_itself => {}
+                Ok(finding) => outcome.add(&demand, finding),
+                Err(why) => outcome.unknown(&demand, "/etc/hostname", why),
+            }
         }
     }
     outcome
@@ -91,8 +95,16 @@ fn by_stack(demand: &Demand) -> Vec<(bool, Demand)> {
 
 fn valid(facts: &Facts, user: &User, name: &Sourced<String>, k3s: bool) -> Result<Finding, String> {
     let (expected, node, most) = match k3s {
-        true => ("letters, digits, - and . only, 63 at most", name.value.to_lowercase(), 63),
-        false => ("small letters, digits, - and . only, 59 at most", format!("u7s-{}", name.value), 59),
+        true => (
+            "letters, digits, - and . only, a letter or digit first and last, 63 at most",
+            name.value.to_lowercase(),
+            63,
+        ),
+        false => (
+            "small letters, digits, - and . only, the last no - or ., 59 at most",
+            format!("u7s-{}", name.value),
+            59,
+        ),
     };
     let finding = |verdict| Finding::new(SUBJECT, expected, &name.value, verdict).at([name.at.clone()]);
     if is_node_name(&node) {

@@ -17,11 +17,11 @@ check! {
     ///
     /// ## What is looked at
     ///
-    /// The directory in which Podman writes the layers of an image before it unpacks them: `TMPDIR`,
-    /// where the caller is the user, or `/etc/environment` or `env` in `[engine]` of `containers.conf` sets
-    /// it, else `image_copy_tmp_dir` in `[engine]`, which Podman knows since 4.0, else `/var/tmp`. Whether
-    /// it is there and the user can write to it. If it lies on another file system than the storage, which
-    /// disk-space looks at: whether 1 GiB is free on it.
+    /// The directory in which Podman writes the layers of an image before it unpacks them: `TMPDIR`, that
+    /// of the caller if it is the user, else of `/etc/environment`, else of `env` in `[engine]` of
+    /// `containers.conf`. Where there is none, `image_copy_tmp_dir` in `[engine]`, which Podman knows since
+    /// 4.0, else `/var/tmp`. Whether it is there and the user can write to it. If it lies on another file
+    /// system than the storage, which disk-space looks at: whether 1 GiB is free on it (advised).
     ///
     /// `image_copy_tmp_dir = "storage"` is the directory `tmp` of the storage, which Podman makes up to
     /// 4.3, and not from 4.4 on: there somebody has to have made it.

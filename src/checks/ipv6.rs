@@ -8,6 +8,7 @@ use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::{Need, Requirements};
+use crate::settings::as_user;
 
 check! {
     /// Kernel speaks IPv6 where a network is made with it
@@ -116,10 +117,10 @@ fn look(facts: &Facts, user: &User) -> Fact<Finding> {
     };
     let remedy = Remedy::manual(format!("as {}, make the network {NETWORK} without IPv6{or}", user.name));
     let remedy = match network {
-        Some(_) => remedy.command(format!("podman network rm {NETWORK}")),
+        Some(_) => remedy.command(as_user(&user.name, &format!("podman network rm {NETWORK}"))),
         None => remedy,
     };
-    let remedy = remedy.command(format!("podman network create {NETWORK}"));
+    let remedy = remedy.command(as_user(&user.name, &format!("podman network create {NETWORK}")));
     Ok(finding(found, Verdict::Unmet).at(at).repair(remedy))
 }
 
@@ -160,7 +161,7 @@ mod tests {
         assert_eq!((finding.verdict, finding.found.as_str()), (Verdict::Unmet, "not in the kernel"));
         assert_eq!(finding.evidence[0], Evidence::line("/proc/cmdline", 1, "ipv6.disable=1"));
         assert!(finding.remedy.summary.ends_with("or take ipv6.disable=1 off the kernel command line"));
-        assert_eq!(finding.remedy.commands, ["podman network create kind"]);
+        assert_eq!(finding.remedy.commands, ["sudo -Hu edge podman network create kind"]);
         let outcome = look_at(booted("ipv6.disable_ipv6=1"));
         assert_eq!(findings(&outcome)[0].found, "off in every new network namespace");
         let built_without = look_at(fixture("debian-13").without(ROUTES));
@@ -179,7 +180,7 @@ mod tests {
         assert_eq!(verdicts(&unmet)[0], (SUBJECT, Verdict::Unmet));
         assert_eq!(
             findings(&unmet)[0].remedy.commands,
-            ["podman network rm kind", "podman network create kind"]
+            ["sudo -Hu edge podman network rm kind", "sudo -Hu edge podman network create kind"]
         );
         assert_eq!(unknown(&look_at(off().file(KIND, "{"))).len(), 2);
     }

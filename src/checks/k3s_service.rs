@@ -12,7 +12,7 @@ use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::{Fact, OrAbsent, Unread};
 use crate::requirements::{Demand, Need, Requirements};
-use crate::settings::{K3S_SERVICE as UNIT, Setting};
+use crate::settings::{K3S_SERVICE as UNIT, Setting, quoted};
 
 check! {
     /// K3s is a unit of the user manager
@@ -27,8 +27,8 @@ check! {
     ///
     /// Where the user manager runs and the unit is enabled and as it should be: whether it has a process
     /// in its control group, and whether a program of the user listens on the port of its API server.
-    /// For five minutes after its start that it does not is no failure. Which program it is that listens,
-    /// and whether the server answers, is not looked at.
+    /// That it does not listen yet is no failure in its first five minutes. Which program it is that
+    /// listens, and whether the server answers, is not looked at.
     ///
     /// ## Why it matters
     ///
@@ -112,7 +112,8 @@ fn look(facts: &Facts, req: &Requirements, user: &User, k3s: &Program, outcome: 
                 let fragment = unit.unit.fragment.as_deref().unwrap_or_default();
                 let remedy = match faults.first() {
                     Some(_) => Remedy::manual(format!("correct {fragment}, or take it away to have it made"))
-                        .command(format!("sudo systemctl --user -M {}@ edit --full {UNIT}", user.name)),
+                        .command(format!("sudoedit {}", quoted(fragment)))
+                        .command(format!("sudo systemctl --user -M {}@ daemon-reload", quoted(&user.name))),
                     None => Remedy::setting(
                         format!("enable {UNIT} for {}", user.name),
                         Setting::UserUnit { user: user.name.clone(), unit: UNIT.to_owned() },
@@ -305,7 +306,7 @@ fn held(facts: &Facts, user: &User, port: u16) -> Option<Evidence> {
 }
 
 fn systemctl(user: &User, verb: &str) -> String {
-    format!("sudo systemctl --user -M {}@ {verb} {UNIT}", user.name)
+    format!("sudo systemctl --user -M {}@ {verb} {UNIT}", quoted(&user.name))
 }
 
 fn log(user: &User) -> String {
@@ -343,7 +344,7 @@ fn of_the_system(facts: &Facts, user: &User, demands: &[Demand], outcome: &mut O
         let remedy =
             Remedy::manual(format!("take {fragment} away: K3s runs rootless in the user manager alone"));
         let remedy = match facts.running() {
-            true => remedy.command(format!("sudo systemctl disable --now {name}")),
+            true => remedy.command(format!("sudo systemctl disable --now {}", quoted(&name))),
             false => remedy,
         };
         let finding = Finding::new(fragment, "a unit of the user manager", found, Verdict::Unmet);

@@ -6,6 +6,7 @@ use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
 use crate::host::{Fact, OrAbsent};
 use crate::requirements::{Need, Requirements};
+use crate::settings::quoted;
 
 check! {
     /// Modules of the running kernel are on disk
@@ -77,20 +78,20 @@ fn directory(kernel: &Kernel) -> String {
 /// The finding on a kernel, or why there is none to make.
 fn look(facts: &Facts, kernel: &Kernel) -> Fact<Result<Finding, &'static str>> {
     let path = directory(kernel);
-    let finding = |found: &str, verdict| Finding::new(&path, "modules and modules.dep", found, verdict);
+    let finding = |found: &str, verdict| Finding::new(&path, "modules and their list", found, verdict);
     if kernel.modules_dir.is_some() {
         let dep = format!("{path}/modules.dep");
         let lacking = match facts.stat(&dep).or_absent()? {
             None => "modules.dep",
             Some(_) if facts.has_module_index(&path)? || reads_text(facts)? => {
-                let met = finding("modules and modules.dep", Verdict::Met);
+                let met = finding("modules and their list", Verdict::Met);
                 return Ok(Ok(met.at([Evidence::path(&dep, "")])));
             }
             Some(_) => "modules.dep.bin",
         };
         let command = match facts.running() {
-            true => format!("sudo depmod {}", kernel.release),
-            false => format!("depmod -b $ROOT {}", kernel.release),
+            true => format!("sudo depmod {}", quoted(&kernel.release)),
+            false => format!("depmod -b $ROOT {}", quoted(&kernel.release)),
         };
         let unmet = finding(&format!("no {lacking}"), Verdict::Unmet);
         let remedy = Remedy::manual("write the list of modules").command(command);

@@ -7,7 +7,7 @@ use crate::facts::{Evidence, Facts, Sourced};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::{Need, Requirements};
-use crate::settings::Setting;
+use crate::settings::{Setting, as_user};
 
 check! {
     /// minikube runs Podman without root
@@ -78,7 +78,9 @@ fn look(facts: &Facts, user: &User) -> Fact<Finding> {
         let user = user.name.clone();
         Remedy::setting(summary, Setting::MinikubeRootless { user, path: path.clone() })
     } else {
-        Remedy::manual(summary).command("minikube config set rootless true")
+        let remedy = Remedy::manual(format!("{summary}: minikube config set rootless true"));
+        let command = as_user(&user.name, "minikube config set rootless true");
+        if facts.running() { remedy.command(command) } else { remedy }
     };
     Ok(match told {
         Some(told) => finding(&told.value.to_string(), Verdict::met_if(told.value)).at([told.at]),
@@ -145,7 +147,7 @@ mod tests {
             look_at(host().caller(1000, &[("MINIKUBE_HOME", "/data"), ("PATH", "/usr/local/bin")]));
         let remedy = &findings(&elsewhere)[0].remedy;
         assert_eq!(remedy.settings, []);
-        assert_eq!(remedy.commands, ["minikube config set rootless true"]);
+        assert_eq!(remedy.commands, ["sudo -Hu edge minikube config set rootless true"]);
         assert_eq!(findings(&look_at(host().image()))[0].remedy.settings, []);
         let off = look_at(host().file(CONFIG, SET.replace("true", "false")));
         assert_eq!(findings(&off)[0].found, "false");

@@ -46,7 +46,8 @@ fn a_kernel_that_has_them_all() {
 #[test]
 fn a_file_that_was_not_shipped() {
     let outcome = look_at(host().without(&file("net/bridge/bridge")));
-    assert_eq!(not_met(&outcome), [("bridge", Verdict::Unmet)]);
+    // Required of stacks whose containers are on networks of their own, advised of Podman alone.
+    assert_eq!(not_met(&outcome), [("bridge", Verdict::Unmet); 2]);
     let finding = findings(&outcome).into_iter().find(|f| f.subject == "bridge").unwrap();
     assert_eq!(finding.found, "its file is missing");
     assert!(finding.evidence[0].line.is_some() && &*finding.evidence[0].path == DEP);

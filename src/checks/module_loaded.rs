@@ -28,7 +28,8 @@ check! {
     /// ## Why it matters
     ///
     /// Inside a user namespace modprobe fails: "could not insert 'ip_tables': Operation not
-    /// permitted". K3s, kind and the like try it all the same and go on without.
+    /// permitted". K3s, kind and the like try it all the same and go on without; what needs the
+    /// module fails later, such as a pod that asks a service on its own node.
     ///
     /// ## Repair
     ///

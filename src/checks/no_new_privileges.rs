@@ -15,7 +15,7 @@ check! {
     ///
     /// ## What is looked at
     ///
-    /// `NoNewPrivileges=` of `user@UID.service`, else of system.conf, and the line `NoNewPrivs` in
+    /// `NoNewPrivileges=` of `user@UID.service`, and of system.conf, and the line `NoNewPrivs` in
     /// `/proc/PID/status` of the running user manager. In `k3s-rootless.service` of the user manager the
     /// same setting and those that bring it with them in a user manager, `SystemCallFilter=` and
     /// `RestrictAddressFamilies=` among others. And if the user runs edgeprep, its own status, which is

@@ -31,7 +31,8 @@ check! {
     /// ## Repair
     ///
     /// crun is installed. It has known cgroup v2 from its beginning; runc does since 1.0.0-rc93. Where
-    /// `containers.conf` names a runtime that is not there, and another one is, the user's names that.
+    /// `containers.conf` names a runtime that is not there, and another one is, the user's own
+    /// `containers.conf` is made to name that one.
     ///
     /// ## Sources
     ///

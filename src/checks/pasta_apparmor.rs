@@ -8,6 +8,7 @@ use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::{Fact, OrAbsent};
 use crate::requirements::{Need, Requirements};
+use crate::settings::quoted;
 
 check! {
     /// AppArmor lets pasta connect containers
@@ -108,10 +109,10 @@ fn look(facts: &Facts, user: &User, podman: &Podman) -> Fact<Looked> {
         Ok(None) => {}
         Err(why) => return Ok(Err(why)),
     }
-    Ok(Ok(Ok(Found { runtime_directory: runtime_directory(facts, &path, &confinement), others })))
+    Ok(Ok(Ok(Found { runtime_directory: runtime_directory(&path, &confinement), others })))
 }
 
-fn runtime_directory(facts: &Facts, path: &str, confinement: &Confinement) -> Finding {
+fn runtime_directory(path: &str, confinement: &Confinement) -> Finding {
     let anywhere = ["file,", "/**", "/{,**}", "/{**,}"];
     let allows = |rule: &String| {
         let rule =
@@ -125,14 +126,11 @@ fn runtime_directory(facts: &Facts, path: &str, confinement: &Confinement) -> Fi
         true => format!("profile {} has rules for it", confinement.profile),
         false => format!("profile {} has no rule for it", confinement.profile),
     };
-    let remedy = Remedy::manual(
-        "install a newer passt, whose pasta is a file of its own with its own profile; until then, take \
-         this profile out of the kernel",
-    );
-    let remedy = match facts.running() {
-        true => remedy.command(format!("sudo apparmor_parser -R {}", confinement.at.path)),
-        false => remedy,
-    };
+    let remedy = Remedy::manual(format!(
+        "install a newer passt, whose pasta is a file of its own with its own profile; until then \
+         apparmor_parser -R {} takes this one out of the kernel, up to the next boot",
+        quoted(&confinement.at.path)
+    ));
     Finding::new(path, "an AppArmor profile with rules for /run/user", found, Verdict::met_if(met))
         .at([confinement.at.clone()])
         .repair(remedy)
@@ -148,8 +146,11 @@ fn runroot(facts: &Facts, user: &User, confinement: &Confinement) -> Fact<Findin
         Some(key) => key.at.clone(),
         None => Evidence::path("/etc/containers/storage.conf", "no runroot for rootless users"),
     };
-    let remedy = Remedy::manual(format!("take runroot out of {at}, and remove the containers that run"))
-        .command("podman system migrate");
+    let remedy = Remedy::manual(format!(
+        "take runroot out of {at}; a storage that exists keeps it until {} runs podman system reset, which \
+         removes all containers, images and volumes there",
+        user.name
+    ));
     let finding = Finding::new("runroot", format!("below {runtime}"), &conf.runroot, Verdict::met_if(met));
     Ok(finding.at([at, confinement.at.clone()]).repair(remedy))
 }
@@ -172,7 +173,7 @@ fn signals(path: &str, peer: &str, confinement: &Confinement) -> Finding {
     let met = confinement.rules.iter().any(|rule| receives_from(rule, peer));
     let expected = format!("may receive signals from {peer}");
     let found = if met { expected.clone() } else { format!("may not receive signals from {peer}") };
-    let file = &confinement.at.path;
+    let file = quoted(&confinement.at.path);
     let remedy = Remedy::manual(format!("add \"signal (receive) peer={peer},\" to the profile in {file}"))
         .command(format!("sudo sed -i 's|^}}|  signal (receive) peer={peer},\\n}}|' {file}"))
         .command(format!("sudo apparmor_parser -r {file}"));

@@ -41,8 +41,9 @@ check! {
     ///
     /// ## Repair
     ///
-    /// netavark and aardvark-dns are installed. A storage that keeps CNI changes with
-    /// `podman system reset`, which removes all of the user's containers and images.
+    /// netavark and aardvark-dns are installed. Where `containers.conf` names cni, it names netavark
+    /// instead; a storage that keeps CNI changes with `podman system reset`, which removes all of the
+    /// user's containers, images and volumes.
     ///
     /// ## Sources
     ///
@@ -84,7 +85,18 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
                 let found =
                     |expected: &str, verdict| Finding::new(KEY, expected, "cni", verdict).at([at.clone()]);
                 outcome.add_all(demands, &found("netavark or cni", Verdict::Met));
-                let remedy = install(facts, &["netavark", "aardvark-dns"]).command("podman system reset");
+                let remedy = match conf_line(facts, user)? {
+                    Some(set) => {
+                        let summary = format!("have Podman of {} take netavark, in place of cni", user.name);
+                        set_key(facts, user, summary, ("network", KEY), "\"netavark\"", Some(&set))
+                    }
+                    None => Remedy::manual(format!(
+                        "{}, then have {} run podman system reset, which removes all containers, images and \
+                         volumes there",
+                        install(facts, &["netavark", "aardvark-dns"]).summary,
+                        user.name
+                    )),
+                };
                 for demand in demands {
                     let why = "with CNI names of containers resolve only with the plug-in dnsname";
                     outcome

@@ -6,6 +6,7 @@ use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::{Need, Requirements};
+use crate::settings::quoted;
 
 check! {
     /// A user namespace can mount its own /proc
@@ -124,14 +125,14 @@ fn repair(facts: &Facts, proc: &Mount, obstacles: &[(String, &Mount)]) -> Remedy
             manager => format!("have {manager} leave /proc of this container uncovered"),
         });
     }
-    let mut remedy = Remedy::manual("find what mounts it so, for the next boot, and until then");
+    let mut remedy = Remedy::manual("undo it until the next boot, and find what mounts it so at boot");
     for (_, mount) in obstacles {
         if mount.id == proc.id {
             if remedy.commands.is_empty() {
-                remedy = remedy.command(format!("sudo mount -o remount,rw,relatime {}", proc.point));
+                remedy = remedy.command(format!("sudo mount -o remount,rw,relatime {}", quoted(&proc.point)));
             }
         } else {
-            remedy = remedy.command(format!("sudo umount {}", mount.point));
+            remedy = remedy.command(format!("sudo umount {}", quoted(&mount.point)));
         }
     }
     remedy

@@ -28,11 +28,11 @@ check! {
     /// lies on a tmpfs; its free space and inodes. If the user runs edgeprep: whether
     /// `XDG_RUNTIME_DIR` is set to it. In an image root there is none.
     ///
-    /// Before a user manager runs there is none either, and Podman takes a directory in /tmp. Where that of
-    /// a user who lingers was stopped it does not. Seen on Debian 12, whose systemd takes the directory away, while
-    /// Podman's storage keeps its name: "creating tmpdir: mkdir /run/user/1000: permission denied". Seen
-    /// on Debian 13, where the socket of the bus is left over: "sd-bus call: Interactive authentication
-    /// required".
+    /// Before a user manager runs there is none either, and Podman takes a directory in /tmp. Where that
+    /// of a user who lingers was stopped it does not. Seen on Debian 12, whose systemd takes the directory
+    /// away, while Podman's storage keeps its name: "creating tmpdir: mkdir /run/user/1000: permission
+    /// denied". Seen on Debian 13, where the socket of the bus is left over: "sd-bus call: Interactive
+    /// authentication required".
     ///
     /// ## Why it matters
     ///
@@ -43,7 +43,8 @@ check! {
     /// ## Repair
     ///
     /// Log in by ssh or `machinectl shell`, not by `su` or `sudo`. Make it larger with
-    /// `RuntimeDirectorySize=` and `RuntimeDirectoryInodesMax=` in logind.conf.
+    /// `RuntimeDirectorySize=` and `RuntimeDirectoryInodesMax=` in logind.conf. A user manager that was
+    /// stopped is started again.
     ///
     /// ## Sources
     ///
@@ -192,7 +193,7 @@ fn room(facts: &Facts, _: &User, path: &str) -> Look {
     let at = Evidence::path(path, format!("{} MiB in all", space.total_bytes >> 20));
     let remedy = Remedy::manual(
         "remove what fills it, or raise RuntimeDirectorySize= and RuntimeDirectoryInodesMax= in \
-         /etc/systemd/logind.conf and log in anew",
+         /etc/systemd/logind.conf and reboot",
     );
     Ok(Some((level, Finding::new(path, expected, found, verdict).at([at]).repair(remedy))))
 }

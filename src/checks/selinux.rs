@@ -8,6 +8,7 @@ use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::{Fact, OrAbsent, Unread};
 use crate::requirements::{Need, Requirements};
+use crate::settings::quoted;
 
 check! {
     /// The policy of SELinux knows the containers and their storage
@@ -118,8 +119,8 @@ fn storage(facts: &Facts, user: &User) -> Fact<Option<Finding>> {
 fn remedy(facts: &Facts, path: &str) -> Remedy {
     let sudo = if facts.running() { "sudo" } else { "chroot $ROOT" };
     Remedy::manual(format!("label {path} like {STORAGE}"))
-        .command(format!("{sudo} semanage fcontext -a -e {STORAGE} {path}"))
-        .command(format!("{sudo} restorecon -R -v {path}"))
+        .command(format!("{sudo} semanage fcontext -a -e {STORAGE} {}", quoted(path)))
+        .command(format!("{sudo} restorecon -R -v {}", quoted(path)))
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ check! {
     ///
     /// ## What is looked at
     ///
-    /// The mount below `~/.local/share/containers/storage`, or where storage.conf puts it, and for K3s
-    /// below `~/.rancher/k3s`, or where its `data-dir` is: its type, whether it is mounted read-only or
+    /// The mount that `~/.local/share/containers/storage` lies on, or what storage.conf names, and for K3s
+    /// `~/.rancher/k3s` or its `data-dir`: its type, whether it is mounted read-only or
     /// `noexec`, and whether the user can write there. In an image, fstab tells; where it does not, the
     /// check does not apply.
     ///

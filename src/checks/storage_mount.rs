@@ -95,10 +95,11 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
 fn named(facts: &Facts, user: &User, named: &Sourced<String>) -> Fact<Finding> {
     let path = &named.value;
     let program = facts.program_at(&facts.real_path(path)?)?;
+    let closed = format!("not executable by {}", user.name);
     let found = match &program {
         None => "not there",
         Some(program) if program.is_executable_by(user) => "installed",
-        Some(_) => "not executable by the user",
+        Some(_) => closed.as_str(),
     };
     let file = match &program {
         Some(program) => program.evidence(),
@@ -106,10 +107,12 @@ fn named(facts: &Facts, user: &User, named: &Sourced<String>) -> Fact<Finding> {
     };
     let packaged = program.is_none() && path.rsplit('/').next() == Some(FUSE_OVERLAYFS);
     let remedy = if packaged { install(facts, &[FUSE_OVERLAYFS]) } else { Remedy::default() };
-    let or = if packaged {
-        format!("{}, or take the line out", remedy.summary)
-    } else {
-        "correct the path".to_owned()
+    let or = match &program {
+        None if packaged => format!("{}, or take the line out", remedy.summary),
+        Some(program) if found == closed => {
+            format!("let {} execute {}, or take the line out", user.name, program.path)
+        }
+        _ => "correct the path".to_owned(),
     };
     let remedy = Remedy { summary: format!("{or}: {}", named.at), ..remedy };
     let finding = Finding::new(path, "installed", found, Verdict::met_if(found == "installed"));

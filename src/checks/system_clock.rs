@@ -98,8 +98,13 @@ fn clock(facts: &Facts) -> Fact<Finding> {
     };
     let at = Evidence::path(path, format!("changed on {}", day(changed)));
     let met = now.saturating_add(SLACK_SECS) >= changed;
-    let remedy =
-        Remedy::manual("have the clock set from the network").command("sudo timedatectl set-ntp true");
+    let remedy = match (facts.container(), facts.installed_time_service()) {
+        (Ok(Some(_)), _) => Remedy::manual("have the clock of the host set"),
+        (_, Ok(Some(_))) => {
+            Remedy::manual("have the clock set from the network").command("sudo timedatectl set-ntp true")
+        }
+        _ => Remedy::manual("set the clock, and install what keeps it right"),
+    };
     let expected = format!("not before {}", day(changed));
     let found = if met { day(now) } else { format!("{}, before {path} was changed", day(now)) };
     Ok(Finding::new("clock", expected, found, Verdict::met_if(met)).at([at]).repair(remedy))
@@ -163,6 +168,7 @@ mod tests {
         fixture("debian-13")
             .file("/proc/stat", format!("cpu  1 2 3\nbtime {secs}\n"))
             .file("/proc/uptime", "50.61 92.45\n")
+            .now(secs + 50)
             .without(WITNESSES[0])
             .path("/etc/passwd", |record| record.changed_ns = Some(FIRST_SECS * 1_000_000_000))
             .without("/sys/class/rtc")
@@ -217,8 +223,10 @@ mod tests {
         let clock = findings(&outcome)[0];
         assert_eq!(clock.found, "2026-02-28, before /etc/passwd was changed");
         assert_eq!(clock.evidence[0], Evidence::path("/etc/passwd", "changed on 2026-03-01"));
-        assert_eq!(clock.remedy.commands, ["sudo timedatectl set-ntp true"]);
+        assert_eq!(clock.remedy.summary, "set the clock, and install what keeps it right");
         assert_eq!(findings(&outcome)[1].remedy.commands, ["sudo apt install chrony"]);
+        let installed = booted(FIRST_SECS - 86_400).file(UNIT, "[Service]\nType=notify\n");
+        assert_eq!(findings(&look_at(installed))[0].remedy.commands, ["sudo timedatectl set-ntp true"]);
         assert_eq!(verdicts(&look_at(booted(FIRST_SECS - 3000)))[0].1, Verdict::Met);
         let touched = booted(FIRST_SECS).path(WITNESSES[0], |record| {
             record.changed_ns = Some(SECOND_SECS * 1_000_000_000);
@@ -228,7 +236,7 @@ mod tests {
 
     #[test]
     fn unknown_and_skipped() {
-        let host = with_service(booted(SECOND_SECS)).error("/proc/stat", "denied");
+        let host = with_service(booted(SECOND_SECS)).now(None).error("/proc/stat", "denied");
         assert_eq!(unknown(&look_at(host)), ["/proc/stat is not readable as this user"]);
         let alone = booted(SECOND_SECS).error(WITNESSES[0], "denied");
         assert_eq!(verdicts(&look_at(alone.clone()))[0].1, Verdict::Met);

@@ -32,7 +32,8 @@ check! {
     ///
     /// ## Repair
     ///
-    /// A drop-in of `user-.slice` with `TasksMax=infinity`. systemd applies it when it is reloaded. Where
+    /// A drop-in of `user-.slice` with `TasksMax=infinity`. systemd applies it when it is
+    /// reloaded and, with systemd 257, something starts in the user's slice. Where
     /// another one sorts later, that one is changed.
     ///
     /// ## Sources
@@ -43,6 +44,9 @@ check! {
     /// - Linux: Documentation/admin-guide/cgroup-v2.rst, "PID"
     USER_TASKS, "user-tasks", Advised, User(run)
 }
+
+/// Where drop-ins for the slices of all users are.
+const DROP_INS: &str = "/usr/lib/systemd/system/user-.slice.d";
 
 fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     if req.tasks.is_empty() {
@@ -79,7 +83,7 @@ fn look(facts: &Facts, user: &User, slice: &str, wanted: u64) -> Fact<Result<Fin
         }
         Some(Sourced { value: TasksMax::Tasks(value), at }) => Sourced { value, at },
         Some(Sourced { value, at }) => Sourced { value: value.limit(facts.system_tasks()?), at },
-        None => Sourced { value: None, at: Evidence::path(&drop_in(slice), "no TasksMax=") },
+        None => Sourced { value: None, at: Evidence::path(DROP_INS, "no TasksMax=, nor in other drop-ins") },
     };
     let now = if facts.running() { facts.slice_pids_max(user.uid)? } else { None };
     let met = |limit: Limit| limit.is_none_or(|limit| limit >= wanted);
@@ -122,10 +126,6 @@ fn look(facts: &Facts, user: &User, slice: &str, wanted: u64) -> Fact<Result<Fin
     }
     let finding = Finding::new(format!("TasksMax of {slice}"), format!("at least {wanted}"), found, verdict);
     Ok(Ok(finding.at(at).repair(remedy)))
-}
-
-fn drop_in(slice: &str) -> String {
-    format!("/usr/lib/systemd/system/{slice}")
 }
 
 fn shown(limit: Limit) -> String {

@@ -146,6 +146,7 @@ mod tests {
             handed_down(3)
                 .file("/proc/stat", "btime 1000\n")
                 .file("/proc/uptime", "50.00 60.00\n")
+                .now(1050)
                 .file(DROP_IN, "[Service]\nDelegate=cpuset\n")
                 .path(DROP_IN, |record| record.changed_ns = Some(granted_secs * 1_000_000_000))
                 .path(SOCKET, |record| record.changed_ns = Some(executed_secs * 1_000_000_000))

@@ -312,8 +312,8 @@ impl TestHost {
     }
 
     /// With a clock that says this, in seconds since 1970.
-    pub(crate) fn now(mut self, secs: i64) -> TestHost {
-        self.toml.now_secs = Some(secs);
+    pub(crate) fn now(mut self, secs: impl Into<Option<i64>>) -> TestHost {
+        self.toml.now_secs = secs.into();
         self
     }
 

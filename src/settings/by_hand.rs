@@ -21,6 +21,11 @@ pub fn quoted(word: &str) -> Cow<'_, str> {
     Cow::Owned(format!("'{}'", word.replace('\'', "'\\''")))
 }
 
+/// What a person types to have a user run a command, whose words are quoted already.
+pub fn as_user(user: &str, command: &str) -> String {
+    format!("sudo -Hu {} {command}", quoted(user))
+}
+
 /// Prints lines, whatever they hold.
 fn print(lines: &[impl AsRef<str>]) -> String {
     let words: Vec<Cow<'_, str>> = lines.iter().map(|line| quoted(line.as_ref())).collect();
@@ -101,7 +106,7 @@ impl Script {
             }
             Setting::NewPodmanNamespace { user } => {
                 if self.running {
-                    self.activate.push(format!("sudo -Hu {} podman system migrate", quoted(user)));
+                    self.activate.push(as_user(user, "podman system migrate"));
                 }
             }
             Setting::FileMode { path, mode } => {
