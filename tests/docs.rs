@@ -7,7 +7,7 @@
     reason = "a test reads and writes files and stops at the first surprise"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -154,17 +154,4 @@ fn the_published_pages_are_those_of_the_checks() {
     let published = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let old: Vec<PathBuf> = published.filter(|file| !pages.contains_key(file)).collect();
     assert!(old.is_empty(), "{old:?}: {hint}");
-}
-
-#[test]
-fn the_truth_has_each_scenario_and_no_other() {
-    let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm/scenarios");
-    let names: BTreeSet<String> = std::fs::read_dir(scenarios)
-        .unwrap()
-        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
-        .collect();
-    let truth = std::fs::read_to_string(docs().join("truth.md")).unwrap();
-    let rows = truth.lines().filter_map(|line| line.strip_prefix("| **")?.split_once("**:"));
-    let shown: BTreeSet<String> = rows.map(|(name, _)| name.to_owned()).collect();
-    assert_eq!(shown, names);
 }
