@@ -6,10 +6,9 @@ use edgeprep::finding::Level;
 use super::trial::Trial;
 
 /// Required checks that no scenario shows, and why not.
-pub(crate) const NOT_SHOWN: [(&str, &str); 8] = [
+pub(crate) const NOT_SHOWN: [(&str, &str); 7] = [
     ("kernel-options", "Debian's kernels have every option that is asked for"),
     ("kernel-release", "the oldest kernel here, Linux 6.1, is newer than what is asked for"),
-    ("pasta-apparmor", "the machines have no `apparmor_parser`, so that no profile is loaded"),
     ("slirp4netns-version", "the oldest here, 1.2.0, is newer than what is asked for"),
     ("sysctl-values", "only profiles of a site ask for further sysctls"),
     ("systemd-init", "the lab's machines are told what to do by a service of systemd"),
