@@ -29,3 +29,4 @@ pub mod render;
 pub mod report;
 pub mod requirements;
 pub mod settings;
+pub mod workload;

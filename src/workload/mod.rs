@@ -1,0 +1,107 @@
+//! What the files of a workload, Kubernetes YAML or Quadlet, ask of a host. Pure: from the text of files to
+//! a list of [`Ask`]s, each with the line that it comes from; what a host makes of them is for the checks.
+
+use std::net::IpAddr;
+
+use crate::facts::cgroup::Controller;
+use crate::requirements::{Origin, Protocol};
+
+/// All that the files of a workload ask.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Workload {
+    /// In the order of the files and their lines.
+    pub asks: Vec<Ask>,
+}
+
+/// One thing that a line of a file asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// What.
+    pub what: What,
+    /// For what: `Pod web`, `web.container`.
+    pub of: String,
+    /// The file and the line.
+    pub at: Origin,
+}
+
+/// What can be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A port of the host.
+    HostPort {
+        /// Its protocol.
+        protocol: Protocol,
+        /// On this address only.
+        address: Option<IpAddr>,
+        /// The number; never 0.
+        port: u16,
+    },
+    /// A limit that takes this controller; the text as it is written, `memory: 64Mi`.
+    Limit {
+        /// The controller.
+        controller: Controller,
+        /// The text.
+        text: String,
+    },
+    /// Memory that is kept for it, in bytes, of all replicas together.
+    Memory(u64),
+    /// A path of the host.
+    HostPath {
+        /// The absolute path.
+        path: String,
+        /// What has to be there.
+        kind: PathKind,
+        /// Whether it is written to.
+        writable: bool,
+    },
+    /// A device node of the host.
+    Device(String),
+    /// A sysctl of a namespace of its own, or one of the host that no container may set.
+    Sysctl {
+        /// With dots.
+        key: String,
+        /// The value.
+        value: String,
+    },
+    /// The network namespace of the host.
+    HostNetwork,
+    /// All that the user may do.
+    Privileged,
+    /// An image by the name that is written.
+    Image(String),
+    /// What no file of the workload defines: `Secret tls`, `web.network`.
+    Undefined {
+        /// `Secret`, `ConfigMap`, `PersistentVolumeClaim`, or the kind of a Quadlet file.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// Whether it runs without.
+        optional: bool,
+    },
+    /// What `podman kube play` or Quadlet leaves out or stops at; a clause that says which, and since which
+    /// version of Podman it does not.
+    Unsupported(String),
+    /// What contradicts itself or another line; a clause.
+    Wrong(String),
+}
+
+/// What has to be at a path of the host (Kubernetes: `HostPathType`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathKind {
+    /// Anything: made as a folder by Kubernetes where it is not there, and not by `podman kube play`.
+    Any,
+    /// A folder.
+    Directory,
+    /// A folder, which is made where it is not there.
+    DirectoryOrCreate,
+    /// A regular file.
+    File,
+    /// A regular file, which is made where it is not there.
+    FileOrCreate,
+    /// A socket.
+    Socket,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
+}
