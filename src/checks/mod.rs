@@ -109,6 +109,7 @@ registry! {
     podman_socket::PODMAN_SOCKET,
     docker_host::DOCKER_HOST,
     engine_settings::ENGINE_SETTINGS,
+    container_logs::CONTAINER_LOGS,
     minikube_rootless::MINIKUBE_ROOTLESS,
     k3s_configuration::K3S_CONFIGURATION,
     k3s_service::K3S_SERVICE,

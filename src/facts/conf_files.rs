@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::unit_syntax::{Assignment, assignments};
 use super::{Evidence, Facts, Source};
 use crate::host::{Fact, OrAbsent, SpecialFile, Unread};
 
@@ -136,6 +137,25 @@ impl Facts {
     /// The files in `dirs`, the highest of which comes first, by systemd's rules.
     pub fn conf_files_in(&self, dirs: &[String]) -> ConfFiles {
         self.collect(dirs, Reader::Systemd, &|path| self.source(path))
+    }
+
+    /// The assignments of a configuration file of systemd: of the files called `sub`, such as
+    /// `systemd/system.conf`, the first that exists, then the drop-ins.
+    ///
+    /// # Errors
+    /// Where a file or directory that could decide cannot be read.
+    pub(super) fn systemd_conf(&self, sub: &str) -> Fact<Vec<Assignment>> {
+        let mut all = Vec::new();
+        for path in self.conf_dirs(sub) {
+            if let Some(source) = self.source(&path).or_absent()? {
+                all.extend(assignments(&source));
+                break;
+            }
+        }
+        let drop_ins = self.conf_files(&format!("{sub}.d"));
+        drop_ins.complete()?;
+        all.extend(drop_ins.texts().flat_map(|source| assignments(source)));
+        Ok(all)
     }
 
     /// As [`Facts::conf_files_in`], for directories some of which belong to a user: what that user

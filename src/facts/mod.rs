@@ -23,6 +23,7 @@ pub mod image_policy;
 pub mod installer;
 pub mod interfaces;
 pub mod ipv6;
+pub mod journald;
 pub mod k3s_config;
 pub mod k3s_options;
 pub mod kernel;

@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use super::unit_syntax::{Assignment, assignments};
+use super::unit_syntax::Assignment;
 use super::{Facts, Sourced};
-use crate::host::{Fact, OrAbsent};
+use crate::host::Fact;
 
 /// All assignments of the `[Manager]` section, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,19 +24,7 @@ impl Facts {
     /// # Errors
     /// Where a file or directory that could decide cannot be read.
     pub fn system_conf(&self) -> Fact<Rc<SystemConf>> {
-        self.memo_fact("", || {
-            let mut all = Vec::new();
-            for path in self.conf_dirs("systemd/system.conf") {
-                if let Some(source) = self.source(&path).or_absent()? {
-                    all.extend(assignments(&source));
-                    break;
-                }
-            }
-            let drop_ins = self.conf_files("systemd/system.conf.d");
-            drop_ins.complete()?;
-            all.extend(drop_ins.texts().flat_map(|source| assignments(source)));
-            Ok(SystemConf(all))
-        })
+        self.memo_fact("", || Ok(SystemConf(self.systemd_conf("systemd/system.conf")?)))
     }
 }
 

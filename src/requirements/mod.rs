@@ -144,6 +144,8 @@ pub enum Need {
     PastaRoute,
     /// AppArmor lets pasta make rootless networks.
     PastaConfinement,
+    /// The user can read what containers log.
+    ContainerLogs,
     /// Units that run containers are such that a user manager can run.
     ContainerUnits,
     /// K3s can read its configuration file, which is one of a single server.

@@ -61,7 +61,7 @@ fn traces(machine: &mut Machine) -> Result<String> {
     let script = "ps -e -o pid=,comm= | grep -vE ' (ps|grep|sort|bash|find|kworker.*|.udev-worker.)$'; cat /proc/self/mountinfo
         find /sys/fs/cgroup -type d | sort; ip -o link
         grep -r . --include=cgroup.subtree_control /sys/fs/cgroup | sort
-        find /home /home/edge /tmp /var /run /run/user/1000 /dev/shm /etc /root /dev -xdev -not -path '/var/log/*' -not -path '/var/lib/edgeprep-lab/*' -not -path '/run/systemd/*' -not -path '/run/udev*' \
+        find /home /home/edge /tmp /var /run /run/user/1000 /dev/shm /etc /root /dev -xdev -not -path '/var/log/*' -not -path '/run/log/*' -not -path '/var/lib/edgeprep-lab/*' -not -path '/run/systemd/*' -not -path '/run/udev*' \
             -not -path '/dev/char*' -not -path '/dev/net/tun' -printf '%p %T@ %s\\n' | sort -u";
     Ok(machine.run(script, STEP)?.output)
 }
