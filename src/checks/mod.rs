@@ -8,6 +8,7 @@ mod device;
 mod install;
 #[cfg(test)]
 mod testing;
+mod variable;
 
 use crate::facts::Facts;
 use crate::facts::podman::Podman;
@@ -108,6 +109,7 @@ registry! {
     pod_pause::POD_PAUSE,
     podman_socket::PODMAN_SOCKET,
     docker_host::DOCKER_HOST,
+    container_engine::CONTAINER_ENGINE,
     engine_settings::ENGINE_SETTINGS,
     minikube_rootless::MINIKUBE_ROOTLESS,
     k3s_configuration::K3S_CONFIGURATION,
@@ -194,7 +196,7 @@ mod tests {
     const SECTIONS: [&str; 4] = ["## What is looked at", "## Why it matters", "## Repair", "## Sources"];
 
     /// The files of the folder that are no checks.
-    const SHARED: [&str; 5] = ["beaten", "device", "install", "mod", "testing"];
+    const SHARED: [&str; 6] = ["beaten", "device", "install", "mod", "testing", "variable"];
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "the folder is compared with the registry")]
