@@ -110,6 +110,7 @@ registry! {
     podman_socket::PODMAN_SOCKET,
     docker_host::DOCKER_HOST,
     container_engine::CONTAINER_ENGINE,
+    k3d_network::K3D_NETWORK,
     engine_settings::ENGINE_SETTINGS,
     minikube_rootless::MINIKUBE_ROOTLESS,
     k3s_configuration::K3S_CONFIGURATION,

@@ -51,6 +51,7 @@ mod package_database;
 pub mod packages;
 pub mod page_size;
 pub mod podman;
+pub mod podman_networks;
 pub mod podman_pause;
 pub mod process_status;
 pub mod program_version;

@@ -117,6 +117,8 @@ pub enum Need {
     PodPause,
     /// `podman.socket` listens for the user.
     PodmanSocket,
+    /// Podman of the user has a network with name resolution, besides those that k3d makes.
+    NamedNetwork,
     /// Unprivileged users may send ICMP echo requests.
     Ping,
     /// The machine has an ID of its own.

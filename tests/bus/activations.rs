@@ -117,7 +117,7 @@ fn modules() -> Activation {
 }
 
 fn start() -> Activation {
-    Activation::UserStart { user: edge(), unit: "podman.socket".to_owned() }
+    Activation::UserStart { user: edge(), unit: "podman.socket".to_owned(), may_fail: false }
 }
 
 #[test]
