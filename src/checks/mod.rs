@@ -106,6 +106,7 @@ registry! {
     rootless_network::ROOTLESS_NETWORK,
     pasta_apparmor::PASTA_APPARMOR,
     slirp4netns_version::SLIRP4NETNS_VERSION,
+    bypass4netns::BYPASS4NETNS,
     pod_pause::POD_PAUSE,
     podman_socket::PODMAN_SOCKET,
     docker_host::DOCKER_HOST,

@@ -61,6 +61,7 @@ mod real_path;
 pub mod registries_conf;
 pub mod resolv_conf;
 pub mod routes;
+pub mod seccomp;
 pub mod selinux;
 pub mod session;
 pub mod slice_resources;

@@ -165,6 +165,8 @@ pub enum Need {
     SelinuxPolicy,
     /// minikube runs Podman without root.
     MinikubeRootless,
+    /// bypass4netns has what it needs, where it is installed.
+    Bypass4netns,
     /// The clock is right, and stays right.
     Clock,
 }
