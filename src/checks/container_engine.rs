@@ -6,7 +6,7 @@ use crate::facts::programs::Program;
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Needs, Outcome, Verdict};
-use crate::host::Fact;
+use crate::host::{Fact, Unread};
 use crate::requirements::{Requirements, Variable};
 
 check! {
@@ -46,6 +46,7 @@ const DOCKER: &str = "docker";
 fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     let mut outcome = Outcome::default();
     let mut is_asked = false;
+    let mut not_captured = None;
     for (name, wants) in &req.environment {
         for want in wants.iter().filter(|want| !want.value.instead_of.is_empty()) {
             is_asked = true;
@@ -53,13 +54,16 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
                 Ok(Some(Ok(finding))) => outcome.add(&want.demand, finding),
                 Ok(Some(Err(why))) => outcome.unknown(&want.demand, name.as_str(), why),
                 Ok(None) => {}
+                // An early capture did not look for other engines.
+                Err(why @ Unread::NotCaptured { .. }) => not_captured = Some(why),
                 Err(why) => outcome.unknown(&want.demand, name.as_str(), why),
             }
         }
     }
-    match is_asked {
-        true => outcome.or_skip("no other container engine is installed"),
-        false => outcome.or_not_asked(),
+    match (is_asked, not_captured) {
+        (true, None) => outcome.or_skip("no other container engine is installed"),
+        (true, Some(why)) => outcome.or_skip(&format!("other container engines are not known: {why}")),
+        (false, _) => outcome.or_not_asked(),
     }
 }
 
