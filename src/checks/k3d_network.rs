@@ -92,7 +92,7 @@ fn look(facts: &Facts, podman: &Podman, user: &User) -> Fact<Finding> {
         &format!("{home}/.local/share/containers/storage/networks"),
         "no network with dns_enabled but those that k3d made",
     );
-    Ok(finding("none".to_owned(), Verdict::Unmet).at([at]).repair(remedy(podman, user)))
+    Ok(finding("none".to_owned(), Verdict::Unmet).at([at]).repair(remedy(facts, podman, user)))
 }
 
 /// The service that a Quadlet file of a network with names becomes.
@@ -110,13 +110,15 @@ fn unit_of(quadlet: &Quadlet) -> Option<String> {
     })
 }
 
-fn remedy(podman: &Podman, user: &User) -> Remedy {
+fn remedy(facts: &Facts, podman: &Podman, user: &User) -> Remedy {
     let name = settings::K3D_NETWORK;
     let summary = format!("have Podman of {} make the network {name}", user.name);
     let names_networks = podman.version.as_ref().ok().and_then(|v| v.value.is_at_least(&Version::new(&[4, 7])));
     match names_networks {
         Some(false) => {
-            Remedy::manual(summary).command(as_user(&user.name, &format!("podman network create {name}")))
+            let create = format!("podman network create {name}");
+            let remedy = Remedy::manual(format!("{summary}: {create}"));
+            if facts.running() { remedy.command(as_user(&user.name, &create)) } else { remedy }
         }
         _ => Remedy::setting(summary, Setting::K3dNetwork(user.name.clone())),
     }
@@ -195,6 +197,8 @@ mod tests {
         let remedy = &findings(&outcome)[0].remedy;
         assert_eq!(remedy.settings, []);
         assert_eq!(remedy.commands, ["sudo -Hu edge podman network create k3d"]);
+        let image = look_at(fixture("debian-12").image());
+        assert_eq!(findings(&image)[0].remedy.commands, [""; 0]);
     }
 
     #[test]
