@@ -334,6 +334,12 @@ fn env_is_for_one_user_and_agrees_with_the_site() {
     };
     image.put("etc/edgeprep/edgeprep.toml", entry("unix:///run/other.sock"));
     fails(&["--user", "edge"], "DOCKER_HOST: unix://{podman-socket} (profiles/stacks/k3d.toml:");
+    let name = entry("x").replace("DOCKER_HOST", "1A");
+    image.put("etc/edgeprep/edgeprep.toml", name);
+    fails(
+        &["--user", "edge"],
+        "/etc/edgeprep/edgeprep.toml:1: name = \"1A\": expected the name of a variable",
+    );
     for value in ["{uid}", "$HOME", "a\\nb"] {
         image.put("etc/edgeprep/edgeprep.toml", entry(value));
         fails(&["--user", "edge"], "/etc/edgeprep/edgeprep.toml:1: value");

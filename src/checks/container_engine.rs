@@ -149,7 +149,7 @@ mod tests {
         let set = |value: &str| look_at(with(PROGRAM, ELF).caller(1000, &[(KIND, value)]), Stack::Kind);
         assert_eq!(verdicts(&set("podman")), [(KIND, Verdict::Met)]);
         assert_eq!(verdicts(&set("docker")), [(KIND, Verdict::Unmet)]);
-        let next = with(PROGRAM, ELF).file("/etc/environment", &format!("{KIND}=podman\n"));
+        let next = with(PROGRAM, ELF).file("/etc/environment", format!("{KIND}=podman\n"));
         assert_eq!(verdicts(&look_at(next, Stack::Kind)), [(KIND, Verdict::Pending(Needs::ReLogin))]);
         let image = look_at(with("/usr/local/bin/nerdctl", ELF).image(), Stack::Kind);
         assert_eq!(verdicts(&image), [(KIND, Verdict::Unmet)]);

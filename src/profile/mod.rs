@@ -237,9 +237,9 @@ impl Layer {
         })?;
         let file: Rc<str> = file.into();
         let origin = |offset| Origin { file: file.clone(), line: line_of(text, offset) };
-        let sysctl = checked(raw.sysctl, &origin, &malformed, SysctlEntry::new)?;
-        let engine = checked(raw.engine, &origin, &malformed, EngineEntry::new)?;
-        let environment = checked(raw.environment, &origin, &malformed, VariableEntry::new)?;
+        let sysctl = checked(raw.sysctl, origin, malformed, SysctlEntry::new)?;
+        let engine = checked(raw.engine, origin, malformed, EngineEntry::new)?;
+        let environment = checked(raw.environment, origin, malformed, VariableEntry::new)?;
         let variables = raw.k3s.variables();
         let variables = variables.map_err(|(at, expected)| malformed(line_of(text, at), expected))?;
         let k3s = variables.into_iter().map(|v| (v.name, (v.value, origin(v.offset)))).collect();
