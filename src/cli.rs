@@ -277,10 +277,10 @@ pub struct EnvArgs {
     #[arg(long, value_name = "SHELL", env = "EDGEPREP_SHELL")]
     pub shell: Option<Shell>,
     /// Print what takes them back
-    #[arg(long)]
+    #[arg(long, env = "EDGEPREP_UNSET", value_parser = clap::builder::FalseyValueParser::new())]
     pub unset: bool,
     /// For another machine, which reaches this one by ssh as DESTINATION: [USER@]HOST[:PORT]
-    #[arg(long, value_name = "DESTINATION")]
+    #[arg(long, value_name = "DESTINATION", env = "EDGEPREP_SSH")]
     pub ssh: Option<String>,
 }
 

@@ -329,6 +329,9 @@ fn env_is_for_one_user_and_agrees_with_the_site() {
     fails(&["--user", "edge,other"], "a shell is one user's: name one with --user");
     fails(&[], "several users");
     fails(&["--user", "edge", "--ssh", "$(id)"], "expected [USER@]HOST[:PORT]");
+    let kubectl =
+        edgeprep(&["env", "--root", image.root(), "--stack", "k3s", "--user", "edge", "--ssh", "board"]);
+    assert!(stderr(&kubectl).contains("--ssh: k3s is not reached through Podman's socket"));
     let entry = |value: &str| {
         format!("[[environment]]\nname = \"DOCKER_HOST\"\nvalue = \"{value}\"\nlevel = \"advised\"\n")
     };

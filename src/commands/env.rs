@@ -28,6 +28,10 @@ pub(super) fn run(args: &EnvArgs) -> anyhow::Result<u8> {
     let mut assignments = Vec::new();
     for (name, wants) in &requirements.environment {
         let Some(first) = wants.first() else { continue };
+        // Files of this machine are not there on another one.
+        if args.ssh.is_some() && !first.value.is_of_podman_socket() {
+            continue;
+        }
         let local = first.value.value_for(user.uid, &user.home);
         ensure!(!local.chars().any(char::is_control), "{name}: no line of a shell can hold {local:?}");
         if !args.unset && facts.running() {
@@ -43,6 +47,10 @@ pub(super) fn run(args: &EnvArgs) -> anyhow::Result<u8> {
         let why = format!("{}: {}", listed(&first.demand.stacks), first.demand.why);
         assignments.push(Assignment { name: name.clone(), value, why });
     }
+    ensure!(
+        args.ssh.is_none() || !assignments.is_empty(),
+        "--ssh: {stacks} is not reached through Podman's socket"
+    );
     let shell = args.shell.unwrap_or_else(|| shell_of(&facts));
     let command = command(args, &stacks, shell);
     let hint = match (assignments.is_empty(), shell) {

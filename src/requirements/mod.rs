@@ -347,6 +347,11 @@ pub struct Variable {
 }
 
 impl Variable {
+    /// Whether it leads to the socket of Podman.
+    pub fn is_of_podman_socket(&self) -> bool {
+        self.value.contains("{podman-socket}")
+    }
+
     /// Its value for a user.
     pub fn value_for(&self, uid: u32, home: &str) -> String {
         let home = home.trim_end_matches('/');
