@@ -102,7 +102,8 @@ fn unit_of(quadlet: &Quadlet) -> Option<String> {
         let mut of = quadlet.assignments.iter().rev().filter(|a| a.section == "Network" && a.key == key);
         of.next().map(|a| a.value.value.as_str())
     };
-    let is_named = !matches!(last("DisableDNS"), Some("true" | "yes" | "on" | "1"));
+    let is_network = quadlet.sections.iter().any(|section| section == "Network");
+    let is_named = is_network && !matches!(last("DisableDNS"), Some("true" | "yes" | "on" | "1"));
     let is_bridge = matches!(last("Driver"), None | Some("" | "bridge"));
     (is_named && is_bridge).then(|| match last("ServiceName") {
         Some(service) if !service.is_empty() => format!("{service}.service"),
@@ -168,6 +169,7 @@ mod tests {
             network("k3d-demo", "\"dns_enabled\": true,\n\"labels\": {\"app\": \"k3d\"}"),
             quadlet("[Network]\nDisableDNS=true\n"),
             quadlet("[Network]\nDriver=macvlan\n"),
+            quadlet(""),
         ] {
             let outcome = look_at(none);
             assert_eq!(verdicts(&outcome), [(SUBJECT, Verdict::Unmet)]);
