@@ -62,6 +62,8 @@ pub enum Command {
     },
     /// Show the hardware, the profile chosen for it, and why
     Detect(TargetArgs),
+    /// Print the variables that a stack's commands start with, for: eval "$(edgeprep env ...)"
+    Env(EnvArgs),
     /// Write all that the checks read to a tar: a fixture, or part of a bug report
     Capture(CaptureArgs),
     /// Print a completion script
@@ -257,6 +259,38 @@ pub struct HistoryArgs {
     /// How to print
     #[arg(long, value_name = "FORMAT", default_value = "human", env = "EDGEPREP_FORMAT")]
     pub format: Format,
+}
+
+/// Arguments of `env`.
+#[derive(Clone, Debug, Args)]
+pub struct EnvArgs {
+    /// Which host.
+    #[command(flatten)]
+    pub host: HostArgs,
+    /// A profile: its name, a file, or auto
+    #[arg(long, value_name = "NAME|FILE|auto", default_value = "auto", env = "EDGEPREP_PROFILE")]
+    pub profile: String,
+    /// For whom: one user. That of root has root's own Podman.
+    #[command(flatten)]
+    pub whom: WhomArgs,
+    /// Whose syntax [default: fish where SHELL names it, else posix]
+    #[arg(long, value_name = "SHELL", env = "EDGEPREP_SHELL")]
+    pub shell: Option<Shell>,
+    /// Print what takes them back
+    #[arg(long, env = "EDGEPREP_UNSET", value_parser = clap::builder::FalseyValueParser::new())]
+    pub unset: bool,
+    /// For another machine, which reaches this one by ssh as DESTINATION: [USER@]HOST[:PORT]
+    #[arg(long, value_name = "DESTINATION", env = "EDGEPREP_SSH")]
+    pub ssh: Option<String>,
+}
+
+/// A family of shells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// sh, dash, bash, zsh
+    Posix,
+    /// fish
+    Fish,
 }
 
 /// Arguments of `capture`.

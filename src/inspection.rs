@@ -100,6 +100,18 @@ pub fn inspect_and_probe(facts: &Facts, request: &Request) -> Result<Report, Req
     look(facts, request, |req, users, selection| Some(probes::run(facts, req, users, selection)))
 }
 
+/// The policy that holds for a host, what is wanted by it and by the stacks, and for whom.
+///
+/// # Errors
+/// [`RequestError`].
+pub fn wanted(facts: &Facts, request: &Request) -> Result<(Policy, Requirements, Vec<User>), RequestError> {
+    let policy = Policy::choose(facts, &request.profile)?;
+    let stacks = policy.stacks(&request.stacks);
+    let users = choose_users(facts, request, &policy)?;
+    let requirements = Requirements::merge(&stacks, &policy.layers)?;
+    Ok((policy, requirements, users))
+}
+
 fn look(
     facts: &Facts,
     request: &Request,
@@ -110,10 +122,8 @@ fn look(
             return Err(RequestError::NoSuchCheck { glob: glob.clone() });
         }
     }
-    let policy = Policy::choose(facts, &request.profile)?;
-    let stacks = policy.stacks(&request.stacks);
-    let users = choose_users(facts, request, &policy)?;
-    let requirements = Requirements::merge(&stacks, &policy.layers)?;
+    let (policy, requirements, users) = wanted(facts, request)?;
+    let stacks = requirements.stacks.clone();
     let selection = policy.selection(request)?;
     let said = report::run(facts, &requirements, &users, &selection);
     // After the checks: what is tried can load a module, which they would see.

@@ -19,6 +19,11 @@ pub const SYSCTL_FILE: &str = "/etc/sysctl.d/90-rootless.conf";
 /// The unit of the user manager that runs K3s.
 pub const K3S_SERVICE: &str = "k3s-rootless.service";
 
+/// The network that k3d is told of, and the Quadlet file and the unit that make it.
+pub const K3D_NETWORK: &str = "k3d";
+/// What a Quadlet file of that network says.
+pub const K3D_QUADLET: [&str; 4] = ["[Network]", "NetworkName=k3d", "[Install]", "WantedBy=default.target"];
+
 /// One thing that shall hold on the host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Setting {
@@ -145,12 +150,16 @@ pub enum Setting {
         /// The value, as TOML has it.
         value: String,
     },
-    /// minikube of this user runs Podman without root.
-    MinikubeRootless {
+    /// A key of minikube's configuration has a value for this user (`minikube config set`).
+    Minikube {
         /// Whose.
         user: String,
-        /// The file that tells it so.
+        /// The file that has it.
         path: String,
+        /// The key.
+        key: &'static str,
+        /// The value: `true`, or a word.
+        value: &'static str,
     },
     /// Services and logins of this user start with a variable (`environment.d(5)`).
     Environment {
@@ -161,6 +170,8 @@ pub enum Setting {
         /// Its value.
         value: String,
     },
+    /// Podman of this user has the network [`K3D_NETWORK`].
+    K3dNetwork(String),
     /// A device node has these permission bits, now and whenever it is made.
     DeviceMode {
         /// The node, below `/dev`.

@@ -410,3 +410,37 @@ fn ranges_are_given_beside_useradd() {
         assert!(ranges.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0), "{file}: {text}");
     }
 }
+
+#[test]
+fn what_k3d_starts_with_is_written_met_and_taken_back() {
+    let image = Image::debian();
+    image.put("usr/bin/podman", "");
+    image.mode("usr/bin/podman", 0o755);
+    image.put(
+        "var/lib/dpkg/status",
+        "Package: podman\nStatus: install ok installed\nVersion: 5.4.2+ds1-2\n\n",
+    );
+    image.put("var/lib/dpkg/info/podman.list", "/usr/bin/podman\n");
+    let root = image.path("");
+    let before = snapshot(&root);
+    let only = ["--stack", "k3d", "--user", "edge", "--select", "k3d-network,docker-host", "--root"];
+    let checked = || report(&[&only[..], &[image.root()]].concat()).0;
+    assert_eq!(status(&checked(), "k3d-network"), "fail");
+    let output = edgeprep(&[&["fix", "--yes", "--format", "json"], &only[..], &[image.root()]].concat());
+    let done: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let expected = ["/etc/containers/systemd/users/k3d.network", "/etc/environment.d/90-rootless.conf"];
+    let files: Vec<&str> = paths(&done).into_iter().filter(|path| !path.ends_with('/')).collect();
+    assert!(expected.iter().all(|path| files.contains(path)), "{files:?}");
+    for check in ["k3d-network", "docker-host"] {
+        assert_eq!(status(&checked(), check), "pass");
+    }
+    // What a user manager starts with is what a shell evaluates.
+    let printed = edgeprep(&["env", "--stack", "k3d", "--user", "edge", "--root", image.root()]);
+    let written = fs::read_to_string(image.path("etc/environment.d/90-rootless.conf")).unwrap();
+    for line in stdout(&printed).lines().filter_map(|line| line.strip_prefix("export ")) {
+        assert!(written.lines().any(|set| line == format!("{set};")), "{line}: {written}");
+    }
+    undo(&root, &[]);
+    let left = differences(&before, &snapshot(&root));
+    assert!(left.iter().all(|path| path.contains("var/lib/edgeprep")), "{left:?}");
+}

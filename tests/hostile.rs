@@ -113,6 +113,37 @@ fn no_file_of_an_image_can_hang_or_break_a_check() {
 }
 
 #[test]
+fn no_file_of_a_user_can_hang_a_check_of_their_engines() {
+    let files = [
+        "home/edge/.local/share/containers/storage/networks/k3d.json",
+        "home/edge/.config/containers/systemd/k3d.network",
+        "home/edge/.config/environment.d/50-x.conf",
+        "home/edge/.minikube/config/config.json",
+        "home/edge/.local/bin/docker",
+        "home/edge/.local/bin/bypass4netns",
+        "etc/environment",
+    ];
+    let plants: [Plant; 7] = [fifo, socket, folder, huge, loop_of_links, zeros, not_utf8];
+    for plant in plants {
+        let image = Image::debian();
+        for program in ["podman", "minikube", "k3d", "kind"] {
+            image.put(&format!("usr/bin/{program}"), "");
+            image.mode(&format!("usr/bin/{program}"), 0o755);
+        }
+        for file in files {
+            fs::create_dir_all(image.path(file).parent().unwrap()).unwrap();
+            plant(&image, file);
+            if fs::metadata(image.path(file)).is_ok() {
+                image.mode(file, 0o755);
+            }
+        }
+        let report = survive(&image);
+        assert_ne!(status(&report, "k3d-network"), "pass");
+        assert_ne!(status(&report, "minikube-rootless"), "pass");
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_unknown() {
     let plants: [Plant; 4] = [fifo, folder, huge, loop_of_links];
     for plant in plants {

@@ -352,3 +352,70 @@ fn only_what_speaks_for_a_selected_check_is_tried() {
         report["probes"].as_array().unwrap().iter().map(|t| t["probe"].as_str().unwrap()).collect();
     assert_eq!(probes, ["port-bind"].into());
 }
+
+/// A socket of the user's runtime directory, and the directories that were made for it.
+struct Socket(Vec<std::path::PathBuf>);
+
+impl Socket {
+    const PATH: &str = "/run/user/1/podman/podman.sock";
+
+    /// Answers each connection with the next of these texts.
+    fn serve(answers: &'static [&'static str]) -> Socket {
+        let dir = Path::new(Socket::PATH).parent().unwrap();
+        let missing: Vec<_> = dir.ancestors().take_while(|dir| !dir.exists()).map(Path::to_owned).collect();
+        assert!(missing.contains(&dir.to_owned()), "{} is somebody's", dir.display());
+        fs::create_dir_all(dir).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(Socket::PATH).unwrap();
+        fs::set_permissions(Socket::PATH, fs::Permissions::from_mode(0o666)).unwrap();
+        std::thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut question = String::new();
+                let mut lines = BufReader::new(stream.try_clone().unwrap());
+                while question.is_empty() || !question.ends_with("\r\n\r\n") {
+                    lines.read_line(&mut question).unwrap();
+                }
+                assert!(question.starts_with("GET /_ping HTTP/1.0\r\n"), "{question}");
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        Socket(missing)
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(Socket::PATH);
+        for dir in &self.0 {
+            let _ = fs::remove_dir(dir);
+        }
+    }
+}
+
+#[test]
+fn a_socket_is_asked_for_a_ping_only_where_something_listens() {
+    let _machine = alone();
+    let before = traces();
+    let check = || subid().check(&["--user", USER, "--stack", "k3d", "--select", "podman-socket"]);
+    let said = |report: &Value| {
+        let (result, text) = trial(report, "socket-ping", Socket::PATH);
+        (result.to_owned(), text.to_owned())
+    };
+    let word = |result: &str, text: &str| (result.to_owned(), text.to_owned());
+    assert_eq!(said(&check()), word("unknown", "nothing listens"));
+    let socket = Socket::serve(&[
+        "HTTP/1.0 200 OK\r\nApi-Version: 1.41\r\nLibpod-Api-Version: 5.4.2\r\n\r\nOK",
+        "HTTP/1.0 200 OK\r\nApi-Version: 1.47\r\n\r\nOK",
+        "HTTP/1.0 500 Internal Server Error\r\n\r\n",
+        "\0\0\0",
+    ]);
+    assert_eq!(said(&check()), word("works", "Podman answered /_ping of the Docker API"));
+    assert_eq!(said(&check()), word("refused", "what answers on it is not Podman"));
+    assert_eq!(said(&check()), word("refused", "/_ping was answered with 500"));
+    assert_eq!(said(&check()), word("refused", "asking for /_ping: Protocol error (EPROTO)"));
+    assert_eq!(said(&check()), word("unknown", "nothing listens"), "all were answered");
+    drop(socket);
+    let report = subid().check(&["--user", USER, "--stack", "podman", "--select", "podman-socket"]);
+    assert!(report["probes"].as_array().unwrap().is_empty(), "podman alone does not ask for the socket");
+    assert_eq!(left(&before), [""; 0]);
+}

@@ -162,9 +162,12 @@ pub fn activate(activation: &Activation, via: &mut dyn Buses) -> Result<Done, Ac
             let what = format!("the user manager of {} reads its unit files again", user.name);
             of_user(via, &what, user, UserCall::Reload)
         }
-        Activation::UserStart { user, unit } => {
+        Activation::UserStart { user, unit, may_fail } => {
             let what = format!("the user manager of {} starts {unit}", user.name);
-            of_user(via, &what, user, UserCall::Job { kind: Job::Start, unit: unit.clone() })
+            match of_user(via, &what, user, UserCall::Job { kind: Job::Start, unit: unit.clone() }) {
+                Err(error) if *may_fail => Ok(Done::Not { why: error.to_string() }),
+                done => done,
+            }
         }
         Activation::RestartUserManager { user, .. } => {
             let what = format!("the user manager of {} starts anew", user.name);
@@ -217,7 +220,7 @@ pub fn revert(activation: &Activation, via: &mut dyn Buses) -> Result<Done, Acti
             &format!("the user manager of {} keeps the controllers that it has", user.name),
             &format!("{} is restarted, which ends its units", user_manager(user.uid)),
         ),
-        Activation::UserStart { user, unit } => {
+        Activation::UserStart { user, unit, .. } => {
             let what = format!("the user manager of {} stops {unit}", user.name);
             of_user(via, &what, user, UserCall::Job { kind: Job::Stop, unit: unit.clone() })
         }

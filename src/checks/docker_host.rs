@@ -1,13 +1,12 @@
 //! Whether clients of Docker find the user's Podman: see [`DOCKER_HOST`].
 
 use crate::checks::check;
-use crate::facts::sockets::{DOCKER_SOCKET, podman_socket_path};
+use crate::checks::variable::{Standing, remedy, standing};
+use crate::facts::sockets::{DOCKER_SOCKET, ROOT_PODMAN_SOCKET};
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts, Sourced};
-use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
-use crate::host::Fact;
-use crate::requirements::{Need, Requirements};
-use crate::settings::Setting;
+use crate::finding::{Finding, Needs, Outcome, Verdict};
+use crate::requirements::Requirements;
 
 check! {
     /// DOCKER_HOST and DOCKER_SOCK point at the user's Podman
@@ -20,17 +19,25 @@ check! {
     /// shell's own files set is not looked at, nor is Docker's context. Without any of these, what the
     /// user's logins start with is unknown to others.
     ///
+    /// Three forms are told apart: the user's own socket, which is what is wanted; the socket of root's
+    /// Podman, `unix:///run/podman/podman.sock`; and `ssh://USER@HOST` or `tcp://HOST:PORT`, with which
+    /// k3d asks another host. That is accepted, and `DOCKER_SOCK` is then a path over there, of which
+    /// nothing can be said here.
+    ///
     /// ## Why it matters
     ///
     /// k3d asks `/var/run/docker.sock` otherwise. That is nobody's, or the Docker of root, where the
     /// cluster then runs: with root's rights, if the user may write to it. `DOCKER_SOCK` is mounted into
-    /// a container of the cluster, which does not start where the path does not exist.
+    /// a container of the cluster, which does not start where the path does not exist. With the socket of
+    /// root's Podman k3d works, for whoever may open it; the cluster has root's rights then, and nothing
+    /// of it is rootless.
     ///
     /// ## Repair
     ///
     /// A file in `~/.config/environment.d` sets both for the services of the user manager and for
     /// graphical sessions that it starts. Shells of a login over SSH or on a console do not read it:
-    /// there both are exported where k3d is run, or in the start-up files of the shell.
+    /// there `eval "$(edgeprep env --stack k3d)"` exports both, where k3d is run or in the start-up
+    /// files of the shell.
     ///
     /// ## Sources
     ///
@@ -39,54 +46,72 @@ check! {
     DOCKER_HOST, "docker-host", Advised, User(run)
 }
 
+const HOST: &str = "DOCKER_HOST";
+const SOCK: &str = "DOCKER_SOCK";
+
 fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
-    let demands = req.need(Need::DockerHost);
     let mut outcome = Outcome::default();
-    let path = podman_socket_path(user.uid);
-    for (name, wanted) in [("DOCKER_HOST", format!("unix://{path}")), ("DOCKER_SOCK", path)] {
-        match look(facts, user, name, &wanted) {
-            Ok(Some(finding)) => outcome.add_all(demands, &finding),
-            Ok(None) => {
-                let why = format!("only {0} sees what logins of {0} start with", user.name);
-                outcome.unknown_all(demands, name, &why);
+    let mut is_elsewhere = false;
+    for name in [HOST, SOCK] {
+        for want in req.environment.get(name).map_or(&[][..], Vec::as_slice) {
+            let wanted = want.value.value_for(user.uid, &user.home);
+            let (finding, unknown) = match standing(facts, user, name, &wanted) {
+                Ok(Standing::Unknown(why)) => (None, why),
+                Ok(standing) => {
+                    let (finding, elsewhere) = judge(facts, user, name, &wanted, standing, is_elsewhere);
+                    is_elsewhere |= elsewhere;
+                    (Some(finding), String::new())
+                }
+                Err(why) => (None, why.to_string()),
+            };
+            match finding {
+                Some(finding) => outcome.add(&want.demand, finding),
+                None => outcome.unknown(&want.demand, name, unknown),
             }
-            Err(why) => outcome.unknown_all(demands, name, &why),
         }
     }
     outcome.or_not_asked()
 }
 
-fn look(facts: &Facts, user: &User, name: &str, wanted: &str) -> Fact<Option<Finding>> {
-    let login = facts.login_variable(name, user)?;
-    let is_caller = facts.running() && facts.caller().uid == user.uid;
-    let remedy = || {
-        let summary = format!(
-            "set {name} for the services and graphical sessions of {}; a shell of a login over SSH has to export it",
-            user.name
-        );
-        let setting =
-            Setting::Environment { user: user.name.clone(), name: name.to_owned(), value: wanted.to_owned() };
-        Remedy::setting(summary, setting).command(format!("export {name}={wanted}"))
+/// Also whether k3d asks another host, where nothing that is said here counts. `is_elsewhere` says so of a
+/// variable that was judged before.
+fn judge(
+    facts: &Facts,
+    user: &User,
+    name: &str,
+    wanted: &str,
+    standing: Standing,
+    is_elsewhere: bool,
+) -> (Finding, bool) {
+    let finding = |found: String, verdict| {
+        Finding::new(name, wanted, found, verdict).repair(remedy(user, name, wanted))
     };
-    let finding = |found: &str, verdict| Finding::new(name, wanted, found, verdict).repair(remedy());
-    if is_caller {
-        let value = facts.caller().environment.get(name).filter(|value| !value.is_empty());
-        let at = |text: &str| Evidence::path("/proc/self/environ", text);
-        return Ok(Some(match value {
-            Some(value) if value == wanted => finding(value, Verdict::Met).at([at(value)]),
-            Some(value) => finding(value, Verdict::Unmet).at([at(value)]),
-            None => match login.filter(|login| login.value == wanted) {
-                Some(login) => finding("not set", Verdict::Pending(Needs::ReLogin)).at([login.at]),
-                None => unset(facts, user, name, finding("", Verdict::Unmet)),
-            },
-        }));
-    }
-    let manager = facts.user_manager_variable(name, user)?;
-    if let Some(Sourced { value, at }) = login.or(manager) {
-        return Ok(Some(finding(&value, Verdict::met_if(value == wanted)).at([at])));
-    }
-    // In an image nobody has exported anything, so that what the files say is all there is.
-    Ok((!facts.running()).then(|| unset(facts, user, name, finding("", Verdict::Unmet))))
+    let set = match standing {
+        Standing::Set(set) => set,
+        Standing::AfterLogin(at) => {
+            return (finding("not set".to_owned(), Verdict::Pending(Needs::ReLogin)).at([at]), false);
+        }
+        Standing::Unset | Standing::Unknown(_) => {
+            return (unset(facts, user, name, finding(String::new(), Verdict::Unmet)), false);
+        }
+    };
+    let Sourced { value, at } = set;
+    let path = value.strip_prefix("unix://").unwrap_or(&value);
+    // `/var/run` is a link to `/run`.
+    let of_root = path.strip_prefix("/var").unwrap_or(path) == ROOT_PODMAN_SOCKET;
+    let elsewhere = name == HOST && ["ssh://", "tcp://"].iter().any(|scheme| value.starts_with(scheme));
+    let (found, verdict) = if value == wanted {
+        (value, Verdict::Met)
+    } else if elsewhere {
+        (format!("{value}, which is not the Podman of {} on this host", user.name), Verdict::Met)
+    } else if name == SOCK && is_elsewhere {
+        (format!("{value}, a path where {HOST} leads to"), Verdict::Met)
+    } else if of_root {
+        (format!("{value}, the Podman of root, with whose rights the cluster runs"), Verdict::Unmet)
+    } else {
+        (value, Verdict::Unmet)
+    };
+    (finding(found, verdict).at([at]), elsewhere)
 }
 
 /// With what is asked instead: the Docker of root, where the user may.
@@ -108,6 +133,7 @@ mod tests {
     use crate::facts::testing::{TestHost, fixture};
     use crate::finding::Level;
     use crate::requirements::Stack;
+    use crate::settings::Setting;
 
     const HOST: &str = "unix:///run/user/1000/podman/podman.sock";
     const SOCK: &str = "/run/user/1000/podman/podman.sock";
@@ -131,13 +157,35 @@ mod tests {
         assert_eq!(outcome.items[0].level, Level::Advised);
         let outcome = look_at(as_edge(&[("DOCKER_HOST", "unix:///run/podman/podman.sock")]));
         assert_eq!(verdicts(&outcome), both(Verdict::Unmet));
-        assert_eq!(findings(&outcome)[0].found, "unix:///run/podman/podman.sock");
+        let found = "unix:///run/podman/podman.sock, the Podman of root, with whose rights the cluster runs";
+        assert_eq!(findings(&outcome)[0].found, found);
         assert_eq!(findings(&outcome)[1].remedy.commands, [format!("export DOCKER_SOCK={SOCK}")]);
         let (user, name) = ("edge".to_owned(), "DOCKER_SOCK".to_owned());
         assert_eq!(
             findings(&outcome)[1].remedy.settings,
             [Setting::Environment { user, name, value: SOCK.to_owned() }]
         );
+    }
+
+    #[test]
+    fn another_host_is_not_judged() {
+        let sock = "/run/user/501/podman/podman.sock";
+        for host in ["ssh://core@board.example:22", "tcp://10.0.0.7:2375"] {
+            let outcome = look_at(as_edge(&[("DOCKER_HOST", host), ("DOCKER_SOCK", sock)]));
+            assert_eq!(verdicts(&outcome), both(Verdict::Met), "{host}");
+            let words = format!("{host}, which is not the Podman of edge on this host");
+            assert_eq!(findings(&outcome)[0].found, words);
+            assert_eq!(findings(&outcome)[1].found, format!("{sock}, a path where DOCKER_HOST leads to"));
+        }
+        let outcome = look_at(as_edge(&[("DOCKER_HOST", "ssh://core@board.example")]));
+        assert_eq!(verdicts(&outcome), [("DOCKER_HOST", Verdict::Met), ("DOCKER_SOCK", Verdict::Unmet)]);
+        // Here, and not over there.
+        for host in ["unix:///run/docker.sock", "fd://", "ssh"] {
+            let outcome = look_at(as_edge(&[("DOCKER_HOST", host), ("DOCKER_SOCK", sock)]));
+            assert_eq!(verdicts(&outcome), both(Verdict::Unmet), "{host}");
+        }
+        let old = look_at(as_edge(&[("DOCKER_SOCK", "/var/run/podman/podman.sock")]));
+        assert!(findings(&old)[1].found.contains("the Podman of root"), "{old:?}");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Whether minikube runs Podman as the user: see [`MINIKUBE_ROOTLESS`].
 
+use std::collections::BTreeMap;
+
 use crate::checks::check;
 use crate::facts::minikube_config::{is_true, path};
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts, Sourced};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::Fact;
-use crate::requirements::{Need, Requirements};
+use crate::requirements::{Demand, Need, Requirements};
 use crate::settings::{Setting, as_user};
 
 check! {
@@ -14,9 +16,11 @@ check! {
     ///
     /// ## What is looked at
     ///
-    /// `rootless` in `~/.minikube/config/config.json`, or below `MINIKUBE_HOME`, and
-    /// `MINIKUBE_ROOTLESS`: where the caller is the user as they are set, else in `/etc/environment`.
-    /// What shells set and what each command is told with `--rootless` is not known.
+    /// `rootless`, `driver` and `container-runtime` in `~/.minikube/config/config.json`, or below
+    /// `MINIKUBE_HOME`, and `MINIKUBE_ROOTLESS`, `MINIKUBE_DRIVER` and `MINIKUBE_CONTAINER_RUNTIME`: where
+    /// the caller is the user as they are set, else in `/etc/environment`. What shells set and what each
+    /// command is told with `--rootless` is not known. A driver that is not set is Podman where no
+    /// `docker` is installed.
     ///
     /// ## Why it matters
     ///
@@ -26,20 +30,28 @@ check! {
     /// said here of the user counts. A command without `--rootless` does not find a cluster that was
     /// started with it.
     ///
+    /// The container runtime is what the node runs pods with. Its default is docker, which minikube before
+    /// 1.32 refuses without root: "--container-runtime must be set to "containerd" or "cri-o" for
+    /// rootless"; since, it works with rootless Docker, and containerd is what is recommended.
+    ///
     /// ## Repair
     ///
-    /// `minikube config set rootless true`, which holds for all commands from then on: the key of that
-    /// file is set, and the others stay.
+    /// `minikube config set rootless true`, `driver podman` and `container-runtime containerd`, which hold
+    /// for all commands from then on: the keys of that file are set, and the others stay.
     ///
     /// ## Sources
     ///
     /// - minikube: pkg/minikube/registry/drvs/podman/podman.go; pkg/drivers/kic/oci, `IsRootlessForced`
     /// - minikube: pkg/minikube/localpath/localpath.go; minikube issues 8719 and 21549
-    /// - minikube.sigs.k8s.io, Drivers, podman, "Rootless Podman"
+    /// - minikube.sigs.k8s.io, Drivers, podman, "Rootless Podman"; minikube pull request 17520
     MINIKUBE_ROOTLESS, "minikube-rootless", Advised, User(run)
 }
 
-const KEY: &str = "rootless";
+const ROOTLESS: &str = "rootless";
+const DRIVER: &str = "driver";
+const RUNTIME: &str = "container-runtime";
+/// The driver that minikube prefers.
+const DOCKER: &str = "docker";
 
 fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     let demands = req.need(Need::MinikubeRootless);
@@ -48,45 +60,100 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     }
     let mut outcome = Outcome::default();
     let looked = match facts.user_program("minikube", user) {
-        Ok(Some(_)) => look(facts, user),
+        Ok(Some(_)) => look(facts, user, demands, &mut outcome),
         Ok(None) => return Outcome::skip("minikube is not installed: see stack-programs"),
         Err(why) => Err(why),
     };
-    match looked {
-        Ok(finding) => outcome.add_all(demands, &finding),
-        Err(why) => outcome.unknown_all(demands, KEY, &why),
+    if let Err(why) = looked {
+        outcome.unknown_all(demands, ROOTLESS, &why);
     }
     outcome
 }
 
-fn look(facts: &Facts, user: &User) -> Fact<Finding> {
-    let finding = |found: &str, verdict| Finding::new(KEY, "true", found, verdict);
-    let set = |value: bool, at: Evidence| {
-        let remedy = Remedy::manual(format!("take it out of {at}, or set it to true"));
-        finding(&value.to_string(), Verdict::met_if(value)).at([at]).repair(remedy)
-    };
-    if let Some(variable) = variable(facts, user, "MINIKUBE_ROOTLESS")? {
-        return Ok(set(is_true(&variable.value), variable.at));
+/// Where minikube is told of a key, and with what.
+struct Told<'a> {
+    facts: &'a Facts,
+    user: &'a User,
+    path: String,
+    config: BTreeMap<String, Sourced<String>>,
+}
+
+impl Told<'_> {
+    /// What it is told of a key, and whether by a variable, which counts before the file.
+    fn of(&self, key: &str) -> Fact<Option<(Sourced<String>, bool)>> {
+        let name = format!("MINIKUBE_{}", key.to_ascii_uppercase().replace('-', "_"));
+        let set = variable(self.facts, self.user, &name)?.map(|set| (set, true));
+        Ok(set.or_else(|| Some((self.config.get(key)?.clone(), false))))
     }
+
+    fn finding(
+        &self,
+        key: &'static str,
+        wanted: (&str, &'static str),
+        is_met: impl Fn(Option<&str>) -> bool,
+    ) -> Fact<Finding> {
+        let told = self.of(key)?;
+        let verdict = Verdict::met_if(is_met(told.as_ref().map(|(told, _)| told.value.as_str())));
+        let finding = |found: &str| Finding::new(key, wanted.0, found, verdict);
+        Ok(match told {
+            Some((set, true)) => {
+                let remedy = Remedy::manual(format!("take it out of {}, or set it to {}", set.at, wanted.1));
+                finding(&set.value).at([set.at]).repair(remedy)
+            }
+            Some((set, false)) => finding(&set.value).at([set.at]).repair(self.remedy(key, wanted.1)),
+            None => {
+                let at = Evidence::path(&self.path, format!("does not set {key}"));
+                finding("not set").at([at]).repair(self.remedy(key, wanted.1))
+            }
+        })
+    }
+
+    fn remedy(&self, key: &'static str, value: &'static str) -> Remedy {
+        let name = &self.user.name;
+        let summary = match key {
+            ROOTLESS => format!("have the minikube of {name} run Podman without root"),
+            key => format!("have the minikube of {name} take {value} as {key}"),
+        };
+        // An image has no such file of its users, and MINIKUBE_HOME can lead out of what is theirs.
+        let own = self.path.starts_with(&format!("{}/", self.user.home.trim_end_matches('/')));
+        if self.facts.running() && own {
+            let setting = Setting::Minikube { user: name.clone(), path: self.path.clone(), key, value };
+            return Remedy::setting(summary, setting);
+        }
+        let command = format!("minikube config set {key} {value}");
+        let remedy = Remedy::manual(format!("{summary}: {command}"));
+        if self.facts.running() { remedy.command(as_user(name, &command)) } else { remedy }
+    }
+}
+
+fn look(facts: &Facts, user: &User, demands: &[Demand], outcome: &mut Outcome) -> Fact<()> {
     let home = variable(facts, user, "MINIKUBE_HOME")?;
     let path = path(user, home.as_ref().map(|home| home.value.as_str()));
-    let told = facts.minikube_rootless(&path, user)?;
-    let summary = format!("have the minikube of {} run Podman without root", user.name);
-    // An image has no such file of its users, and MINIKUBE_HOME can lead out of what is theirs.
-    let own = path.starts_with(&format!("{}/", user.home.trim_end_matches('/')));
-    let remedy = if facts.running() && own {
-        let user = user.name.clone();
-        Remedy::setting(summary, Setting::MinikubeRootless { user, path: path.clone() })
-    } else {
-        let remedy = Remedy::manual(format!("{summary}: minikube config set rootless true"));
-        let command = as_user(&user.name, "minikube config set rootless true");
-        if facts.running() { remedy.command(command) } else { remedy }
+    let config = facts.minikube_config(&path, user)?;
+    let told = Told { facts, user, path, config };
+    let rootless = told.finding(ROOTLESS, ("true", "true"), |value| value.is_some_and(is_true))?;
+    outcome.add_all(demands, &rootless);
+    let docker = match facts.user_program(DOCKER, user)? {
+        Some(program) => facts.is_elf(&program.path)?,
+        None => false,
     };
-    Ok(match told {
-        Some(told) => finding(&told.value.to_string(), Verdict::met_if(told.value)).at([told.at]),
-        None => finding("not set", Verdict::Unmet).at([Evidence::path(&path, "does not set it")]),
+    let driver = told.finding(DRIVER, ("podman", "podman"), |value| match value {
+        Some(driver) => driver == "podman",
+        None => !docker,
+    })?;
+    for demand in demands {
+        let why = "minikube prefers Docker where it is installed, and another driver makes another cluster";
+        outcome.add(&demand.advised(why), driver.clone());
     }
-    .repair(remedy))
+    let runtime = told.finding(RUNTIME, ("containerd or cri-o", "containerd"), |value| {
+        matches!(value, Some("containerd" | "cri-o" | "crio"))
+    })?;
+    for demand in demands {
+        let why = "before 1.32 minikube refuses its default, docker, without root: \"--container-runtime must \
+                   be set\"; containerd is what it recommends";
+        outcome.add(&demand.advised(why), runtime.clone());
+    }
+    Ok(())
 }
 
 /// A variable as the user's commands see it, as far as that is known.
@@ -110,7 +177,7 @@ mod tests {
     const CONFIG: &str = "/home/edge/.minikube/config/config.json";
     const PROGRAM: &str = "/usr/local/bin/minikube";
     /// As `minikube config set` writes it.
-    const SET: &str = "{\n    \"driver\": \"podman\",\n    \"rootless\": true\n}";
+    const SET: &str = "{\n    \"driver\": \"podman\",\n    \"rootless\": true,\n    \"container-runtime\": \"cri-o\"\n}";
 
     fn look_at(host: TestHost) -> Outcome {
         run(&host.facts(), &requirements(&[Stack::Minikube]), &edge())
@@ -120,29 +187,38 @@ mod tests {
         fixture("debian-13").caller(0, &[]).file(PROGRAM, "").mode(PROGRAM, "0755")
     }
 
+    /// Of `rootless`, `driver` and `container-runtime`.
+    fn is_met(outcome: &Outcome) -> Vec<bool> {
+        verdicts(outcome).iter().map(|(_, verdict)| *verdict == Verdict::Met).collect()
+    }
+
     #[test]
     fn minikube_is_told() {
         let outcome = look_at(host().file(CONFIG, SET));
-        assert_eq!(verdicts(&outcome), [(KEY, Verdict::Met)]);
+        assert_eq!(verdicts(&outcome), [ROOTLESS, DRIVER, RUNTIME].map(|key| (key, Verdict::Met)));
         assert_eq!(findings(&outcome)[0].evidence[0].to_string(), format!("{CONFIG}:3"));
-        assert_eq!(outcome.items[0].level, Level::Advised);
-        let variable = host().caller(1000, &[("MINIKUBE_ROOTLESS", "true")]);
-        assert_eq!(verdicts(&look_at(variable)), [(KEY, Verdict::Met)]);
+        assert!(outcome.items.iter().all(|item| item.level == Level::Advised));
+        let variables = [("MINIKUBE_ROOTLESS", "true"), ("MINIKUBE_CONTAINER_RUNTIME", "containerd")];
+        assert_eq!(is_met(&look_at(host().caller(1000, &variables))), [true; 3]);
         let login = host().file("/etc/environment", "MINIKUBE_ROOTLESS=1\n");
         assert_eq!(findings(&look_at(login))[0].evidence[0].to_string(), "/etc/environment:1");
         let elsewhere = host().caller(1000, &[("MINIKUBE_HOME", "/data")]);
         let elsewhere = look_at(elsewhere.file("/data/.minikube/config/config.json", SET));
-        assert_eq!(verdicts(&elsewhere), [(KEY, Verdict::Met)]);
+        assert_eq!(is_met(&elsewhere), [true; 3]);
     }
 
     #[test]
     fn minikube_is_not_told() {
         let outcome = look_at(host());
+        assert_eq!(is_met(&outcome), [false, true, false]);
         let finding = findings(&outcome)[0];
         assert_eq!((finding.found.as_str(), finding.verdict), ("not set", Verdict::Unmet));
         assert_eq!(finding.evidence[0].to_string(), CONFIG);
-        let setting = Setting::MinikubeRootless { user: "edge".to_owned(), path: CONFIG.to_owned() };
-        assert_eq!(finding.remedy.settings, [setting]);
+        let setting = |key, value| {
+            [Setting::Minikube { user: "edge".to_owned(), path: CONFIG.to_owned(), key, value }]
+        };
+        assert_eq!(finding.remedy.settings, setting(ROOTLESS, "true"));
+        assert_eq!(findings(&outcome)[2].remedy.settings, setting(RUNTIME, "containerd"));
         let elsewhere =
             look_at(host().caller(1000, &[("MINIKUBE_HOME", "/data"), ("PATH", "/usr/local/bin")]));
         let remedy = &findings(&elsewhere)[0].remedy;
@@ -150,9 +226,21 @@ mod tests {
         assert_eq!(remedy.commands, ["sudo -Hu edge minikube config set rootless true"]);
         assert_eq!(findings(&look_at(host().image()))[0].remedy.settings, []);
         let off = look_at(host().file(CONFIG, SET.replace("true", "false")));
-        assert_eq!(findings(&off)[0].found, "false");
+        assert_eq!((findings(&off)[0].found.as_str(), is_met(&off)), ("false", vec![false, true, true]));
         let variable = look_at(host().file(CONFIG, SET).caller(1000, &[("MINIKUBE_ROOTLESS", "false")]));
-        assert_eq!((findings(&variable)[0].verdict, verdicts(&variable).len()), (Verdict::Unmet, 1));
+        assert_eq!(is_met(&variable), [false, true, true]);
+        assert!(findings(&variable)[0].remedy.settings.is_empty(), "the file does not count");
+    }
+
+    #[test]
+    fn docker_beside_podman_takes_a_driver() {
+        let docker = |bytes: &[u8]| host().file("/usr/bin/docker", bytes).mode("/usr/bin/docker", "0755");
+        let elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0";
+        assert_eq!(is_met(&look_at(docker(elf))), [false; 3]);
+        assert!(is_met(&look_at(docker(elf).file(CONFIG, SET)))[1]);
+        assert!(is_met(&look_at(docker(b"#!/bin/sh\nexec podman \"$@\"\n")))[1]);
+        let other = look_at(host().file(CONFIG, SET.replace("podman", "docker").replace("cri-o", "docker")));
+        assert_eq!(is_met(&other), [true, false, false]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod device;
 mod install;
 #[cfg(test)]
 mod testing;
+mod variable;
 
 use crate::facts::Facts;
 use crate::facts::podman::Podman;
@@ -105,9 +106,12 @@ registry! {
     rootless_network::ROOTLESS_NETWORK,
     pasta_apparmor::PASTA_APPARMOR,
     slirp4netns_version::SLIRP4NETNS_VERSION,
+    bypass4netns::BYPASS4NETNS,
     pod_pause::POD_PAUSE,
     podman_socket::PODMAN_SOCKET,
     docker_host::DOCKER_HOST,
+    container_engine::CONTAINER_ENGINE,
+    k3d_network::K3D_NETWORK,
     engine_settings::ENGINE_SETTINGS,
     container_logs::CONTAINER_LOGS,
     minikube_rootless::MINIKUBE_ROOTLESS,
@@ -195,7 +199,7 @@ mod tests {
     const SECTIONS: [&str; 4] = ["## What is looked at", "## Why it matters", "## Repair", "## Sources"];
 
     /// The files of the folder that are no checks.
-    const SHARED: [&str; 5] = ["beaten", "device", "install", "mod", "testing"];
+    const SHARED: [&str; 6] = ["beaten", "device", "install", "mod", "testing", "variable"];
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "the folder is compared with the registry")]

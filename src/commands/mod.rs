@@ -3,6 +3,7 @@
 mod capture;
 mod check;
 mod detect;
+mod env;
 mod fix;
 mod history;
 mod place;
@@ -38,6 +39,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Undo(args) => return undo::run(&args),
         Command::History(args) => return history::run(&args),
         Command::Detect(args) => return detect::run(&args),
+        Command::Env(args) => return env::run(&args),
         Command::Capture(args) => return capture::run(&args),
         Command::Explain { id: None } | Command::List { what: Listing::Checks } => explain::checks(),
         Command::Explain { id: Some(id) } => {

@@ -70,6 +70,15 @@ pub fn parse(head: &[u8]) -> Option<Elf> {
 }
 
 impl Facts {
+    /// Whether the file at this path is an ELF file, and no script.
+    ///
+    /// # Errors
+    /// Why it could not be read.
+    pub fn is_elf(&self, path: &str) -> Fact<bool> {
+        let elf = self.memo_fact(path, || Ok(parse(&self.head(path, HEADER_BYTES as u64)?)))?;
+        Ok(elf.is_some())
+    }
+
     /// The architecture of the installed programs, from the first of a few that every system has.
     ///
     /// # Errors

@@ -6,27 +6,32 @@ use super::users::User;
 use super::{Facts, Source, Sourced};
 use crate::host::{Fact, OrAbsent, Unread};
 
-/// Whether the file has minikube run Podman without root; `None` where it does not say.
+/// The keys of the file that are texts, booleans or numbers, each as a text.
 ///
 /// # Errors
 /// [`Unread::Malformed`] for what is no JSON object.
-pub fn rootless(source: &Source) -> Fact<Option<Sourced<bool>>> {
+pub fn parse(source: &Source) -> Fact<BTreeMap<String, Sourced<String>>> {
     let keys: BTreeMap<String, serde_json::Value> =
         serde_json::from_str(source.text()).map_err(|error| Unread::Malformed {
             path: source.path().to_owned(),
             line: u32::try_from(error.line()).ok(),
             expected: "expected a JSON object".to_owned(),
         })?;
-    let value = match keys.get("rootless") {
-        Some(serde_json::Value::Bool(value)) => *value,
-        Some(serde_json::Value::String(text)) => is_true(text),
-        _ => return Ok(None),
+    let of = |(key, value): (String, serde_json::Value)| {
+        let value = match value {
+            serde_json::Value::Bool(value) => value.to_string(),
+            serde_json::Value::Number(value) => value.to_string(),
+            serde_json::Value::String(text) => text,
+            _ => return None,
+        };
+        let quoted = format!("\"{key}\"");
+        let found = match source.lines().find(|(_, line)| line.contains(&quoted)) {
+            Some((number, line)) => source.on(number, line, value),
+            None => source.whole(value),
+        };
+        Some((key, found))
     };
-    let line = source.lines().find(|(_, line)| line.contains("\"rootless\""));
-    Ok(Some(match line {
-        Some((number, line)) => source.on(number, line, value),
-        None => source.whole(value),
-    }))
+    Ok(keys.into_iter().filter_map(of).collect())
 }
 
 /// As Go's `strconv.ParseBool` takes it.
@@ -45,14 +50,14 @@ pub fn path(user: &User, minikube_home: Option<&str>) -> String {
 }
 
 impl Facts {
-    /// What the file at `path` says of rootless Podman; `None` where it says nothing, or is absent.
+    /// What the file at `path` says, by key; nothing where it is absent.
     ///
     /// # Errors
     /// Why it could not be read, by us or by that user, or parsed.
-    pub fn minikube_rootless(&self, path: &str, user: &User) -> Fact<Option<Sourced<bool>>> {
+    pub fn minikube_config(&self, path: &str, user: &User) -> Fact<BTreeMap<String, Sourced<String>>> {
         match self.user_source(path, user.uid, &user.groups).or_absent()? {
-            Some(source) => rootless(&source),
-            None => Ok(None),
+            Some(source) => parse(&source),
+            None => Ok(BTreeMap::new()),
         }
     }
 }
@@ -63,18 +68,18 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &str) -> Fact<Option<(bool, Option<u32>)>> {
-        let found = rootless(&Source::new("/x", text))?;
+    fn read(text: &str) -> Fact<Option<(String, Option<u32>)>> {
+        let found = parse(&Source::new("/x", text))?.remove("rootless");
         Ok(found.map(|found| (found.value, found.at.line)))
     }
 
     #[test]
-    fn the_key_is_a_boolean_or_the_text_of_one() {
-        assert_eq!(
-            read("{\n    \"driver\": \"podman\",\n    \"rootless\": true\n}"),
-            Ok(Some((true, Some(3))))
-        );
-        assert_eq!(read("{\"rootless\": \"false\"}"), Ok(Some((false, Some(1)))));
+    fn a_key_is_a_boolean_or_a_text() {
+        let value = |text: &str, line| Ok(Some((text.to_owned(), Some(line))));
+        assert_eq!(read("{\n    \"driver\": \"podman\",\n    \"rootless\": true\n}"), value("true", 3));
+        assert_eq!(read("{\"rootless\": \"false\"}"), value("false", 1));
+        assert_eq!(read("{\"rootless\": 1}"), value("1", 1));
+        assert_eq!(read("{\"rootless\": []}"), Ok(None));
         assert_eq!(read("{\"driver\": \"podman\"}"), Ok(None));
         assert!(matches!(read("{\n\"rootless\": }"), Err(Unread::Malformed { line: Some(2), .. })));
         assert!(read("").is_err() && read("[]").is_err());
@@ -91,7 +96,7 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics(text in "(?s)(.{0,12}|\"rootless\"|:|true|\\{|\\}|\n){0,12}") {
-            let _ = rootless(&Source::new("/x", text));
+            let _ = parse(&Source::new("/x", text));
         }
     }
 }

@@ -119,7 +119,7 @@ impl Facts {
 
     /// Whether the Podman that the user runs is at least `major`.0; `None` where that is not known, and where
     /// there is none.
-    pub(super) fn podman_is_at_least(&self, user: &User, major: u64) -> Option<bool> {
+    pub fn podman_is_at_least(&self, user: &User, major: u64) -> Option<bool> {
         self.podman(user).ok().flatten()?.is_at_least(major)
     }
 

@@ -23,13 +23,20 @@ const SHARED: [&str; 2] = ["/etc/containers/systemd/users", "/usr/share/containe
 pub struct Quadlet {
     /// The file.
     pub path: String,
+    /// Its sections, also those without a key.
+    pub sections: Vec<String>,
     /// What it says.
     pub assignments: Vec<Assignment>,
 }
 
 impl Quadlet {
     fn parse(source: &Source) -> Quadlet {
-        Quadlet { path: source.path().to_owned(), assignments: assignments(source) }
+        let section = |line: &str| Some(line.trim().strip_prefix('[')?.strip_suffix(']')?.to_owned());
+        Quadlet {
+            path: source.path().to_owned(),
+            sections: source.lines().filter_map(|(_, line)| section(line)).collect(),
+            assignments: assignments(source),
+        }
     }
 }
 

@@ -6,9 +6,15 @@ use crate::host::{Fact, Kind, OrAbsent, SpecialFile, Stat, Unread};
 /// Where a system-wide Docker listens. `/var/run` is a link to `/run` on all but old systems.
 pub const DOCKER_SOCKET: &str = "/run/docker.sock";
 
+/// The socket of root's Podman (`podman-system-service(1)`).
+pub const ROOT_PODMAN_SOCKET: &str = "/run/podman/podman.sock";
+
 /// The socket of the user's Podman (`podman-system-service(1)`: `$XDG_RUNTIME_DIR/podman/podman.sock`).
 pub fn podman_socket_path(uid: u32) -> String {
-    format!("/run/user/{uid}/podman/podman.sock")
+    match uid {
+        0 => ROOT_PODMAN_SOCKET.to_owned(),
+        uid => format!("/run/user/{uid}/podman/podman.sock"),
+    }
 }
 
 impl Facts {

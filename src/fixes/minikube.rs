@@ -1,5 +1,5 @@
-//! The key `rootless` of minikube's `config.json`, as `minikube config set` writes it; all else in the file
-//! stays as it is, byte for byte.
+//! Keys of minikube's `config.json`, as `minikube config set` writes them; all else in the file stays as it is,
+//! byte for byte.
 
 use serde_json::{Map, Value};
 
@@ -10,16 +10,12 @@ use crate::host::Unread;
 use crate::plan::{Credentials, Writer};
 use crate::settings::Setting;
 
-const KEY: &str = "rootless";
-/// The text of a new file (minikube: cmd/minikube/cmd/config/set.go, `json.MarshalIndent`).
-const NEW: &str = "{\n    \"rootless\": true\n}";
-
 pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), FixError> {
     for setting in settings {
-        let Setting::MinikubeRootless { user, path } = setting else { continue };
+        let Setting::Minikube { user, path, key, value } = setting else { continue };
         let user = draft.user(user)?;
         if !draft.facts.running() {
-            draft.step(format!("have {} run: minikube config set rootless true", user.name));
+            draft.step(format!("have {} run: minikube config set {key} {value}", user.name));
             continue;
         }
         let home = format!("{}/", user.home.trim_end_matches('/'));
@@ -36,49 +32,59 @@ pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), Fix
             higher: Vec::new(),
             lower: Vec::new(),
         };
-        draft.edit(&place, |text| with_key(path, text.unwrap_or_default()))?;
+        draft.edit(&place, |text| with_key(path, text.unwrap_or_default(), key, &json(value)))?;
     }
     Ok(())
 }
 
-/// `text` with the key set to true.
-fn with_key(path: &str, text: &str) -> Result<String, FixError> {
+/// A value as JSON has it: a boolean bare, a word in quotes.
+fn json(value: &str) -> Value {
+    match value {
+        "true" => Value::Bool(true),
+        word => Value::String(word.to_owned()),
+    }
+}
+
+/// `text` with a value of a key.
+fn with_key(path: &str, text: &str, key: &str, value: &Value) -> Result<String, FixError> {
     if text.trim().is_empty() {
-        return Ok(NEW.to_owned());
+        // As minikube writes a new file (cmd/minikube/cmd/config/set.go, `json.MarshalIndent`).
+        return Ok(format!("{{\n    \"{key}\": {value}\n}}"));
     }
     let found: Map<String, Value> = serde_json::from_str(text).map_err(|error| Unread::Malformed {
         path: path.to_owned(),
         line: u32::try_from(error.line()).ok(),
         expected: "expected a JSON object".to_owned(),
     })?;
-    if found.get(KEY) == Some(&Value::Bool(true)) {
+    if found.get(key) == Some(value) {
         return Ok(text.to_owned());
     }
     let mut wanted = found.clone();
-    wanted.insert(KEY.to_owned(), Value::Bool(true));
+    wanted.insert(key.to_owned(), value.clone());
     // The same words can stand in a string or further down: the proof is what the edited text holds.
     let is_it = |edited: &String| {
         serde_json::from_str::<Map<String, Value>>(edited).is_ok_and(|edited| edited == wanted)
     };
-    let edited = if found.contains_key(KEY) {
-        let quoted = format!("\"{KEY}\"");
-        text.match_indices(&quoted).filter_map(|(at, _)| replaced(text, at + quoted.len())).find(is_it)
+    let edited = if found.contains_key(key) {
+        let quoted = format!("\"{key}\"");
+        let mut at = text.match_indices(&quoted);
+        at.find_map(|(at, _)| replaced(text, at + quoted.len(), value).filter(is_it))
     } else {
-        Some(inserted(text, found.is_empty())).filter(is_it)
+        Some(inserted(text, found.is_empty(), key, value)).filter(is_it)
     };
     edited.ok_or_else(|| {
-        let line = line_of(text, text.find(KEY).unwrap_or_default());
-        FixError::Refused(format!("{path}:{line}: {KEY} cannot be put into what is there"))
+        let line = line_of(text, text.find(key).unwrap_or_default());
+        FixError::Refused(format!("{path}:{line}: {key} cannot be put into what is there"))
     })
 }
 
-/// `text` with `true` as the value of the key that ends at `after`.
-fn replaced(text: &str, after: usize) -> Option<String> {
+/// `text` with `new` as the value of the key that ends at `after`.
+fn replaced(text: &str, after: usize, new: &Value) -> Option<String> {
     let rest = text.get(after..)?;
     let value = rest.trim_start().strip_prefix(':')?.trim_start();
     let start = text.len() - value.len();
     let end = start + value_len(value)?;
-    Some(format!("{}true{}", text.get(..start)?, text.get(end..)?))
+    Some(format!("{}{new}{}", text.get(..start)?, text.get(end..)?))
 }
 
 /// How long a value that is neither an object nor an array is.
@@ -90,12 +96,12 @@ fn value_len(value: &str) -> Option<usize> {
 }
 
 /// `text` with the key behind the others.
-fn inserted(text: &str, is_empty: bool) -> String {
+fn inserted(text: &str, is_empty: bool, key: &str, value: &Value) -> String {
     let (head, tail) = text.rsplit_once('}').unwrap_or((text, ""));
     let body = head.trim_end();
     let comma = if is_empty { "" } else { "," };
     let eol = if text.contains("\r\n") { "\r\n" } else { "\n" };
-    format!("{body}{comma}{eol}    \"{KEY}\": true{eol}}}{tail}")
+    format!("{body}{comma}{eol}    \"{key}\": {value}{eol}}}{tail}")
 }
 
 #[cfg(test)]
@@ -108,8 +114,26 @@ mod tests {
 
     const PATH: &str = "/home/edge/.minikube/config/config.json";
 
+    const NEW: &str = "{\n    \"rootless\": true\n}";
+
     fn rootless(path: &str) -> Setting {
-        Setting::MinikubeRootless { user: "edge".to_owned(), path: path.to_owned() }
+        Setting::Minikube { user: "edge".to_owned(), path: path.to_owned(), key: "rootless", value: "true" }
+    }
+
+    #[test]
+    fn several_keys_are_one_file() {
+        let runtime = Setting::Minikube {
+            user: "edge".to_owned(),
+            path: PATH.to_owned(),
+            key: "container-runtime",
+            value: "containerd",
+        };
+        let (fixes, _) = settled(&host(), &[rootless(PATH), runtime.clone()], &Options::default());
+        let both = "{\n    \"rootless\": true,\n    \"container-runtime\": \"containerd\"\n}";
+        assert_eq!(written(&fixes), [(PATH, both.to_owned())]);
+        let old = host().file(PATH, "{\"container-runtime\": \"docker\", \"x\": \"docker\"}");
+        let (_, after) = settled(&old, &[runtime], &Options::default());
+        assert_eq!(after.text(PATH), "{\"container-runtime\": \"containerd\", \"x\": \"docker\"}");
     }
 
     #[test]
@@ -157,8 +181,9 @@ mod tests {
     proptest! {
         #[test]
         fn twice_is_once(text in "[ \n]{0,2}\\{(\"rootless\"|\"a\"|:|,|true|1|\"x\"| |\n|\\{|\\}){0,12}\\}?.{0,3}") {
-            if let Ok(once) = with_key(PATH, &text) {
-                let twice = with_key(PATH, &once);
+            let set = |text: &str| with_key(PATH, text, "rootless", &json("true"));
+            if let Ok(once) = set(&text) {
+                let twice = set(&once);
                 prop_assert_eq!(twice, Ok(once));
             }
         }

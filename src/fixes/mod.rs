@@ -12,6 +12,7 @@ mod draft;
 mod drop_in;
 mod environment;
 mod file_mode;
+mod k3d_network;
 mod k3s_environment;
 mod k3s_service;
 mod lines;
@@ -134,7 +135,7 @@ pub enum FixError {
 type Add = fn(&mut Draft<'_>, &[Setting]) -> Result<(), FixError>;
 
 /// All kinds. What an earlier one writes, a later one sees: delegation looks at what the drop-ins grant.
-const KINDS: [Add; 16] = [
+const KINDS: [Add; 17] = [
     drop_in::add,
     modules_load::add,
     sysctl::add,
@@ -149,6 +150,7 @@ const KINDS: [Add; 16] = [
     environment::add,
     minikube::add,
     k3s_service::add,
+    k3d_network::add,
     unit_directive::add,
     user_unit::add,
 ];
@@ -198,7 +200,13 @@ mod tests {
             Setting::FileCapability { path: text("/usr/bin/newgidmap"), capability: "cap_setgid" },
             Setting::Engine { user: user(), table: "engine", key: text("runtime"), value: text("\"crun\"") },
             Setting::Environment { user: user(), name: text("A"), value: text("1") },
-            Setting::MinikubeRootless { user: user(), path: text("/home/edge/.minikube/config/config.json") },
+            Setting::K3dNetwork(user()),
+            Setting::Minikube {
+                user: user(),
+                path: text("/home/edge/.minikube/config/config.json"),
+                key: "rootless",
+                value: "true",
+            },
             Setting::UnitDirective {
                 unit: text("user.slice"),
                 section: "Slice",
@@ -257,15 +265,16 @@ mod tests {
                 "Delegation",
                 "UserReload",
                 "NewPodmanNamespace",
+                "UserStart",
                 "UserStart"
             ]
         );
         assert_eq!(fixes.manual, []);
         let mut paths: Vec<&str> = fixes.artifacts.iter().map(|artifact| artifact.path.as_str()).collect();
-        assert_eq!(paths.len(), 18);
+        assert_eq!(paths.len(), 19);
         paths.sort_unstable();
         paths.dedup();
-        assert_eq!(paths.len(), 18, "each path once");
+        assert_eq!(paths.len(), 19, "each path once");
         for artifact in &fixes.artifacts {
             let of_user = matches!(artifact.by, Writer::User(_));
             assert_eq!(of_user, artifact.path.starts_with("/home/edge/"), "{}", artifact.path);
@@ -276,7 +285,7 @@ mod tests {
     fn nothing_is_activated_where_nothing_runs_or_shall_be_told() {
         let quiet = Options { no_activate: true, ..Options::default() };
         let (fixes, _) = settled(&with_everything(managed()), &all(), &quiet);
-        assert_eq!((fixes.activations.len(), fixes.artifacts.len()), (0, 19), "lingering is a file then");
+        assert_eq!((fixes.activations.len(), fixes.artifacts.len()), (0, 20), "lingering is a file then");
         for options in [Options::default(), vendor()] {
             let (fixes, _) = settled(&with_everything(host()).image(), &all(), &options);
             assert_eq!(fixes.activations, []);

@@ -36,7 +36,8 @@ pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), Fix
             if enable {
                 draft.activate(Activation::UserReload { user: Credentials::of(&user) });
             }
-            draft.activate(Activation::UserStart { user: Credentials::of(&user), unit: unit.clone() });
+            let (user, unit) = (Credentials::of(&user), unit.clone());
+            draft.activate(Activation::UserStart { user, unit, may_fail: false });
         }
     }
     Ok(())

@@ -145,7 +145,7 @@ pub struct Caller {
 
 impl Caller {
     /// The variables that are read, and so the only ones that a capture can hold.
-    pub const VARIABLES: [&'static str; 22] = [
+    pub const VARIABLES: [&'static str; 25] = [
         "CONTAINER_ENGINE",
         "CONTAINER_HOST",
         "CONTAINERS_CONF",
@@ -157,9 +157,12 @@ impl Caller {
         "LANG",
         "LC_ALL",
         "LC_CTYPE",
+        "MINIKUBE_CONTAINER_RUNTIME",
+        "MINIKUBE_DRIVER",
         "MINIKUBE_HOME",
         "MINIKUBE_ROOTLESS",
         "PATH",
+        "SHELL",
         "SOURCE_DATE_EPOCH",
         "SUDO_UID",
         "SUDO_USER",

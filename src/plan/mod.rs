@@ -187,6 +187,9 @@ pub enum Activation {
         user: Credentials,
         /// The unit.
         unit: String,
+        /// Whether the rest holds without it.
+        #[serde(default)]
+        may_fail: bool,
     },
     /// The user manager is started anew, which ends all its units: only with `--allow-restart`.
     RestartUserManager {
@@ -258,7 +261,7 @@ impl Activation {
             Activation::UserReload { user } => {
                 format!("the user manager of {} reads its unit files again", user.name)
             }
-            Activation::UserStart { user, unit } => format!("start {unit} for {}", user.name),
+            Activation::UserStart { user, unit, .. } => format!("start {unit} for {}", user.name),
             Activation::RestartUserManager { user, ends } if ends.is_empty() => {
                 format!("restart the user manager of {}, which runs nothing now", user.name)
             }

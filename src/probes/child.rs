@@ -7,6 +7,7 @@
 
 mod helper;
 mod overlay;
+mod ping;
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -68,6 +69,7 @@ fn answer(request: &Request) -> Result<Reply, Failure> {
         }
         Request::Open { path, major, minor } => open(path, (*major, *minor))?,
         Request::Bind { udp, port } => bind_port(*udp, *port).map_err(|errno| Step::Bind.failed(errno))?,
+        Request::Ping { path } => return ping::ask(path),
         Request::MakeCgroup { manager, name } => {
             // What takes no time and is taken back is not broken off: an end of edgeprep ends this process by the
             // end of its input.

@@ -13,6 +13,7 @@ mod id_map;
 mod overlay_mount;
 mod port_bind;
 mod request;
+mod socket_ping;
 mod trial;
 mod tun_open;
 
@@ -46,13 +47,14 @@ pub struct Probe {
 }
 
 /// All probes, in the order in which they run: what is made first is used by the next.
-pub static ALL: [&Probe; 6] = [
+pub static ALL: [&Probe; 7] = [
     &id_map::ID_MAP,
     &overlay_mount::OVERLAY_MOUNT,
     &tun_open::TUN_OPEN,
     &fuse_open::FUSE_OPEN,
     &port_bind::PORT_BIND,
     &cgroup_make::CGROUP_MAKE,
+    &socket_ping::SOCKET_PING,
 ];
 
 /// What a probe may know.

@@ -39,6 +39,8 @@ pub(super) enum Request {
     Open { path: String, major: u64, minor: u64 },
     /// Bind a port on all addresses, and close the socket.
     Bind { udp: bool, port: u16 },
+    /// Ask whoever listens on a socket for `/_ping`, as clients of Docker do.
+    Ping { path: String },
     /// Make a cgroup of this name below that of a user manager, look at it, and remove it.
     MakeCgroup { manager: String, name: String },
 }
@@ -60,6 +62,8 @@ pub(super) enum Reply {
     Failed(Failure),
     /// The helper ended with this code, or by a signal, and said this.
     Ended { code: Option<i32>, said: String },
+    /// What was answered: the code of HTTP, and whether it is Podman's API.
+    Pong { status: u16, is_podman: bool },
     /// What the cgroup of the user manager and the one made below it have, as the kernel writes it.
     Controllers { manager: String, made: String },
 }
@@ -86,6 +90,8 @@ pub(super) enum Step {
     Helper,
     Open,
     Bind,
+    Connect,
+    Ping,
     MakeCgroup,
     ReadCgroup,
     Delegate,
@@ -118,6 +124,8 @@ impl fmt::Display for Step {
             Step::Helper => "starting it",
             Step::Open => "opening it",
             Step::Bind => "binding it",
+            Step::Connect => "connecting to it",
+            Step::Ping => "asking for /_ping",
             Step::MakeCgroup => "making a cgroup",
             Step::ReadCgroup => "reading cgroup.controllers",
             Step::Delegate => "opening cgroup.subtree_control and cgroup.procs for writing",

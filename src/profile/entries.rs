@@ -10,7 +10,9 @@ use crate::facts::sysctl::one_spaced;
 use crate::facts::toml_keys::Scalar;
 use crate::facts::version::Version;
 use crate::finding::Level;
-use crate::requirements::{Component, Demand, EngineRule, Origin, ProgramWant, Protocol, Stack, SysctlRule};
+use crate::requirements::{
+    Component, Demand, EngineRule, Origin, ProgramWant, Protocol, Stack, SysctlRule, Variable,
+};
 
 /// An entry of a layer and where it is written.
 #[derive(Clone, Debug)]
@@ -132,6 +134,13 @@ entries! {
         #[serde(default)]
         zero_is_unlimited: bool,
     }
+    /// A variable as it is written.
+    RawVariable {
+        name: String,
+        value: String,
+        #[serde(default)]
+        instead_of: Vec<String>,
+    }
     /// A sysctl as it is written: exactly one of the four conditions.
     RawSysctl {
         key: String,
@@ -243,6 +252,41 @@ impl EngineEntry {
 }
 
 impl Wanted for EngineEntry {
+    fn wanted(&self) -> (Level, &str) {
+        self.raw.wanted()
+    }
+}
+
+/// A variable with its value, which is made of what is known of the user.
+#[derive(Clone, Debug)]
+pub(crate) struct VariableEntry {
+    raw: RawVariable,
+    pub(crate) variable: Variable,
+}
+
+impl VariableEntry {
+    pub(crate) fn name(&self) -> &str {
+        &self.raw.name
+    }
+
+    pub(super) fn new(raw: RawVariable) -> Result<VariableEntry, String> {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if !raw.name.starts_with(|c: char| is_word(c) && !c.is_ascii_digit())
+            || !raw.name.chars().all(is_word)
+        {
+            return Err(format!("name = {:?}: expected the name of a variable", raw.name));
+        }
+        let variable = Variable { value: raw.value.clone(), instead_of: raw.instead_of.clone() };
+        let value = variable.value_for(0, "/root");
+        if value.contains(['{', '}', '$']) || value.chars().any(char::is_control) {
+            let expected = "expected a line without variables and braces but {podman-socket} and {home}";
+            return Err(format!("value = {:?}: {expected}", raw.value));
+        }
+        Ok(VariableEntry { raw, variable })
+    }
+}
+
+impl Wanted for VariableEntry {
     fn wanted(&self) -> (Level, &str) {
         self.raw.wanted()
     }

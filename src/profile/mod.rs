@@ -20,7 +20,7 @@ use crate::requirements::{Need, Origin, Stack};
 
 use entries::{
     Amount, EngineEntry, Entry, ModuleNames, Names, OptionNames, PortEntry, ProgramEntry, RawEngine,
-    RawSysctl, SubnetEntry, SysctlEntry, VersionEntry,
+    RawSysctl, RawVariable, SubnetEntry, SysctlEntry, VariableEntry, VersionEntry,
 };
 
 pub(crate) use k3s::CIDR_VARIABLE;
@@ -125,6 +125,7 @@ pub struct Layer {
     pub(crate) open_files: Vec<Entry<Amount>>,
     pub(crate) tasks: Vec<Entry<Amount>>,
     pub(crate) engine: Vec<Entry<EngineEntry>>,
+    pub(crate) environment: Vec<Entry<VariableEntry>>,
     /// What K3s starts with: variables with their values.
     pub(crate) k3s: BTreeMap<String, (String, Origin)>,
 }
@@ -219,6 +220,8 @@ struct RawLayer {
     #[serde(default)]
     engine: Vec<Spanned<RawEngine>>,
     #[serde(default)]
+    environment: Vec<Spanned<RawVariable>>,
+    #[serde(default)]
     k3s: k3s::RawK3s,
 }
 
@@ -234,20 +237,9 @@ impl Layer {
         })?;
         let file: Rc<str> = file.into();
         let origin = |offset| Origin { file: file.clone(), line: line_of(text, offset) };
-        let mut sysctl = Vec::new();
-        for entry in raw.sysctl {
-            let origin = origin(entry.span().start);
-            let entry =
-                SysctlEntry::new(entry.into_inner()).map_err(|expected| malformed(origin.line, expected))?;
-            sysctl.push(Entry { entry, origin });
-        }
-        let mut engine = Vec::new();
-        for entry in raw.engine {
-            let origin = origin(entry.span().start);
-            let entry =
-                EngineEntry::new(entry.into_inner()).map_err(|expected| malformed(origin.line, expected))?;
-            engine.push(Entry { entry, origin });
-        }
+        let sysctl = checked(raw.sysctl, origin, malformed, SysctlEntry::new)?;
+        let engine = checked(raw.engine, origin, malformed, EngineEntry::new)?;
+        let environment = checked(raw.environment, origin, malformed, VariableEntry::new)?;
         let variables = raw.k3s.variables();
         let variables = variables.map_err(|(at, expected)| malformed(line_of(text, at), expected))?;
         let k3s = variables.into_iter().map(|v| (v.name, (v.value, origin(v.offset)))).collect();
@@ -294,6 +286,7 @@ impl Layer {
             open_files: place(raw.open_files, origin),
             tasks: place(raw.tasks, origin),
             engine,
+            environment,
             k3s,
             file,
         })
@@ -304,6 +297,21 @@ impl Layer {
         let base = self.file.rsplit('/').next().unwrap_or(&self.file);
         base.strip_suffix(".toml").unwrap_or(base)
     }
+}
+
+/// The entries of a table, of which `new` says what is wrong.
+fn checked<R, T>(
+    entries: Vec<Spanned<R>>,
+    origin: impl Fn(usize) -> Origin,
+    malformed: impl Fn(u32, String) -> ProfileError,
+    new: impl Fn(R) -> Result<T, String>,
+) -> Result<Vec<Entry<T>>, ProfileError> {
+    let check = |entry: Spanned<R>| {
+        let origin = origin(entry.span().start);
+        let entry = new(entry.into_inner()).map_err(|expected| malformed(origin.line, expected))?;
+        Ok(Entry { entry, origin })
+    };
+    entries.into_iter().map(check).collect()
 }
 
 /// Whether this is a calendar date, so that comparing as text compares days.

@@ -1,6 +1,7 @@
 //! One file per output format. Nothing else prints.
 
 pub mod diff;
+pub mod environment;
 pub mod explain;
 pub mod fix;
 pub mod human;

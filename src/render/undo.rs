@@ -9,6 +9,7 @@ use crate::cli::Format;
 use crate::facts::clock::day;
 use crate::plan::{Activation, Change};
 use crate::requirements::Stack;
+use crate::settings::K3D_NETWORK;
 
 /// The schema of [`UndoReport`].
 pub const SCHEMA: &str = "edgeprep.undo/1";
@@ -87,7 +88,10 @@ fn taken_back(activation: &Activation) -> Option<String> {
         Activation::Linger { user, .. } => {
             format!("{user} no longer lingers: without a session, the user manager and all that it runs end")
         }
-        Activation::UserStart { user, unit } => format!("stop {unit} of {}", user.name),
+        Activation::UserStart { user, unit, .. } if *unit == format!("{K3D_NETWORK}-network.service") => {
+            format!("stop {unit} of {}; the network stays until: podman network rm {K3D_NETWORK}", user.name)
+        }
+        Activation::UserStart { user, unit, .. } => format!("stop {unit} of {}", user.name),
         Activation::Sysctl { key, before: Some(before), .. } => format!("set {key} to {before} again"),
         Activation::DeviceMode { path, before, .. } => {
             format!("set the mode of {path} to {before:04o} again")

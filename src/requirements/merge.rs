@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Component, Demand, EngineRule, EngineWant, ModuleWant, Need, Origin, ProgramWant, Protocol, Stack,
-    SysctlRule, SysctlWant, Want,
+    SysctlRule, SysctlWant, Variable, Want,
 };
 use crate::facts::cgroup::Controller;
 use crate::facts::cidr::Cidr;
@@ -53,6 +53,8 @@ pub struct Requirements {
     pub tasks: Vec<Want<u64>>,
     /// Keys of `containers.conf(5)`, by table and name.
     pub engine: BTreeMap<(&'static str, String), EngineWant>,
+    /// Variables that the commands of the stacks start with, by name; all of one name have one value.
+    pub environment: BTreeMap<String, Vec<Want<Variable>>>,
     /// What K3s starts with: variables with their values and where they are written.
     pub k3s: BTreeMap<String, (String, Origin)>,
 }
@@ -130,6 +132,10 @@ impl Requirements {
             let want = self.engine.entry((e.entry.table, e.entry.key().to_owned())).or_default();
             join_want(&mut want.rules, e.entry.rule.clone(), e.demand(stacks()));
             want.default = want.default.take().or_else(|| e.entry.default_value().cloned());
+        }
+        for e in &layer.environment {
+            let wants = self.environment.entry(e.entry.name().to_owned()).or_default();
+            join_want(wants, e.entry.variable.clone(), e.demand(stacks()));
         }
         // Of two layers the later knows the site better.
         self.k3s.extend(layer.k3s.clone());
@@ -257,6 +263,17 @@ impl Requirements {
                         other: format!("{} ({})", other.value, other.demand.origin),
                     });
                 }
+            }
+        }
+        for (name, wants) in &self.environment {
+            if let [one, rest @ ..] = &wants[..]
+                && let Some(other) = rest.iter().find(|other| other.value.value != one.value.value)
+            {
+                return Err(ProfileError::Contradiction {
+                    subject: name.clone(),
+                    one: format!("{} ({})", one.value.value, one.demand.origin),
+                    other: format!("{} ({})", other.value.value, other.demand.origin),
+                });
             }
         }
         Ok(())

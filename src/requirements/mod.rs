@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::facts::sockets::podman_socket_path;
 use crate::facts::toml_keys::Scalar;
 use crate::finding::Level;
 
@@ -116,8 +117,8 @@ pub enum Need {
     PodPause,
     /// `podman.socket` listens for the user.
     PodmanSocket,
-    /// `DOCKER_HOST` points at the rootless socket.
-    DockerHost,
+    /// Podman of the user has a network with name resolution, besides those that k3d makes.
+    NamedNetwork,
     /// Unprivileged users may send ICMP echo requests.
     Ping,
     /// The machine has an ID of its own.
@@ -166,6 +167,8 @@ pub enum Need {
     SelinuxPolicy,
     /// minikube runs Podman without root.
     MinikubeRootless,
+    /// bypass4netns has what it needs, where it is installed.
+    Bypass4netns,
     /// The clock is right, and stays right.
     Clock,
 }
@@ -334,6 +337,28 @@ pub struct EngineWant {
     pub rules: Vec<Want<EngineRule>>,
     /// What Podman takes where no file has the key, where that is the same everywhere.
     pub default: Option<Scalar>,
+}
+
+/// A variable that the commands of a stack start with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// Its value, with `{podman-socket}` and `{home}` for those of the user.
+    pub value: String,
+    /// Programs that the stack takes instead of Podman where the variable does not say otherwise.
+    pub instead_of: Vec<String>,
+}
+
+impl Variable {
+    /// Whether it leads to the socket of Podman.
+    pub fn is_of_podman_socket(&self) -> bool {
+        self.value.contains("{podman-socket}")
+    }
+
+    /// Its value for a user.
+    pub fn value_for(&self, uid: u32, home: &str) -> String {
+        let home = home.trim_end_matches('/');
+        self.value.replace("{podman-socket}", &podman_socket_path(uid)).replace("{home}", home)
+    }
 }
 
 /// Who wants a module, and how.

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use super::{
-    DELEGATE_DROP_IN, K3S_SERVICE, LOGIND_DROP_IN, SLICE_DROP_IN, SYSCTL_FILE, Setting, unit_drop_in,
+    DELEGATE_DROP_IN, K3D_NETWORK, K3D_QUADLET, K3S_SERVICE, LOGIND_DROP_IN, SLICE_DROP_IN, SYSCTL_FILE,
+    Setting, unit_drop_in,
 };
 
 const MODULES_LOAD_FILE: &str = "/etc/modules-load.d/rootless.conf";
@@ -168,15 +169,23 @@ impl Script {
                 let path = format!("~/.config/containers/containers.conf.d/90-rootless-{key}.conf");
                 self.user_file(user, &path, &[format!("[{table}]"), format!("{key} = {value}")]);
             }
-            Setting::MinikubeRootless { user, .. } => {
+            Setting::Minikube { user, key, value, .. } => {
                 if self.running {
-                    self.as_user(user, "minikube config set rootless true");
+                    self.as_user(user, &format!("minikube config set {key} {value}"));
                 }
             }
             Setting::Environment { user, name, value } => {
                 let path = format!("~/.config/environment.d/90-rootless-{name}.conf");
                 self.user_file(user, &path, &[format!("{name}={value}")]);
                 self.manager(user, "daemon-reload");
+            }
+            Setting::K3dNetwork(user) => {
+                if self.running {
+                    self.as_user(user, &format!("podman network create {K3D_NETWORK}"));
+                } else {
+                    let path = format!("/etc/containers/systemd/users/{K3D_NETWORK}.network");
+                    self.file(&path, &K3D_QUADLET);
+                }
             }
             Setting::DeviceMode { path, mode } => {
                 let name = path.rsplit('/').next().unwrap_or_default();

@@ -117,7 +117,7 @@ fn modules() -> Activation {
 }
 
 fn start() -> Activation {
-    Activation::UserStart { user: edge(), unit: "podman.socket".to_owned() }
+    Activation::UserStart { user: edge(), unit: "podman.socket".to_owned(), may_fail: false }
 }
 
 #[test]
@@ -200,6 +200,14 @@ fn a_failure_is_one_where_the_files_need_it() {
         (
             start(),
             denied("the user manager of edge starts podman.socket", "systemd's StartUnit podman.socket"),
+        ),
+        // What the rest holds without.
+        (
+            Activation::UserStart { user: edge(), unit: "k3d-network.service".to_owned(), may_fail: true },
+            not(
+                "the user manager of edge starts k3d-network.service: systemd's StartUnit k3d-network.service \
+                 is not permitted: it takes root, or a polkit rule that allows it",
+            ),
         ),
         (
             modules(),
