@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::facts::Evidence;
 use crate::facts::cgroup::Controller;
+use crate::facts::version::Version;
 use crate::finding::Level;
 use crate::requirements::{Origin, Protocol, Stack};
 
@@ -125,9 +126,13 @@ pub enum What {
         /// Whether it runs without.
         optional: bool,
     },
-    /// What `podman kube play` or Quadlet leaves out or stops at; a clause that says which, and since which
-    /// version of Podman it does not.
-    Unsupported(String),
+    /// What `podman kube play`, Quadlet or a stack leaves out or stops at.
+    Unsupported {
+        /// A clause that says what, and what becomes of it.
+        text: String,
+        /// The version of Podman from which on it is supported, where there is one.
+        since: Option<Version>,
+    },
     /// What contradicts itself or another line; a clause.
     Wrong(String),
 }
