@@ -78,7 +78,8 @@ impl<'a> Pod<'a> {
         let network = self.spec.get("hostNetwork")?;
         let host_network = network.is_true()?;
         if host_network {
-            say.ask(Level::Advised, network.at(), &[self.podman, K3S].concat(), What::HostNetwork);
+            say.ask(Level::Advised, network.at(), self.podman, What::HostNetwork);
+            say.ask(Level::Advised, network.at(), K3S, What::HostNetwork);
         }
         for container in &self.containers {
             self.ports(container, host_network, say)?;
