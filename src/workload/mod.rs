@@ -50,13 +50,15 @@ impl Workload {
     ///
     /// # Errors
     /// [`Malformed`] where one is not what its name says.
-    pub fn parse(sources: &[Source]) -> Result<Workload, Malformed> {
-        let is_quadlet = |source: &&Source| QUADLET.iter().any(|suffix| source.path().ends_with(suffix));
-        if let Some(source) = sources.iter().find(is_quadlet) {
+    pub fn parse(sources: Vec<Source>) -> Result<Workload, Malformed> {
+        let files: Vec<String> = sources.iter().map(|source| source.path().to_owned()).collect();
+        let is_quadlet = |source: &Source| QUADLET.iter().any(|suffix| source.path().ends_with(suffix));
+        let (quadlets, manifests): (Vec<Source>, Vec<Source>) = sources.into_iter().partition(is_quadlet);
+        let mut asks = kubernetes::asks(&manifests)?;
+        if let Some(source) = quadlets.first() {
             let expected = "expected Kubernetes YAML: Quadlet files are not read yet".to_owned();
             return Err(Malformed { file: source.path().to_owned(), line: 1, expected });
         }
-        let mut asks = kubernetes::asks(sources)?;
         if let Some(ask) = asks.get(ASK_LIMIT) {
             let expected = format!("expected a workload that asks for no more than {ASK_LIMIT} things");
             return Err(Malformed {
@@ -65,9 +67,10 @@ impl Workload {
                 line: ask.at.line.unwrap_or(1),
             });
         }
+        let file = |ask: &Ask| files.iter().position(|file| **file == *ask.at.path);
+        asks.sort_by_cached_key(|ask| (file(ask), ask.at.line));
         let clashes = clashes(&asks);
         asks.extend(clashes);
-        let files = sources.iter().map(|source| source.path().to_owned()).collect();
         Ok(Workload { files, asks })
     }
 }
