@@ -10,7 +10,7 @@ use crate::requirements::{Demand, Requirements, Stack};
 use crate::workload::{Ask, What};
 
 check! {
-    /// Files of the workload are complete, and run as they are written
+    /// Files of the workload are complete and run as written
     ///
     /// ## What is looked at
     ///
