@@ -250,7 +250,7 @@ impl Look<'_> {
         let at = [seen(real, stat)];
         if self.allows(stat, all)? {
             let is = format!("{} that {who} can {}", self.wanted.is(), can(all));
-            outcome.add(demand, Finding::new(self.wanted.path, is, "it can", Verdict::Met).at(at));
+            outcome.add(demand, Finding::new(self.wanted.path, is, format!("open to {who}"), Verdict::Met).at(at));
             return Ok(());
         }
         // Many workloads do not write to what they could have mounted read-only.
