@@ -122,6 +122,15 @@ pub struct WhomArgs {
     pub users: Vec<String>,
 }
 
+/// For what.
+#[derive(Clone, Debug, Default, Args)]
+pub struct WorkloadArgs {
+    /// Files of a workload that shall run, Kubernetes YAML, - for standard input; may be repeated. What
+    /// they ask is required, too [stack by default: podman-kube]
+    #[arg(long = "workload", value_name = "FILE", num_args = 1.., env = "EDGEPREP_WORKLOAD", value_delimiter = ',')]
+    pub files: Vec<String>,
+}
+
 /// Which checks.
 #[derive(Clone, Debug, Default, Args)]
 pub struct SelectionArgs {
@@ -145,6 +154,9 @@ pub struct CheckArgs {
     /// For whom.
     #[command(flatten)]
     pub whom: WhomArgs,
+    /// For what.
+    #[command(flatten)]
+    pub workload: WorkloadArgs,
     /// Which checks.
     #[command(flatten)]
     pub selection: SelectionArgs,
@@ -199,6 +211,9 @@ pub struct FixArgs {
     /// For whom.
     #[command(flatten)]
     pub whom: WhomArgs,
+    /// For what.
+    #[command(flatten)]
+    pub workload: WorkloadArgs,
     /// Which checks.
     #[command(flatten)]
     pub selection: SelectionArgs,
@@ -302,6 +317,9 @@ pub struct CaptureArgs {
     /// For whom.
     #[command(flatten)]
     pub whom: WhomArgs,
+    /// For what.
+    #[command(flatten)]
+    pub workload: WorkloadArgs,
     /// Keep the host name and the machine-id, which are hashed otherwise
     #[arg(long, env = "EDGEPREP_KEEP_IDENTITY", value_parser = clap::builder::FalseyValueParser::new())]
     pub keep_identity: bool,

@@ -1,16 +1,21 @@
 //! One look at one host: chooses profile, stacks and users, runs the checks and makes the report.
 
+mod workload;
+
+pub use workload::workload;
+
 use std::collections::BTreeMap;
 
 use crate::checks::ALL;
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts, POLICY_DIR};
-use crate::host::{Host, Mode, Unread};
+use crate::host::{Mode, Unread};
 use crate::host_summary::{Hardware, HostSummary};
 use crate::probes::{self, Trials};
 use crate::profile::{self, Layer, ProfileError, Waiver};
 use crate::report::{self, ProfileChoice, Report, Selection, Summary, UserName};
 use crate::requirements::{Requirements, Stack};
+use crate::workload::{Malformed, Workload};
 
 /// The file of a site, below [`POLICY_DIR`].
 pub const SITE_FILE: &str = "edgeprep.toml";
@@ -28,6 +33,8 @@ pub struct Request {
     pub stacks: Vec<Stack>,
     /// The users by name or UID; empty for the default.
     pub users: Vec<String>,
+    /// What the files of a workload ask.
+    pub workload: Option<Workload>,
     /// Globs of check ids.
     pub select: Vec<String>,
     /// Globs of check ids.
@@ -44,6 +51,9 @@ pub enum RequestError {
     /// Bad policy.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// A file of a workload that is none.
+    #[error(transparent)]
+    Workload(#[from] Malformed),
     /// The host's users cannot be read.
     #[error(transparent)]
     Unread(#[from] Unread),
@@ -106,9 +116,12 @@ pub fn inspect_and_probe(facts: &Facts, request: &Request) -> Result<Report, Req
 /// [`RequestError`].
 pub fn wanted(facts: &Facts, request: &Request) -> Result<(Policy, Requirements, Vec<User>), RequestError> {
     let policy = Policy::choose(facts, &request.profile)?;
-    let stacks = policy.stacks(&request.stacks);
+    let stacks = policy.stacks(request);
     let users = choose_users(facts, request, &policy)?;
-    let requirements = Requirements::merge(&stacks, &policy.layers)?;
+    let mut requirements = Requirements::merge(&stacks, &policy.layers)?;
+    if let Some(workload) = &request.workload {
+        requirements = requirements.with_workload(workload)?;
+    }
     Ok((policy, requirements, users))
 }
 
@@ -138,6 +151,7 @@ fn look(
         mode: facts.mode().as_str(),
         host: HostSummary::of(facts),
         profile: policy.choice,
+        workload: request.workload.as_ref().map(|workload| workload.files.clone()),
         users: users.into_iter().map(|User { name, uid, .. }| UserName { name, uid }).collect(),
         stacks: verdicts,
         probes: trials.map(|trials| report::tried(&trials, &rows)),
@@ -187,15 +201,17 @@ impl Policy {
         Ok(Policy { choice, layers })
     }
 
-    fn stacks(&self, named: &[Stack]) -> Vec<Stack> {
-        let mut stacks = match named {
+    fn stacks(&self, request: &Request) -> Vec<Stack> {
+        let default: &[Stack] =
+            if request.workload.is_some() { &[Stack::PodmanKube] } else { &DEFAULT_STACKS };
+        let mut stacks = match &request.stacks[..] {
             [] => self
                 .layers
                 .iter()
                 .rev()
                 .map(|layer| layer.stacks.clone())
                 .find(|stacks| !stacks.is_empty())
-                .unwrap_or_else(|| DEFAULT_STACKS.to_vec()),
+                .unwrap_or_else(|| default.to_vec()),
             named => named.to_vec(),
         };
         stacks.sort_unstable();
@@ -254,8 +270,7 @@ fn is_path(name: &str) -> bool {
 
 /// A profile in a file of the machine that edgeprep runs on, whatever host is looked at.
 fn from_file(path: &str) -> Result<Layer, RequestError> {
-    let (_, bytes) = Host::live().read(path, crate::host::CONFIG_LIMIT_BYTES)?;
-    Ok(Layer::parse(path, &String::from_utf8_lossy(&bytes))?)
+    Ok(Layer::parse(path, &String::from_utf8_lossy(&workload::read(path)?))?)
 }
 
 fn by_name(facts: &Facts, name: &str) -> Result<Layer, RequestError> {

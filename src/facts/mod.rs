@@ -54,6 +54,7 @@ pub mod page_size;
 pub mod podman;
 pub mod podman_networks;
 pub mod podman_pause;
+mod podman_secrets;
 pub mod process_status;
 pub mod program_version;
 pub mod programs;

@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::facts::Evidence;
 use crate::facts::sockets::podman_socket_path;
 use crate::facts::toml_keys::Scalar;
 use crate::finding::Level;
@@ -199,6 +200,8 @@ pub struct Demand {
     pub why: String,
     /// Where that is written.
     pub origin: Origin,
+    /// The lines of a workload that ask for it; none where policy alone does.
+    pub asked: Vec<Evidence>,
 }
 
 /// A wanted value and who wants it.

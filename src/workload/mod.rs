@@ -1,14 +1,26 @@
 //! What the files of a workload, Kubernetes YAML or Quadlet, ask of a host. Pure: from the text of files to
 //! a list of [`Ask`]s, each with the line that it comes from; what a host makes of them is for the checks.
 
+mod kubernetes;
+mod quantity;
+mod yaml;
+
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use crate::facts::Source;
+
+use crate::facts::Evidence;
 use crate::facts::cgroup::Controller;
-use crate::requirements::{Origin, Protocol};
+use crate::facts::version::Version;
+use crate::finding::Level;
+use crate::requirements::{Protocol, Stack};
 
 /// All that the files of a workload ask.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workload {
+    /// Its files, as they were named.
+    pub files: Vec<String>,
     /// In the order of the files and their lines.
     pub asks: Vec<Ask>,
 }
@@ -20,8 +32,93 @@ pub struct Ask {
     pub what: What,
     /// For what: `Pod web`, `web.container`.
     pub of: String,
-    /// The file and the line.
-    pub at: Origin,
+    /// The file, the line and its text.
+    pub at: Evidence,
+    /// Required where it does not run without, advised where it runs, but not as it is written.
+    pub level: Level,
+    /// The stacks that this is asked of the host by; for others it is the business of their nodes.
+    pub stacks: Vec<Stack>,
+}
+
+/// The most that files can ask of a host; what a report can hold.
+const ASK_LIMIT: usize = 10_000;
+/// What names of Quadlet files end with (podman-systemd.unit(5)).
+const QUADLET: [&str; 7] = [".container", ".pod", ".kube", ".network", ".volume", ".image", ".build"];
+
+impl Workload {
+    /// What these files ask, each named once.
+    ///
+    /// # Errors
+    /// [`Malformed`] where one is not what its name says.
+    pub fn parse(sources: Vec<Source>) -> Result<Workload, Malformed> {
+        let files: Vec<String> = sources.iter().map(|source| source.path().to_owned()).collect();
+        let is_quadlet = |source: &Source| QUADLET.iter().any(|suffix| source.path().ends_with(suffix));
+        let (quadlets, manifests): (Vec<Source>, Vec<Source>) = sources.into_iter().partition(is_quadlet);
+        let mut asks = kubernetes::asks(&manifests)?;
+        if let Some(source) = quadlets.first() {
+            let expected = "expected Kubernetes YAML: Quadlet files are not read yet".to_owned();
+            return Err(Malformed { file: source.path().to_owned(), line: 1, expected });
+        }
+        if let Some(ask) = asks.get(ASK_LIMIT) {
+            let expected = format!("expected a workload that asks for no more than {ASK_LIMIT} things");
+            return Err(Malformed {
+                expected,
+                file: ask.at.path.to_string(),
+                line: ask.at.line.unwrap_or(1),
+            });
+        }
+        let file = |ask: &Ask| files.iter().position(|file| **file == *ask.at.path);
+        asks.sort_by_cached_key(|ask| (file(ask), ask.at.line));
+        let clashes = clashes(&asks);
+        asks.extend(clashes);
+        Ok(Workload { files, asks })
+    }
+}
+
+/// The ports that more than one asks for, on the same address or where one asks for all.
+fn clashes(asks: &[Ask]) -> Vec<Ask> {
+    type Holders<'a> = Vec<(&'a Ask, Option<IpAddr>)>;
+    let mut by_port: BTreeMap<(Protocol, u16), Holders> = BTreeMap::new();
+    let mut clashes = Vec::new();
+    for ask in asks {
+        let What::HostPort { protocol, address, port } = ask.what else { continue };
+        let others = by_port.entry((protocol, port)).or_default();
+        let stacks_of = |other: &Ask| -> Vec<Stack> {
+            ask.stacks.iter().copied().filter(|stack| other.stacks.contains(stack)).collect()
+        };
+        let meets = |at: Option<IpAddr>| at.is_none() || address.is_none() || at == address;
+        let other = others.iter().find(|(other, at)| meets(*at) && !stacks_of(other).is_empty());
+        if let Some((other, _)) = other {
+            let what = What::Wrong(format!("{protocol}/{port} is taken by {} in {}", other.of, other.at));
+            let (of, at) = (ask.of.clone(), ask.at.clone());
+            clashes.push(Ask { what, of, at, level: Level::Required, stacks: stacks_of(other) });
+        }
+        others.push((ask, address));
+    }
+    clashes
+}
+
+/// A file of a workload that is not what its name says: nothing is judged then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}: {expected}")]
+pub struct Malformed {
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// What was expected there.
+    pub expected: String,
+}
+
+/// Who it is outside of a container that uses a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The user: as root of the container, or by `keep-id`.
+    User,
+    /// One of the user's subordinate IDs, as this UID of the container, which is not 0.
+    Subordinate(u32),
+    /// The image decides.
+    Image,
 }
 
 /// What can be asked.
@@ -53,15 +150,26 @@ pub enum What {
         kind: PathKind,
         /// Whether it is written to.
         writable: bool,
+        /// Who uses it.
+        by: By,
     },
     /// A device node of the host.
-    Device(String),
-    /// A sysctl of a namespace of its own, or one of the host that no container may set.
+    Device {
+        /// The absolute path.
+        path: String,
+        /// Whether it runs without.
+        optional: bool,
+    },
+    /// A sysctl.
     Sysctl {
         /// With dots.
         key: String,
         /// The value.
         value: String,
+        /// Whether it has a network namespace of its own.
+        own_network: bool,
+        /// Whether it has an IPC namespace of its own.
+        own_ipc: bool,
     },
     /// The network namespace of the host.
     HostNetwork,
@@ -78,9 +186,13 @@ pub enum What {
         /// Whether it runs without.
         optional: bool,
     },
-    /// What `podman kube play` or Quadlet leaves out or stops at; a clause that says which, and since which
-    /// version of Podman it does not.
-    Unsupported(String),
+    /// What `podman kube play`, Quadlet or a stack leaves out or stops at.
+    Unsupported {
+        /// A clause that says what, and what becomes of it.
+        text: String,
+        /// The version of Podman from which on it is supported, where there is one.
+        since: Option<Version>,
+    },
     /// What contradicts itself or another line; a clause.
     Wrong(String),
 }

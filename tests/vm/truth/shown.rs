@@ -6,7 +6,7 @@ use edgeprep::finding::Level;
 use super::trial::Trial;
 
 /// Required checks that no scenario shows, and why not.
-pub(crate) const NOT_SHOWN: [(&str, &str); 7] = [
+pub(crate) const NOT_SHOWN: [(&str, &str); 11] = [
     ("kernel-options", "Debian's kernels have every option that is asked for"),
     ("kernel-release", "the oldest kernel here, Linux 6.1, is newer than what is asked for"),
     ("slirp4netns-version", "the oldest here, 1.2.0, is newer than what is asked for"),
@@ -14,6 +14,10 @@ pub(crate) const NOT_SHOWN: [(&str, &str); 7] = [
     ("systemd-init", "the lab's machines are told what to do by a service of systemd"),
     ("systemd-version", "the oldest here, 252, is newer than what is asked for"),
     ("userns-apparmor", "Ubuntu's kernel alone has `kernel.apparmor_restrict_unprivileged_userns`"),
+    ("workload-manifests", "no scenario names a workload"),
+    ("workload-memory", "no scenario names a workload"),
+    ("workload-paths", "no scenario names a workload"),
+    ("workload-privileges", "no scenario names a workload"),
 ];
 
 /// What is wrong with that list after a run of all scenarios.
