@@ -25,6 +25,7 @@ pub mod interfaces;
 pub mod ipv6;
 pub mod k3s_config;
 pub mod k3s_options;
+pub mod k3s_snapshotter;
 pub mod kernel;
 pub mod kernel_cmdline;
 pub mod kernel_config;

@@ -5,14 +5,17 @@ use super::draft::{Agreed, Draft, PUBLIC, Place, one_line};
 use super::k3s_environment::{check, line};
 use super::sections::{Entry, with_entries};
 use super::{FixError, Wanted, template};
-use crate::facts::Source;
+use crate::facts::k3s_snapshotter::FUSE_OVERLAYFS;
 use crate::facts::unit_syntax::{assignments, words};
 use crate::facts::users::User;
+use crate::facts::{Facts, Source};
 use crate::plan::{Activation, Credentials, State, Writer};
 use crate::settings::Setting;
 
 const UNIT: &str = "k3s-rootless.service";
 const NAME: &str = "90-rootless.conf";
+/// As in the unit that K3s publishes (k3s: k3s-rootless.service).
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Variables can hold tokens: only the user reads them.
 const PRIVATE: u32 = 0o600;
 
@@ -75,7 +78,13 @@ fn write(draft: &mut Draft<'_>, service: &Service) -> Result<(), FixError> {
         return Ok(());
     }
     let path = format!("{dir}/{UNIT}");
-    let text = template::k3s_service(&word(program), &conditions(service, running))?;
+    let text = template::K3sService {
+        program: &word(program),
+        path: &word(&format!("PATH={}", search_path(draft.facts, first)?)),
+        snapshotter: &snapshotter(draft.facts, first, &format!("{searched}/{UNIT}")),
+        users: &conditions(service, running),
+    }
+    .text()?;
     let elsewhere = unit.fragment.as_ref().filter(|fragment| **fragment != format!("{searched}/{UNIT}"));
     match draft.facts.existing(&path)? {
         State::Absent if elsewhere.is_some() => {}
@@ -152,6 +161,37 @@ fn last(path: &str, text: &str, name: &str) -> Option<String> {
     last
 }
 
+/// What the unit asks for: what works where nothing tells K3s yet, or what it asks for already; nothing
+/// where the configuration of K3s says it, which a word on the command line would undo. What cannot be read
+/// keeps nobody from a unit: it is then the one that K3s publishes.
+fn snapshotter(facts: &Facts, user: &User, unit: &str) -> String {
+    let Ok(taken) = facts.k3s_snapshotter(user) else { return FUSE_OVERLAYFS.to_owned() };
+    let by_the_unit = taken.at.as_ref().is_some_and(|at| &*at.path == unit);
+    if taken.chosen || by_the_unit { taken.name.clone() } else { String::new() }
+}
+
+/// The directories of the unit that K3s publishes, and before them those where newuidmap and newgidmap are
+/// found and none of these has them: K3s brings slirp4netns and fuse-overlayfs (k3s-root: scripts/package),
+/// and not these.
+fn search_path(facts: &Facts, user: &User) -> Result<String, FixError> {
+    let mut dirs: Vec<String> = Vec::new();
+    for name in ["newuidmap", "newgidmap"] {
+        if facts.program(name)?.is_some_and(|program| program.is_executable_by(user)) {
+            continue;
+        }
+        let found = facts.user_program(name, user)?;
+        let dir = found.as_ref().and_then(|program| program.path.rsplit_once('/'));
+        if let Some((dir, _)) = dir.filter(|(dir, _)| !dir.contains([':', '$']))
+            && !dirs.iter().any(|known| known == dir)
+        {
+            one_line("the directory of newuidmap", dir)?;
+            dirs.push(dir.to_owned());
+        }
+    }
+    dirs.push(PATH.to_owned());
+    Ok(dirs.join(":"))
+}
+
 /// In an image the unit is there for all users, and is to run for these only (`systemd.unit(5)`,
 /// "ConditionUser=": with several, one has to hold).
 fn conditions(service: &Service, running: bool) -> Vec<String> {
@@ -174,8 +214,9 @@ mod tests {
     use super::super::testing::{fix, host, managed, ours, settled, vendor, written};
     use super::super::{Fixes, Options};
     use super::*;
+    use crate::facts::testing::TestHost;
 
-    const PATH: &str = "/home/edge/.config/systemd/user/k3s-rootless.service";
+    const SERVICE: &str = "/home/edge/.config/systemd/user/k3s-rootless.service";
     const DROP_IN: &str = "/home/edge/.config/systemd/user/k3s-rootless.service.d/90-rootless.conf";
 
     fn k3s(user: &str, environment: &[(&str, &str)]) -> Setting {
@@ -195,7 +236,7 @@ mod tests {
     fn a_user_has_a_unit_and_its_variables() {
         let environment = [("K3S_ROOTLESS_MTU", "1500"), ("K3S_NODE_NAME", "a b%")];
         let (fixes, after) = settled(&managed(), &[k3s("edge", &environment)], &Options::default());
-        assert_eq!(paths(&fixes), [PATH, DROP_IN]);
+        assert_eq!(paths(&fixes), [SERVICE, DROP_IN]);
         let text = "[Service]\nEnvironment=\"K3S_ROOTLESS_MTU=1500\"\nEnvironment=\"K3S_NODE_NAME=a b%%\"\n";
         assert_eq!(after.text(DROP_IN), ours(text));
         assert!(matches!(fixes.artifacts[1].wanted, Wanted::File { mode: 0o600, .. }));
@@ -208,6 +249,51 @@ mod tests {
         assert_eq!(value("Service", "Delegate").as_deref(), Some("yes"));
         assert_eq!(value("Install", "WantedBy").as_deref(), Some("default.target"));
         assert_eq!(unit.drop_ins, [DROP_IN]);
+    }
+
+    #[test]
+    fn the_snapshotter_is_one_that_works() {
+        let start = |host: &TestHost| {
+            let (_, after) = settled(host, &[k3s("edge", &[])], &Options::default());
+            let text = after.text(SERVICE);
+            text.lines()
+                .find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/k3s "))
+                .unwrap()
+                .to_owned()
+        };
+        let on = |release: &str, fs_type: &str| {
+            host()
+                .file("/proc/sys/kernel/osrelease", format!("{release}\n"))
+                .file("/proc/self/mountinfo", format!("29 1 8:1 / / rw - {fs_type} /dev/sda1 rw\n"))
+        };
+        assert_eq!(start(&on("6.1.21-v8+", "ext4")), "server --rootless --snapshotter=overlayfs");
+        assert_eq!(start(&on("5.10.104-tegra", "ext4")), "server --rootless --snapshotter=fuse-overlayfs");
+        assert_eq!(start(&on("6.1.21-v8+", "overlay")), "server --rootless --snapshotter=fuse-overlayfs");
+        let config = "/etc/rancher/k3s/config.yaml";
+        let told = on("6.1.21-v8+", "ext4").file(config, "snapshotter: native\n");
+        assert_eq!(start(&told.clone().mode(config, "0644")), "server --rootless");
+        let closed = told.mode(config, "0600").path(config, |record| record.uid = Some(0));
+        assert_eq!(start(&closed), "server --rootless --snapshotter=fuse-overlayfs");
+    }
+
+    #[test]
+    fn newuidmap_is_on_the_path_wherever_it_is() {
+        let path = |host: TestHost| {
+            let fixes = fix(&host, &[k3s("edge", &[])]).unwrap();
+            let text = written(&fixes)[0].1.clone();
+            text.lines().find_map(|line| line.strip_prefix("Environment=")).unwrap().to_owned()
+        };
+        let tool = |host: TestHost, dir: &str, name: &str| {
+            let file = format!("{dir}/{name}");
+            host.file(&file, "").mode(&file, "0755")
+        };
+        assert_eq!(path(host()), format!("PATH={PATH}"));
+        assert_eq!(path(tool(host(), "/usr/bin", "newuidmap")), format!("PATH={PATH}"));
+        let own = "/home/edge/.local/bin";
+        let both = tool(tool(host(), own, "newuidmap"), own, "newgidmap");
+        assert_eq!(path(both), format!("PATH={own}:{PATH}"));
+        let one = tool(tool(host(), own, "newuidmap"), "/usr/bin", "newgidmap");
+        assert_eq!(path(one), format!("PATH={own}:{PATH}"));
     }
 
     #[test]
@@ -226,13 +312,14 @@ mod tests {
 
     #[test]
     fn a_unit_of_others_stays() {
-        let own = host().file(PATH, "[Service]\nExecStart=/opt/k3s server --rootless\n");
+        let own = host().file(SERVICE, "[Service]\nExecStart=/opt/k3s server --rootless\n");
         let fixes = fix(&own, &[k3s("edge", &[("K3S_A", "1")])]).unwrap();
         assert_eq!((paths(&fixes), fixes.manual.len()), (vec![DROP_IN], 1));
         let vendors = host().file("/usr/lib/systemd/user/k3s-rootless.service", "[Service]\nExecStart=/x\n");
         let fixes = fix(&vendors, &[k3s("edge", &[("K3S_A", "1")])]).unwrap();
         assert_eq!((paths(&fixes), fixes.manual.len()), (vec![DROP_IN], 0));
-        let masked = host().file(PATH, "").path(PATH, |record| record.link = Some("/dev/null".to_owned()));
+        let masked =
+            host().file(SERVICE, "").path(SERVICE, |record| record.link = Some("/dev/null".to_owned()));
         let fixes = fix(&masked, &[k3s("edge", &[("K3S_A", "1")])]).unwrap();
         assert_eq!((paths(&fixes), fixes.manual.len()), (vec![], 1));
     }
