@@ -92,6 +92,16 @@ pub fn inspect(facts: &Facts, request: &Request) -> Result<Report, RequestError>
     look(facts, request, |_, _, _| None)
 }
 
+/// What is asked of a host, and for whom, without a look at whether it is so.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn requirements(facts: &Facts, request: &Request) -> Result<(Requirements, Vec<User>), RequestError> {
+    let policy = Policy::choose(facts, &request.profile)?;
+    let users = choose_users(facts, request, &policy)?;
+    Ok((Requirements::merge(&policy.stacks(&request.stacks), &policy.layers)?, users))
+}
+
 /// Looks at a running host, and then tries what can be tried (`--probe`).
 ///
 /// # Errors

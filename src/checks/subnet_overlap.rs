@@ -1,19 +1,13 @@
 //! Whether networks of the stacks are used by the host: see [`SUBNET_OVERLAP`].
 
-use std::net::IpAddr;
-
 use crate::checks::check;
 use crate::facts::cidr::Cidr;
-use crate::facts::routes::{LocalAddress, Route};
+use crate::facts::networks_in_use::NetworksInUse;
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::{Demand, Requirements};
-
-/// Interfaces of container networks (Podman: `podman0`; CNI: `cni0`, `cni-podman0`; flannel:
-/// `flannel.1`): a network of theirs is one of the stacks', not one that the host reaches others by.
-const OWN_INTERFACES: [&str; 3] = ["podman", "cni", "flannel"];
 
 check! {
     /// Networks of the stacks are not the host's
@@ -59,7 +53,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
         return Outcome::skip("an image has no routes and no addresses yet");
     }
     let mut outcome = Outcome::default();
-    let used = Used::of(facts);
+    let used = facts.networks_in_use();
     for (&usual, demands) in &req.subnets {
         for demand in demands {
             let (k3s, others) = demand.by_k3s();
@@ -77,7 +71,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
             }
             for (demand, wanted, at) in networks {
                 match &used {
-                    Ok(used) => outcome.add(&demand, used.look(wanted, &demand.why).at(at)),
+                    Ok(used) => outcome.add(&demand, look(used, wanted, &demand.why).at(at)),
                     Err(why) => outcome.unknown(&demand, wanted.to_string(), why),
                 }
             }
@@ -97,44 +91,17 @@ fn of_k3s(facts: &Facts, user: &User, usual: Cidr) -> Fact<(Vec<Cidr>, Option<Ev
     })
 }
 
-/// What the host uses.
-struct Used {
-    routes: Vec<Route>,
-    addresses: Vec<LocalAddress>,
-}
-
-impl Used {
-    fn of(facts: &Facts) -> Fact<Used> {
-        let is_own = |route: &Route| OWN_INTERFACES.iter().any(|own| route.interface.starts_with(own));
-        let all = facts.routes()?;
-        // The host has an address in each of its container networks.
-        let own =
-            |address: IpAddr| all.iter().any(|route| is_own(route) && route.destination.contains(address));
-        let addresses = facts.local_addresses()?;
-        let addresses = addresses.iter().filter(|local| !own(local.address)).cloned().collect();
-        let routes = all.iter().filter(|route| !route.destination.is_default() && !is_own(route));
-        Ok(Used { routes: routes.cloned().collect(), addresses })
+fn look(used: &NetworksInUse, wanted: Cidr, why: &str) -> Finding {
+    let overlaps = used.overlapping(&wanted);
+    let finding = |found: &str, verdict| Finding::new(wanted.to_string(), "not used", found, verdict);
+    if overlaps.is_empty() {
+        let at = Evidence::path("/proc/net/route", "no route to it but the default");
+        return finding("not used", Verdict::Met).at([at]);
     }
-
-    fn look(&self, wanted: Cidr, why: &str) -> Finding {
-        let routes: Vec<&Route> = self.routes.iter().filter(|r| r.destination.overlaps(&wanted)).collect();
-        // An address of a network that is found already says nothing new.
-        let known = |address| routes.iter().any(|route| route.destination.contains(address));
-        let addresses: Vec<&LocalAddress> =
-            self.addresses.iter().filter(|l| wanted.contains(l.address) && !known(l.address)).collect();
-        let finding = |found: &str, verdict| Finding::new(wanted.to_string(), "not used", found, verdict);
-        if routes.is_empty() && addresses.is_empty() {
-            let at = Evidence::path("/proc/net/route", "no route to it but the default");
-            return finding("not used", Verdict::Met).at([at]);
-        }
-        let found = routes.iter().map(|route| format!("{} on {}", route.destination, route.interface));
-        let found: Vec<String> =
-            found.chain(addresses.iter().map(|local| local.address.to_string())).collect();
-        let at = routes.iter().map(|route| route.at.clone());
-        finding(&found.join(", "), Verdict::Unmet)
-            .at(at.chain(addresses.iter().map(|local| local.at.clone())))
-            .repair(Remedy::manual(format!("give the stack another network than {wanted}: it is {why}")))
-    }
+    let found: Vec<String> = overlaps.iter().map(|used| used.value.clone()).collect();
+    finding(&found.join(", "), Verdict::Unmet)
+        .at(overlaps.into_iter().map(|used| used.at))
+        .repair(Remedy::manual(format!("give the stack another network than {wanted}: it is {why}")))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod drop_in;
 mod environment;
 mod file_mode;
 mod k3s_environment;
+pub mod k3s_network;
 mod k3s_service;
 mod lines;
 mod linger;

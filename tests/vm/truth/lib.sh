@@ -17,7 +17,7 @@ as_unit() {
 # The unit of K3s with what edgeprep looks at, as K3s publishes it (k3s: k3s-rootless.service).
 published_k3s_unit() {
     local dir=/home/edge/.config/systemd/user
-    as_user mkdir -p "$dir/default.target.wants"
+    as_user mkdir -p "$dir"
     cat >"$dir/k3s-rootless.service" <<'END'
 [Service]
 Environment=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
