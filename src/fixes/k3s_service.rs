@@ -1,9 +1,10 @@
-//! The unit that runs K3s without root, and the drop-in with its variables. It is neither enabled nor
-//! started here.
+//! The unit that runs K3s without root, enabled, and the drop-in with its variables. A unit that is there
+//! already is enabled by `user_unit`.
 
 use super::draft::{Agreed, Draft, PUBLIC, Place, one_line};
 use super::k3s_environment::{check, line};
 use super::sections::{Entry, with_entries};
+use super::user_unit::preset;
 use super::{FixError, Wanted, template};
 use crate::facts::k3s_snapshotter::FUSE_OVERLAYFS;
 use crate::facts::unit_syntax::{assignments, words};
@@ -90,6 +91,7 @@ fn write(draft: &mut Draft<'_>, service: &Service) -> Result<(), FixError> {
         State::Absent if elsewhere.is_some() => {}
         State::Absent => {
             draft.put(&path, by.clone(), Wanted::File { bytes: text.into_bytes(), mode: PUBLIC });
+            enable(draft, &dir, &by, first)?;
         }
         State::File { content, .. } if content.bytes() == Some(text.as_bytes()) => {}
         State::File { .. } | State::Link { .. } | State::Dir { .. } => draft.step(format!(
@@ -114,6 +116,22 @@ fn write(draft: &mut Draft<'_>, service: &Service) -> Result<(), FixError> {
     }
     if running && written && draft.manager_runs(first)? {
         draft.activate(Activation::UserReload { user: Credentials::of(first) });
+    }
+    Ok(())
+}
+
+/// Has the user manager start the unit that is written here, now and at each start (`systemctl(1)`,
+/// "enable"): it has `WantedBy=default.target`.
+fn enable(draft: &mut Draft<'_>, dir: &str, by: &Writer, user: &User) -> Result<(), FixError> {
+    let link = format!("{dir}/default.target.wants/{UNIT}");
+    if draft.facts.existing(&link)? == State::Absent {
+        draft.put(&link, by.clone(), Wanted::Link(format!("{dir}/{UNIT}")));
+    }
+    if !draft.facts.running() {
+        return preset(draft, UNIT);
+    }
+    if draft.manager_runs(user)? {
+        draft.activate(Activation::UserStart { user: Credentials::of(user), unit: UNIT.to_owned() });
     }
     Ok(())
 }
@@ -217,6 +235,7 @@ mod tests {
     use crate::facts::testing::TestHost;
 
     const SERVICE: &str = "/home/edge/.config/systemd/user/k3s-rootless.service";
+    const LINK: &str = "/home/edge/.config/systemd/user/default.target.wants/k3s-rootless.service";
     const DROP_IN: &str = "/home/edge/.config/systemd/user/k3s-rootless.service.d/90-rootless.conf";
 
     fn k3s(user: &str, environment: &[(&str, &str)]) -> Setting {
@@ -236,13 +255,20 @@ mod tests {
     fn a_user_has_a_unit_and_its_variables() {
         let environment = [("K3S_ROOTLESS_MTU", "1500"), ("K3S_NODE_NAME", "a b%")];
         let (fixes, after) = settled(&managed(), &[k3s("edge", &environment)], &Options::default());
-        assert_eq!(paths(&fixes), [SERVICE, DROP_IN]);
+        assert_eq!(paths(&fixes), [SERVICE, LINK, DROP_IN]);
+        assert_eq!(fixes.artifacts[1].wanted, Wanted::Link(SERVICE.to_owned()));
         let text = "[Service]\nEnvironment=\"K3S_ROOTLESS_MTU=1500\"\nEnvironment=\"K3S_NODE_NAME=a b%%\"\n";
         assert_eq!(after.text(DROP_IN), ours(text));
-        assert!(matches!(fixes.artifacts[1].wanted, Wanted::File { mode: 0o600, .. }));
+        assert!(matches!(fixes.artifacts[2].wanted, Wanted::File { mode: 0o600, .. }));
         assert!(fixes.artifacts.iter().all(|artifact| matches!(artifact.by, Writer::User(_))));
-        assert!(matches!(&fixes.activations[..], [Activation::UserReload { user }] if user.name == "edge"));
-        let unit = after.facts().user_unit("/home/edge", 1000, &[1000], UNIT).unwrap();
+        assert!(matches!(
+            &fixes.activations[..],
+            [Activation::UserReload { user }, Activation::UserStart { unit, .. }]
+                if user.name == "edge" && unit == UNIT
+        ));
+        let enabled = after.clone().facts().user_unit_enabled("/home/edge", 1000, &[1000], UNIT).unwrap();
+        assert!(enabled.is_enabled());
+        let unit = after.clone().facts().user_unit("/home/edge", 1000, &[1000], UNIT).unwrap();
         let value = |section, key| unit.values(section, key).next().map(|value| value.value.clone());
         let command = "/usr/local/bin/k3s server --rootless --snapshotter=fuse-overlayfs";
         assert_eq!(value("Service", "ExecStart").as_deref(), Some(command));
@@ -300,14 +326,18 @@ mod tests {
     fn an_image_has_one_unit_for_its_users() {
         let image = host().image();
         let (one, after) = settled(&image, &[k3s("edge", &[])], &Options::default());
-        assert_eq!(paths(&one), ["/etc/systemd/user/k3s-rootless.service"]);
+        let dir = "/etc/systemd/user";
+        let [unit, link] = ["", "/default.target.wants"].map(|sub| format!("{dir}{sub}/{UNIT}"));
+        let preset = "/etc/systemd/user-preset/90-rootless.preset";
+        assert_eq!(paths(&one), [unit.as_str(), link.as_str(), preset]);
+        assert!(after.text(preset).contains("\nenable k3s-rootless.service\n"));
         assert!(after.text("/etc/systemd/user/k3s-rootless.service").contains("\nConditionUser=edge\n"));
         let both = [k3s("edge", &[("K3S_A", "1")]), k3s("other", &[])];
         let (two, _) = settled(&image, &both, &vendor());
         assert!(written(&two)[0].1.contains("\nConditionUser=|edge\nConditionUser=|other\n"));
-        assert_eq!(two.artifacts[1].path, "/usr/lib/systemd/user/k3s-rootless.service.d/90-rootless.conf");
+        assert_eq!(two.artifacts[3].path, "/usr/lib/systemd/user/k3s-rootless.service.d/90-rootless.conf");
         let two = fix(&host(), &both).unwrap();
-        assert_eq!(two.artifacts.len(), 3, "each user has their own");
+        assert_eq!(two.artifacts.len(), 5, "each user has their own");
     }
 
     #[test]
