@@ -9,7 +9,7 @@ use crate::facts::listeners::{self, Listener};
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts, Sourced};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
-use crate::host::Fact;
+use crate::host::{Fact, Unread};
 use crate::requirements::{Demand, Protocol, Requirements};
 
 check! {
@@ -62,17 +62,13 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     for (&(protocol, port), demands) in &req.ports {
         for demand in demands {
             let plain = Port { protocol, number: port, at: None };
-            let (k3s, others) = demand.by_k3s();
-            let mut ports: Vec<(Demand, Port)> =
-                others.map(|demand| (demand, plain.clone())).into_iter().collect();
-            if let Some(k3s) = k3s {
-                match of_k3s(facts, user, &plain) {
-                    // One finding for all, where K3s has not been given another.
-                    Ok(Some(port)) if port == plain => ports = vec![(demand.clone(), port)],
-                    Ok(port) => ports.extend(port.map(|port| (k3s, port))),
-                    Err(why) => outcome.unknown(&k3s, plain.to_string(), why),
+            let ports = match wanted(facts, user, demand, &plain) {
+                Ok(ports) => ports,
+                Err((k3s, others, why)) => {
+                    outcome.unknown(&k3s, plain.to_string(), why);
+                    others.map(|demand| (demand, plain)).into_iter().collect()
                 }
-            }
+            };
             for (demand, port) in ports {
                 match &listeners {
                     Ok(listeners) => outcome.add(&demand, look(facts, listeners, &port, user)),
@@ -96,6 +92,47 @@ impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.protocol, self.number)
     }
+}
+
+/// Each port that is wanted where the stacks of `demand` usually want this one: K3s can have been given
+/// another, or none.
+///
+/// # Errors
+/// The demand of K3s, that of the others, and why it is not known what K3s takes.
+fn wanted(
+    facts: &Facts,
+    user: &User,
+    demand: &Demand,
+    usual: &Port,
+) -> Result<Vec<(Demand, Port)>, (Demand, Option<Demand>, Unread)> {
+    let (k3s, others) = demand.by_k3s();
+    let Some(k3s) = k3s else { return Ok(vec![(demand.clone(), usual.clone())]) };
+    match of_k3s(facts, user, usual) {
+        // One finding for all, where K3s has not been given another.
+        Ok(Some(port)) if port == *usual => Ok(vec![(demand.clone(), port)]),
+        Ok(port) => {
+            let others = others.map(|demand| (demand, usual.clone()));
+            Ok(others.into_iter().chain(port.map(|port| (k3s, port))).collect())
+        }
+        Err(why) => Err((k3s, others, why)),
+    }
+}
+
+/// The ports that the stacks of this user publish, as far as that is known: with those that K3s is given
+/// in place of its usual ones.
+pub(crate) fn published(facts: &Facts, req: &Requirements, user: &User) -> Vec<(Protocol, u16)> {
+    let mut ports = Vec::new();
+    for (&(protocol, number), demands) in &req.ports {
+        for demand in demands {
+            match wanted(facts, user, demand, &Port { protocol, number, at: None }) {
+                Ok(all) => ports.extend(all.iter().map(|(_, port)| (port.protocol, port.number))),
+                Err((_, others, _)) => ports.extend(others.map(|_| (protocol, number))),
+            }
+        }
+    }
+    ports.sort_unstable();
+    ports.dedup();
+    ports
 }
 
 /// The port that K3s takes in place of the usual one; `None` where it takes none.
@@ -236,6 +273,15 @@ mod tests {
         }
         let wrong = look_at(told("--https-listen-port=https"), Stack::K3s);
         assert_eq!(unknown(&wrong), [format!("{unit}:2: expected a port after --https-listen-port")]);
+        let published = |options: &str, stacks: &[Stack]| {
+            super::published(&told(options).facts(), &requirements(stacks), &edge())
+        };
+        let tcp = |ports: &[u16]| ports.iter().map(|port| (Protocol::Tcp, *port)).collect::<Vec<_>>();
+        assert_eq!(published("", &[Stack::K3s]), tcp(&[6443, 10080, 10443]));
+        assert_eq!(published("--https-listen-port=7443 --disable=traefik", &[Stack::K3s]), tcp(&[7443]));
+        assert!(published("--https-listen-port=x --disable=traefik", &[Stack::K3s]).is_empty());
+        let of_both = published("--https-listen-port=7443", &[Stack::K3s, Stack::Usernetes]);
+        assert!([6443, 7443].iter().all(|port| of_both.contains(&(Protocol::Tcp, *port))));
         let both = run(
             &told("--https-listen-port=7443").facts(),
             &requirements(&[Stack::K3s, Stack::Usernetes]),

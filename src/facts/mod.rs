@@ -46,6 +46,7 @@ pub mod modules_load;
 pub mod mountinfo;
 pub mod network_backend;
 pub mod networks_in_use;
+pub mod node_subnet;
 pub mod nsswitch;
 pub mod oci_runtime;
 pub mod os_release;

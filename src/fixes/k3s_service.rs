@@ -133,6 +133,9 @@ fn enable(draft: &mut Draft<'_>, dir: &str, by: &Writer, user: &User) -> Result<
     if draft.manager_runs(user)? {
         draft.activate(Activation::UserStart { user: Credentials::of(user), unit: UNIT.to_owned() });
     }
+    // k3s: pkg/server/server.go, `HomeKubeConfig`.
+    let summary = format!("once K3s runs, have kubectl of {} find it", user.name);
+    draft.step_with(summary, vec!["export KUBECONFIG=~/.kube/k3s.yaml".to_owned()]);
     Ok(())
 }
 
