@@ -26,9 +26,9 @@ check! {
     ///
     /// ## Why it matters
     ///
-    /// fuse-overlayfs mounts the layers of images with it, and the k3s-rootless.service that K3s publishes
-    /// asks for fuse-overlayfs. Without the device: "fuse: failed to open /dev/fuse: Permission denied". Where
-    /// overlay is mounted by the kernel, as Podman does since Linux 5.13, it is not needed.
+    /// fuse-overlayfs mounts the layers of images with it, and the k3s-rootless.service that K3s
+    /// publishes asks for fuse-overlayfs. Without the device: "fuse: failed to open /dev/fuse: Permission
+    /// denied". Where overlay is mounted by the kernel, as Podman does since Linux 5.13, it is not needed.
     ///
     /// ## Repair
     ///

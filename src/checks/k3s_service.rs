@@ -24,8 +24,9 @@ check! {
     /// Where k3s is installed, the unit `k3s-rootless.service` of the user manager with its drop-ins:
     /// whether it is there and enabled, runs the k3s that was found with `--rootless`, has `Delegate=`,
     /// and, where it sets `PATH`, finds newuidmap on it; whether it starts with the variables that `[k3s]`
-    /// of the policy has; and whether the kernel can be what its snapshotter takes. A unit of that name in the system manager is reported, too, and any
-    /// whose name begins with `k3s` and that runs `k3s --rootless` as this user (`User=`).
+    /// of the policy has; and whether the kernel is new enough for its snapshotter. A unit of that name
+    /// in the system manager is reported, too, and any whose name begins with `k3s` and that runs
+    /// `k3s --rootless` as this user (`User=`).
     ///
     /// Where the user manager runs and the unit is enabled and as it should be: whether it has a process
     /// in its control group, and whether a program of the user listens on the port of its API server.

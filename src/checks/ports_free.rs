@@ -9,7 +9,7 @@ use crate::facts::listeners::{self, Listener};
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts, Sourced};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
-use crate::host::{Fact, Unread};
+use crate::host::Fact;
 use crate::requirements::{Demand, Protocol, Requirements};
 
 check! {
@@ -62,17 +62,11 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     for (&(protocol, port), demands) in &req.ports {
         for demand in demands {
             let plain = Port { protocol, number: port, at: None };
-            let ports = match wanted(facts, user, demand, &plain) {
-                Ok(ports) => ports,
-                Err((k3s, others, why)) => {
-                    outcome.unknown(&k3s, plain.to_string(), why);
-                    others.map(|demand| (demand, plain)).into_iter().collect()
-                }
-            };
-            for (demand, port) in ports {
-                match &listeners {
-                    Ok(listeners) => outcome.add(&demand, look(facts, listeners, &port, user)),
-                    Err(why) => outcome.unknown(&demand, port.to_string(), why),
+            for (demand, port) in wanted(facts, user, demand, &plain) {
+                match (port, &listeners) {
+                    (Ok(port), Ok(listeners)) => outcome.add(&demand, look(facts, listeners, &port, user)),
+                    (Ok(port), Err(why)) => outcome.unknown(&demand, port.to_string(), why),
+                    (Err(why), _) => outcome.unknown(&demand, plain.to_string(), why),
                 }
             }
         }
@@ -94,28 +88,18 @@ impl fmt::Display for Port {
     }
 }
 
-/// Each port that is wanted where the stacks of `demand` usually want this one: K3s can have been given
-/// another, or none.
-///
-/// # Errors
-/// The demand of K3s, that of the others, and why it is not known what K3s takes.
-fn wanted(
-    facts: &Facts,
-    user: &User,
-    demand: &Demand,
-    usual: &Port,
-) -> Result<Vec<(Demand, Port)>, (Demand, Option<Demand>, Unread)> {
+/// Each port that is wanted where the stacks of `demand` usually want this one, or why it is not known: K3s
+/// can have been given another, or none.
+fn wanted(facts: &Facts, user: &User, demand: &Demand, usual: &Port) -> Vec<(Demand, Fact<Port>)> {
     let (k3s, others) = demand.by_k3s();
-    let Some(k3s) = k3s else { return Ok(vec![(demand.clone(), usual.clone())]) };
-    match of_k3s(facts, user, usual) {
+    let Some(k3s) = k3s else { return vec![(demand.clone(), Ok(usual.clone()))] };
+    let of_k3s = match of_k3s(facts, user, usual) {
         // One finding for all, where K3s has not been given another.
-        Ok(Some(port)) if port == *usual => Ok(vec![(demand.clone(), port)]),
-        Ok(port) => {
-            let others = others.map(|demand| (demand, usual.clone()));
-            Ok(others.into_iter().chain(port.map(|port| (k3s, port))).collect())
-        }
-        Err(why) => Err((k3s, others, why)),
-    }
+        Ok(Some(port)) if port == *usual => return vec![(demand.clone(), Ok(port))],
+        Ok(port) => port.map(|port| (k3s, Ok(port))),
+        Err(why) => Some((k3s, Err(why))),
+    };
+    others.map(|demand| (demand, Ok(usual.clone()))).into_iter().chain(of_k3s).collect()
 }
 
 /// The ports that the stacks of this user publish, as far as that is known: with those that K3s is given
@@ -124,10 +108,9 @@ pub(crate) fn published(facts: &Facts, req: &Requirements, user: &User) -> Vec<(
     let mut ports = Vec::new();
     for (&(protocol, number), demands) in &req.ports {
         for demand in demands {
-            match wanted(facts, user, demand, &Port { protocol, number, at: None }) {
-                Ok(all) => ports.extend(all.iter().map(|(_, port)| (port.protocol, port.number))),
-                Err((_, others, _)) => ports.extend(others.map(|_| (protocol, number))),
-            }
+            let all = wanted(facts, user, demand, &Port { protocol, number, at: None });
+            let known = all.into_iter().filter_map(|(_, port)| port.ok());
+            ports.extend(known.map(|port| (port.protocol, port.number)));
         }
     }
     ports.sort_unstable();

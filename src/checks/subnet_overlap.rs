@@ -18,7 +18,8 @@ check! {
     /// any has an address in common with a network that a stack uses. Routes over interfaces of
     /// container networks are the stacks' own and left out. K3s uses those that its unit or its
     /// configuration gives it (`cluster-cidr`, `service-cidr`, `K3S_ROOTLESS_CIDR`). Usernetes makes the
-    /// network of its node of the host's name: 10.100.N.0/24, where N is one of 256. Routes in other tables, as some VPNs have them, are not seen, nor are networks that the host joins later.
+    /// network of its node of the host's name: 10.100.N.0/24, where N is one of 256. Routes in other
+    /// tables, as some VPNs have them, are not seen, nor are networks that the host joins later.
     ///
     /// ## Why it matters
     ///
@@ -26,14 +27,15 @@ check! {
     /// have it outside are out of reach: a registry, a name server, a database. The stack starts, and
     /// only traffic to some hosts fails.
     ///
-    /// Two hosts of a Usernetes cluster whose names come to the same 10.100.N.0/24 have nodes with the same
-    /// address, of which neither host can know. `-v` shows N, to compare.
+    /// Two hosts of a Usernetes cluster whose names come to the same 10.100.N.0/24 have nodes with the
+    /// same address, of which neither host can know. `-v` shows N, to compare.
     ///
     /// ## Repair
     ///
     /// The stack is given other networks: `K3S_ROOTLESS_CIDR`, `--cluster-cidr` and `--service-cidr` for
     /// K3s (k3d passes the latter on with `--k3s-arg`), `networking.podSubnet` and `serviceSubnet` in the
-    /// configuration of kind, `default_subnet` in `containers.conf` for Podman, `NODE_SUBNET` for Usernetes.
+    /// configuration of kind, `default_subnet` in `containers.conf` for Podman, `NODE_SUBNET` for
+    /// Usernetes.
     ///
     /// ## Sources
     ///

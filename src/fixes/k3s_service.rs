@@ -271,7 +271,7 @@ mod tests {
         ));
         let enabled = after.clone().facts().user_unit_enabled("/home/edge", 1000, &[1000], UNIT).unwrap();
         assert!(enabled.is_enabled());
-        let unit = after.clone().facts().user_unit("/home/edge", 1000, &[1000], UNIT).unwrap();
+        let unit = after.facts().user_unit("/home/edge", 1000, &[1000], UNIT).unwrap();
         let value = |section, key| unit.values(section, key).next().map(|value| value.value.clone());
         let command = "/usr/local/bin/k3s server --rootless --snapshotter=fuse-overlayfs";
         assert_eq!(value("Service", "ExecStart").as_deref(), Some(command));
