@@ -348,6 +348,7 @@ fn env_is_for_one_user_and_agrees_with_the_site() {
         fails(&["--user", "edge"], "/etc/edgeprep/edgeprep.toml:1: value");
     }
 }
+
 const POD: &str = "\
 apiVersion: v1
 kind: Pod

@@ -136,6 +136,22 @@ fn a_file_of_ours_that_a_person_edited_is_edited_again_and_not_replaced() {
 }
 
 #[test]
+fn a_network_that_cannot_be_is_refused_before_anything_is_written() {
+    let image = Image::debian();
+    image.put("etc/edgeprep/edgeprep.toml", "# site\n[k3s]\ncidr = \"10.64.0.0/16\"\n");
+    image.put("etc/rancher/k3s/config.yaml", "cluster-cidr: 10.64.128.0/17\n");
+    let before = snapshot(&image.path(""));
+    for more in ["--yes", "--dry-run"] {
+        let output = edgeprep(&["fix", "--root", image.root(), "--stack", "k3s", "--user", "edge", more]);
+        assert_eq!(output.status.code(), Some(2));
+        let expected = "/etc/edgeprep/edgeprep.toml:3: cidr = \"10.64.0.0/16\" of [k3s] overlaps 10.64.128.0/17, the \
+                        network of pods of edge (/etc/rancher/k3s/config.yaml:1): choose another";
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+    }
+    assert_eq!(differences(&before, &snapshot(&image.path(""))), [""; 0]);
+}
+
+#[test]
 fn nobody_to_ask_means_no() {
     let image = Image::debian();
     let before = snapshot(&image.path(""));

@@ -132,7 +132,7 @@ fn traces() -> BTreeSet<String> {
             }
         }
     }
-    for folder in ["/tmp", "/var/tmp", "/run"] {
+    for folder in ["/tmp", "/var/tmp", "/run", "/sys/class/net"] {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             all.insert(format!("file {}", entry.path().display()));
         }
@@ -170,6 +170,8 @@ fn each_thing_is_tried_and_nothing_is_left_of_it() {
     assert_eq!(trial(&report, "id-map", "/newgidmap"), ("works", "wrote a map of 65537 IDs"));
     assert_eq!(trial(&report, "overlay-mount", "overlay"), ("works", "mounted and written to"));
     assert_eq!(trial(&report, "tun-open", "/dev/net/tun").0, "works");
+    let made = "made in a network namespace of the user's";
+    assert_eq!(trial(&report, "vxlan-link", "vxlan"), ("works", made));
     assert_eq!(trial(&report, "fuse-open", "/dev/fuse").0, "works");
     assert_eq!(trial(&report, "port-bind", "tcp/6443"), ("works", "bound"));
     for id in ["userns-limit", "idmap-helpers", "tun-device", "fuse-device", "ports-free"] {

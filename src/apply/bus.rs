@@ -230,6 +230,23 @@ impl Bus {
         self.run_job(kind.method(), unit, &(unit, "replace"))
     }
 
+    /// Has the manager forget that a unit failed, and how often it was started (`systemctl(1)`,
+    /// "reset-failed"): one that reached its `StartLimitBurst=` is not started otherwise.
+    ///
+    /// # Errors
+    /// See [`BusError`]. A unit that is not loaded has nothing to forget, which is none.
+    pub fn reset_failed(&self, unit: &str) -> Result<(), BusError> {
+        let call = &format!("systemd's ResetFailedUnit {unit}");
+        let done = self.within(self.timeout, call, async |connection| {
+            let reset = manager(&connection, "ResetFailedUnit", &(unit,)).await;
+            reset.map(drop).map_err(|error| unit_failure(call, unit, &error))
+        });
+        match done {
+            Err(BusError::NoSuchUnit { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
     /// The `ActiveState` of a unit; `inactive` for one that is not loaded.
     ///
     /// # Errors

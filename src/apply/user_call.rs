@@ -27,7 +27,7 @@ pub enum UserCall {
     Reload,
     /// Execute the manager again, which its units outlive (`systemctl(1)`, `daemon-reexec`).
     Reexecute,
-    /// A job for a unit.
+    /// A job for a unit. One that failed, or was started too often, is started all the same.
     Job {
         /// Which one.
         kind: Job,
@@ -83,7 +83,12 @@ impl UserCall {
         match self {
             UserCall::Reload => bus.reload(),
             UserCall::Reexecute => bus.reexecute(),
-            UserCall::Job { kind, unit } => bus.job(*kind, unit),
+            UserCall::Job { kind, unit } => {
+                if *kind == Job::Start {
+                    bus.reset_failed(unit)?;
+                }
+                bus.job(*kind, unit)
+            }
             UserCall::EndPodmanPause => Ok(()),
             UserCall::VerifyDelegation { controllers: wanted } => verify(bus, wanted, controllers),
         }

@@ -18,15 +18,17 @@ check! {
     ///
     /// K3s that keeps images with another snapshotter than fuse-overlayfs or stargz does without: by
     /// `--snapshotter` in its unit, or `snapshotter` in its configuration. Where a unit starts it and
-    /// nothing is said, it takes overlayfs.
+    /// nothing is said, it takes overlayfs. Where there is no unit yet, the one that `fix` writes has
+    /// overlayfs from Linux 5.13 on, if the data lie on a file system that takes it, else
+    /// fuse-overlayfs.
     ///
     /// In an image there are no device nodes yet, so the check does not apply.
     ///
     /// ## Why it matters
     ///
-    /// fuse-overlayfs mounts the layers of images with it, and k3s-rootless.service asks for
-    /// fuse-overlayfs. Without the device: "fuse: failed to open /dev/fuse: Permission denied". Where
-    /// overlay is mounted by the kernel, as Podman does since Linux 5.13, it is not needed.
+    /// fuse-overlayfs mounts the layers of images with it, and the k3s-rootless.service that K3s
+    /// publishes asks for fuse-overlayfs. Without the device: "fuse: failed to open /dev/fuse: Permission
+    /// denied". Where overlay is mounted by the kernel, as Podman does since Linux 5.13, it is not needed.
     ///
     /// ## Repair
     ///
@@ -56,11 +58,11 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
         return outcome;
     }
     let others: Vec<Demand> = others.into_iter().flatten().collect();
-    match facts.k3s_options(user) {
-        Ok(options) if MOUNT_WITH_IT.contains(&options.snapshotter().0) => outcome,
-        Ok(options) => match FUSE.check(facts, &others, user) {
+    match facts.k3s_snapshotter(user) {
+        Ok(taken) if MOUNT_WITH_IT.contains(&taken.name.as_str()) => outcome,
+        Ok(taken) => match FUSE.check(facts, &others, user) {
             outcome if outcome.items.is_empty() => {
-                let (name, at) = options.snapshotter();
+                let (name, at) = (&taken.name, taken.at.as_ref());
                 let at = at.map(|at| format!(": {at}")).unwrap_or_default();
                 Outcome::skip(format!("K3s keeps images with the snapshotter {name}, without FUSE{at}"))
             }
@@ -84,19 +86,27 @@ mod tests {
     use crate::requirements::Stack;
     use crate::settings::Setting;
 
+    const UNIT: &str = "/home/edge/.config/systemd/user/k3s-rootless.service";
+
     fn look_at(host: TestHost) -> Outcome {
         run(&host.facts(), &requirements(&[Stack::K3s]), &edge())
     }
 
+    /// A Debian 13 with the unit as K3s publishes it.
+    fn published() -> TestHost {
+        let text = "[Service]\nExecStart=/usr/local/bin/k3s server --rootless --snapshotter=fuse-overlayfs\n";
+        fixture("debian-13").file(UNIT, text)
+    }
+
     #[test]
     fn the_node_is_the_right_one_and_open_to_the_user() {
-        let outcome = look_at(fixture("debian-13"));
+        let outcome = look_at(published());
         assert_eq!(verdicts(&outcome), [("/dev/fuse", Verdict::Met)]);
         assert_eq!(
             findings(&outcome)[0].evidence,
             [Evidence::path("/dev/fuse", "char 10:229, mode 0666, owner 0:0")]
         );
-        let closed = look_at(fixture("debian-13").mode("/dev/fuse", "600"));
+        let closed = look_at(published().mode("/dev/fuse", "600"));
         assert_eq!(verdicts(&closed), [("/dev/fuse", Verdict::Unmet)]);
         let setting = Setting::DeviceMode { path: "/dev/fuse".to_owned(), mode: 0o666 };
         assert_eq!(findings(&closed)[0].remedy.settings, [setting]);
@@ -104,20 +114,23 @@ mod tests {
 
     #[test]
     fn absent_although_fuse_is_built_in() {
-        let outcome = look_at(fixture("debian-13").without("/dev/fuse"));
+        let outcome = look_at(published().without("/dev/fuse"));
         assert_eq!(findings(&outcome)[0].remedy.commands, ["sudo mknod -m 0666 /dev/fuse c 10 229"]);
     }
 
     #[test]
     fn a_snapshotter_that_does_without_needs_no_device() {
-        let unit = "/home/edge/.config/systemd/user/k3s-rootless.service";
         let with = |more: &str| {
             let text = format!("[Service]\nExecStart=/usr/local/bin/k3s server --rootless{more}\n");
-            look_at(fixture("debian-13").without("/dev/fuse").file(unit, text))
+            look_at(fixture("debian-13").without("/dev/fuse").file(UNIT, text))
         };
         let why = "K3s keeps images with the snapshotter overlayfs, without FUSE";
-        assert_eq!(with("").skipped, Some(format!("{why}: {unit}:2")));
+        assert_eq!(with("").skipped, Some(format!("{why}: {UNIT}:2")));
         assert!(with(" --snapshotter=native").skipped.unwrap().contains("native"));
+        let none = look_at(fixture("debian-13").without("/dev/fuse"));
+        assert_eq!(none.skipped, Some(format!("{why}: /proc/sys/kernel/osrelease:1")), "fix will write it");
+        let old = fixture("debian-13").without("/dev/fuse").file("/proc/sys/kernel/osrelease", "5.10.0\n");
+        assert_eq!(verdicts(&look_at(old)), [("/dev/fuse", Verdict::Unmet)]);
         for needs in ["fuse-overlayfs", "stargz"] {
             let outcome = with(&format!(" --snapshotter={needs}"));
             assert_eq!(verdicts(&outcome), [("/dev/fuse", Verdict::Unmet)]);
@@ -131,10 +144,10 @@ mod tests {
     #[test]
     fn unknown_and_skipped() {
         assert_eq!(
-            unknown(&look_at(fixture("debian-13").error("/dev/fuse", "errno 5"))),
+            unknown(&look_at(published().error("/dev/fuse", "errno 5"))),
             ["/dev/fuse: I/O error"]
         );
-        assert!(look_at(fixture("debian-13").image()).skipped.is_some());
+        assert!(look_at(published().image()).skipped.is_some());
         let podman = run(&fixture("debian-13").facts(), &requirements(&[Stack::Podman]), &edge());
         assert_eq!(podman.skipped.as_deref(), Some("no chosen stack asks for it"));
     }

@@ -3,13 +3,15 @@
 use crate::checks::check;
 use crate::facts::delegation::delegation;
 use crate::facts::k3s_options::variable;
+use crate::facts::k3s_snapshotter::{FUSE_OVERLAYFS, NATIVE_OVERLAY, OVERLAYFS};
+use crate::facts::kernel::KernelVersion;
 use crate::facts::listeners::{Listener, Protocol};
 use crate::facts::programs::Program;
 use crate::facts::unit::Unit;
 use crate::facts::unit_syntax::words;
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
-use crate::finding::{Finding, Outcome, Remedy, Verdict};
+use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
 use crate::host::{Fact, OrAbsent, Unread};
 use crate::requirements::{Demand, Need, Requirements};
 use crate::settings::{K3S_SERVICE as UNIT, Setting, quoted};
@@ -21,9 +23,10 @@ check! {
     ///
     /// Where k3s is installed, the unit `k3s-rootless.service` of the user manager with its drop-ins:
     /// whether it is there and enabled, runs the k3s that was found with `--rootless`, has `Delegate=`,
-    /// and, where it sets `PATH`, finds newuidmap on it; and whether it starts with the variables that
-    /// `[k3s]` of the policy has. A unit of that name in the system manager is reported, too, and any
-    /// whose name begins with `k3s` and that runs `k3s --rootless` as this user (`User=`).
+    /// and, where it sets `PATH`, finds newuidmap on it; whether it starts with the variables that `[k3s]`
+    /// of the policy has; and whether the kernel is new enough for its snapshotter. A unit of that name
+    /// in the system manager is reported, too, and any whose name begins with `k3s` and that runs
+    /// `k3s --rootless` as this user (`User=`).
     ///
     /// Where the user manager runs and the unit is enabled and as it should be: whether it has a process
     /// in its control group, and whether a program of the user listens on the port of its API server.
@@ -32,7 +35,8 @@ check! {
     ///
     /// ## Why it matters
     ///
-    /// Started in a shell, K3s has no control group of its own to make those of pods in. As a unit of
+    /// Started in a shell, K3s has no control group of its own to make those of pods in; to try it there,
+    /// start it with `systemd-run --user -p Delegate=yes --tty k3s server --rootless`. As a unit of
     /// the system manager with `User=` it has no user manager at hand and is not supported. What K3s
     /// does not find in its environment has a default: an MTU of 65520, the network 10.41.0.0/16. It
     /// brings slirp4netns and not newuidmap, which it looks for on its `PATH` (`exec: "newuidmap":
@@ -44,9 +48,15 @@ check! {
     ///
     /// ## Repair
     ///
-    /// The unit is written to `~/.config/systemd/user`, as it is published with each release of K3s,
-    /// and variables to a drop-in. A unit that somebody has written is left as it is. What does not run
-    /// says why in its log, and is started with `systemctl --user reset-failed` and `start`.
+    /// The unit is written to `~/.config/systemd/user`, as it is published with each release of K3s but
+    /// for two lines: `--snapshotter=overlayfs` where the kernel mounts overlay for users (5.13) and the
+    /// file system of the data takes it, else `fuse-overlayfs`; and a `PATH` on which newuidmap is. It is
+    /// enabled and started. Variables go to a drop-in. A unit that somebody has written is left as it is.
+    /// What does not run says why in its log, and is started after `systemctl --user reset-failed`.
+    ///
+    /// `KUBECONFIG=~/.kube/k3s.yaml` has kubectl find the cluster. A rootless K3s has one node, two on a
+    /// host need two ports, and pods with `hostUsers: false` do not start in it ("failed to start noop
+    /// process for unshare": it is in a user namespace already).
     ///
     /// ## Sources
     ///
@@ -54,12 +64,19 @@ check! {
     /// - k3s: pkg/rootlessports/controller.go, which has the user's rootlesskit listen
     /// - systemd.unit(5), "StartLimitIntervalSec="; proc_pid_stat(5)
     /// - rootlesskit: pkg/parent/parent.go, `setupUIDGIDMap`
+    /// - k3s: pkg/agent/config/config.go, "snapshotter cannot be enabled"; issue 12918, `hostUsers`
     /// - docs.k3s.io, "Running Rootless Servers (Experimental)"
     /// - systemd.exec(5), "Environment="
     K3S_SERVICE, "k3s-service", Advised, User(run)
 }
 
 const API_SERVER: &str = "API server of K3s";
+/// As the unit that K3s publishes says (k3s: k3s-rootless.service).
+const IN_A_TERMINAL: &str = "systemd-run --user -p Delegate=yes --tty k3s server --rootless";
+/// From here on overlay is mounted in a user namespace where SELinux does not refuse it.
+const FIRST_OVERLAY: KernelVersion = KernelVersion::new(5, 11, 0);
+/// Why another snapshotter is wanted.
+const OVERLAY: &str = "K3s stops: \"overlayfs\" snapshotter cannot be enabled";
 /// How long K3s may take to listen: some minutes on a small board with a slow card.
 const GRACE_SECS: i64 = 300;
 /// The first of a unit's processes are enough to tell how long it runs.
@@ -99,9 +116,22 @@ fn look(facts: &Facts, req: &Requirements, user: &User, k3s: &Program, outcome: 
         outcome.add_all(demands, &finding("masked".to_owned()).at([mask.clone()]).repair(remedy));
     } else if unit.unit.fragment.is_none() {
         let path = format!("{}/.config/systemd/user/{UNIT}", user.home.trim_end_matches('/'));
-        let remedy = Remedy::setting(format!("have the user manager of {} run K3s", user.name), service);
+        let summary = format!(
+            "have the user manager of {} run K3s; to try it in a terminal, where it has no control group of its \
+             own: {IN_A_TERMINAL}",
+            user.name
+        );
         let none = Evidence::path(&path, "does not exist");
-        outcome.add_all(demands, &finding("no such unit".to_owned()).at([none]).repair(remedy));
+        let port = facts.k3s_options(user).and_then(|options| options.https_port());
+        let held = port.ok().and_then(|port| Some((port, held(facts, user, port)?)));
+        let found = match &held {
+            Some((port, _)) => {
+                format!("no such unit, and a program of {} listens on tcp/{port}: K3s in a terminal?", user.name)
+            }
+            None => "no such unit".to_owned(),
+        };
+        let found = finding(found).at([none]).at(held.map(|(_, at)| at));
+        outcome.add_all(demands, &found.repair(Remedy::setting(summary, service)));
     } else {
         let enabled = unit.pulled_in_by.first().cloned();
         match judge(facts, user, k3s, &unit.unit)? {
@@ -130,6 +160,7 @@ fn look(facts: &Facts, req: &Requirements, user: &User, k3s: &Program, outcome: 
             Err(why) => outcome.unknown_all(demands, UNIT, &why),
         }
         environment(req, &unit.unit, &service, outcome);
+        snapshotter(facts, user, demands, outcome)?;
     }
     of_the_system(facts, user, demands, outcome)
 }
@@ -235,6 +266,32 @@ fn environment(req: &Requirements, unit: &Unit, service: &Setting, outcome: &mut
     }
 }
 
+/// Whether the kernel has what the unit, or the default of K3s, asks of it. Distributions have had overlay
+/// for users in older kernels than Linux has, which their numbers do not tell.
+fn snapshotter(facts: &Facts, user: &User, demands: &[Demand], outcome: &mut Outcome) -> Fact<()> {
+    // Why the options are not known is said by others.
+    let Ok(taken) = facts.k3s_snapshotter(user) else { return Ok(()) };
+    let Some(kernel) = facts.oldest_kernel().or_absent()?.flatten().filter(|_| taken.name == OVERLAYFS) else {
+        return Ok(());
+    };
+    let Some(version) = KernelVersion::parse(&kernel.value).filter(|version| *version < NATIVE_OVERLAY) else {
+        return Ok(());
+    };
+    let patched = kernel.value.contains(".el") || facts.os_release().is_ok_and(|os| os.is_like("debian"));
+    for demand in demands.iter().map(|demand| demand.advised(OVERLAY)) {
+        if patched || version >= FIRST_OVERLAY {
+            let why = format!("whether Linux {} can mount overlay without root is not in its number", kernel.value);
+            outcome.unknown(&demand, "snapshotter", why);
+            continue;
+        }
+        let found = format!("{OVERLAYFS}, with Linux {}", kernel.value);
+        let remedy = Remedy::manual(format!("have K3s start with --snapshotter={FUSE_OVERLAYFS}"));
+        let finding = Finding::new("snapshotter", FUSE_OVERLAYFS, found, Verdict::Unmet);
+        outcome.add(&demand, finding.at(taken.at.clone()).at([kernel.at.clone()]).repair(remedy));
+    }
+    Ok(())
+}
+
 /// Whether what is enabled runs, and listens. A user manager without a control group on a v2 hierarchy is
 /// told of by `user-manager`.
 fn in_effect(facts: &Facts, user: &User, demands: &[Demand], outcome: &mut Outcome) {
@@ -254,22 +311,26 @@ fn in_effect(facts: &Facts, user: &User, demands: &[Demand], outcome: &mut Outco
 fn stopped(facts: &Facts, user: &User) -> Finding {
     let port = facts.k3s_options(user).and_then(|options| options.https_port());
     let in_the_way = port.ok().and_then(|port| Some((port, held(facts, user, port)?)));
-    let (found, by) = match in_the_way {
+    let summary =
+        "it failed too often, was stopped or never started: its log says which; then start it again";
+    let none = Evidence::path(UNIT, "no process in its control group");
+    let finding = |found: String, verdict| Finding::new(UNIT, "runs", found, verdict).at([none]);
+    let by_hand = |remedy: Remedy| {
+        let start = remedy.command(log(user)).command(systemctl(user, "reset-failed"));
+        start.command(systemctl(user, "start"))
+    };
+    match in_the_way {
         Some((port, at)) => {
             let found =
                 format!("enabled, does not run; tcp/{port} is held by another program of {}", user.name);
-            (found, Some(at))
+            finding(found, Verdict::Unmet).at([at]).repair(by_hand(Remedy::manual(summary)))
         }
-        None => ("enabled, does not run".to_owned(), None),
-    };
-    let summary =
-        "it failed too often, was stopped or never started: its log says which; then start it again";
-    let remedy = Remedy::manual(summary)
-        .command(log(user))
-        .command(systemctl(user, "reset-failed"))
-        .command(systemctl(user, "start"));
-    let none = Evidence::path(UNIT, "no process in its control group");
-    Finding::new(UNIT, "runs", found, Verdict::Unmet).at([none]).at(by).repair(remedy)
+        None => {
+            let start = Setting::UserUnitInEffect { user: user.name.clone(), unit: UNIT.to_owned() };
+            finding("enabled, does not run".to_owned(), Verdict::Pending(Needs::None))
+                .repair(by_hand(Remedy::setting(summary, start)))
+        }
+    }
 }
 
 /// Whether its API server can be reached, once it has had time to come up.

@@ -200,9 +200,11 @@ fn listening(host: TestHost, port: &str, uid: u32) -> TestHost {
 #[test]
 fn an_enabled_unit_runs() {
     let outcome = look_at(running(PUBLISHED, "", 700));
-    assert_eq!(verdicts(&outcome), [(UNIT, Verdict::Met), (UNIT, Verdict::Unmet)]);
+    assert_eq!(verdicts(&outcome), [(UNIT, Verdict::Met), (UNIT, Verdict::Pending(Needs::None))]);
     let finding = findings(&outcome)[1];
     assert_eq!((finding.found.as_str(), outcome.items[1].level), ("enabled, does not run", Level::Advised));
+    let start = Setting::UserUnitInEffect { user: "edge".to_owned(), unit: UNIT.to_owned() };
+    assert_eq!(finding.remedy.settings, [start]);
     assert_eq!(
         finding.remedy.commands,
         [
@@ -215,12 +217,53 @@ fn an_enabled_unit_runs() {
     let outcome = look_at(listening(running(PUBLISHED, "", 700), "192B", 1000));
     let found = "enabled, does not run; tcp/6443 is held by another program of edge";
     assert_eq!(findings(&outcome)[1].found, found);
+    assert_eq!(findings(&outcome)[1].remedy.settings, [], "it would not get the port");
     for fault in [running("", "", 700), running(PUBLISHED, "", 700).without(LINK)] {
         assert_eq!(findings(&look_at(fault)).len(), 1, "what is wrong with the unit comes first");
     }
     assert_eq!(verdicts(&look_at(running(PUBLISHED, "", 700).image())), [(UNIT, Verdict::Met)]);
     let denied = running(PUBLISHED, "500\n", 700).error(&format!("{MANAGER}/app.slice"), "denied");
     assert_eq!(unknown(&look_at(denied)), [format!("{MANAGER}/app.slice is not readable as this user")]);
+}
+
+#[test]
+fn k3s_in_a_terminal_is_told_how() {
+    let outcome = look_at(k3s());
+    let finding = findings(&outcome)[0];
+    assert_eq!((finding.found.as_str(), finding.evidence.len()), ("no such unit", 1));
+    let form = "systemd-run --user -p Delegate=yes --tty k3s server --rootless";
+    assert!(finding.remedy.summary.ends_with(form), "{}", finding.remedy.summary);
+    let outcome = look_at(listening(k3s(), "192B", 1000));
+    let found = "no such unit, and a program of edge listens on tcp/6443: K3s in a terminal?";
+    assert_eq!(findings(&outcome)[0].found, found);
+    assert!(findings(&outcome)[0].evidence[1].to_string().starts_with("/proc/net/tcp:"));
+    assert_eq!(findings(&look_at(listening(k3s(), "192B", 0)))[0].found, "no such unit", "that of root");
+}
+
+#[test]
+fn a_snapshotter_that_the_kernel_has_not() {
+    const RELEASE: &str = "/proc/sys/kernel/osrelease";
+    let native = PUBLISHED.replace("fuse-overlayfs", "overlayfs");
+    let on = |unit: &str, release: &str, os: &str| {
+        let os = format!("ID={os}\nVERSION_ID=\"1\"\n");
+        look_at(with(unit).file(RELEASE, format!("{release}\n")).file("/etc/os-release", os))
+    };
+    let old = on(&native, "5.10.104-yocto", "poky");
+    assert_eq!(verdicts(&old), [(UNIT, Verdict::Met), ("snapshotter", Verdict::Unmet)]);
+    assert_eq!(old.items[1].level, Level::Advised);
+    let finding = findings(&old)[1];
+    assert_eq!(finding.found, "overlayfs, with Linux 5.10.104-yocto");
+    assert_eq!(finding.evidence[0].to_string(), format!("{FRAGMENT}:3"));
+    assert_eq!(finding.remedy.summary, "have K3s start with --snapshotter=fuse-overlayfs");
+    let by_default = PUBLISHED.replace(" --snapshotter=fuse-overlayfs", "");
+    assert_eq!(findings(&on(&by_default, "5.4.0", "poky")).len(), 2, "overlayfs is the default of K3s");
+    for (release, os) in [("5.10.0-30-arm64", "debian"), ("4.18.0-553.el8_10", "rhel"), ("5.12.0", "poky")] {
+        let why = format!("whether Linux {release} can mount overlay without root is not in its number");
+        assert_eq!(unknown(&on(&native, release, os)), [why]);
+    }
+    for (unit, release) in [(PUBLISHED, "5.10.104-yocto"), (native.as_str(), "5.13.0")] {
+        assert_eq!(verdicts(&on(unit, release, "poky")), [(UNIT, Verdict::Met)], "{release}");
+    }
 }
 
 #[test]

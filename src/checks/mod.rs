@@ -19,6 +19,7 @@ use crate::host::Fact;
 use crate::requirements::{Demand, Requirements};
 
 use install::install;
+pub(crate) use ports_free::published as published_ports;
 
 /// One check.
 #[derive(Debug)]

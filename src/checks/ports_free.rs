@@ -62,27 +62,11 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     for (&(protocol, port), demands) in &req.ports {
         for demand in demands {
             let plain = Port { protocol, number: port, at: None };
-            let (k3s, others) = demand.by_k3s();
-            let mut ports: Vec<(Demand, Port)> =
-                others.map(|demand| (demand, plain.clone())).into_iter().collect();
-            if let Some(k3s) = k3s {
-                // What a workload has it publish it publishes whatever its own components do.
-                let of_k3s = if k3s.asked.is_empty() {
-                    of_k3s(facts, user, &plain)
-                } else {
-                    Ok(Some(plain.clone()))
-                };
-                match of_k3s {
-                    // One finding for all, where K3s has not been given another.
-                    Ok(Some(port)) if port == plain => ports = vec![(demand.clone(), port)],
-                    Ok(port) => ports.extend(port.map(|port| (k3s, port))),
-                    Err(why) => outcome.unknown(&k3s, plain.to_string(), why),
-                }
-            }
-            for (demand, port) in ports {
-                match &listeners {
-                    Ok(listeners) => outcome.add(&demand, look(facts, listeners, &port, user)),
-                    Err(why) => outcome.unknown(&demand, port.to_string(), why),
+            for (demand, port) in wanted(facts, user, demand, &plain) {
+                match (port, &listeners) {
+                    (Ok(port), Ok(listeners)) => outcome.add(&demand, look(facts, listeners, &port, user)),
+                    (Ok(port), Err(why)) => outcome.unknown(&demand, port.to_string(), why),
+                    (Err(why), _) => outcome.unknown(&demand, plain.to_string(), why),
                 }
             }
         }
@@ -102,6 +86,38 @@ impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.protocol, self.number)
     }
+}
+
+/// Each port that is wanted where the stacks of `demand` usually want this one, or why it is not known: K3s
+/// can have been given another, or none.
+fn wanted(facts: &Facts, user: &User, demand: &Demand, usual: &Port) -> Vec<(Demand, Fact<Port>)> {
+    let (k3s, others) = demand.by_k3s();
+    let Some(k3s) = k3s else { return vec![(demand.clone(), Ok(usual.clone()))] };
+    // What a workload has it publish it publishes whatever its own components do.
+    let port = if k3s.asked.is_empty() { of_k3s(facts, user, usual) } else { Ok(Some(usual.clone())) };
+    let of_k3s = match port {
+        // One finding for all, where K3s has not been given another.
+        Ok(Some(port)) if port == *usual => return vec![(demand.clone(), Ok(port))],
+        Ok(port) => port.map(|port| (k3s, Ok(port))),
+        Err(why) => Some((k3s, Err(why))),
+    };
+    others.map(|demand| (demand, Ok(usual.clone()))).into_iter().chain(of_k3s).collect()
+}
+
+/// The ports that the stacks of this user publish, as far as that is known: with those that K3s is given
+/// in place of its usual ones.
+pub(crate) fn published(facts: &Facts, req: &Requirements, user: &User) -> Vec<(Protocol, u16)> {
+    let mut ports = Vec::new();
+    for (&(protocol, number), demands) in &req.ports {
+        for demand in demands {
+            let all = wanted(facts, user, demand, &Port { protocol, number, at: None });
+            let known = all.into_iter().filter_map(|(_, port)| port.ok());
+            ports.extend(known.map(|port| (port.protocol, port.number)));
+        }
+    }
+    ports.sort_unstable();
+    ports.dedup();
+    ports
 }
 
 /// The port that K3s takes in place of the usual one; `None` where it takes none.
@@ -242,6 +258,15 @@ mod tests {
         }
         let wrong = look_at(told("--https-listen-port=https"), Stack::K3s);
         assert_eq!(unknown(&wrong), [format!("{unit}:2: expected a port after --https-listen-port")]);
+        let published = |options: &str, stacks: &[Stack]| {
+            super::published(&told(options).facts(), &requirements(stacks), &edge())
+        };
+        let tcp = |ports: &[u16]| ports.iter().map(|port| (Protocol::Tcp, *port)).collect::<Vec<_>>();
+        assert_eq!(published("", &[Stack::K3s]), tcp(&[6443, 10080, 10443]));
+        assert_eq!(published("--https-listen-port=7443 --disable=traefik", &[Stack::K3s]), tcp(&[7443]));
+        assert!(published("--https-listen-port=x --disable=traefik", &[Stack::K3s]).is_empty());
+        let of_both = published("--https-listen-port=7443", &[Stack::K3s, Stack::Usernetes]);
+        assert!([6443, 7443].iter().all(|port| of_both.contains(&(Protocol::Tcp, *port))));
         let both = run(
             &told("--https-listen-port=7443").facts(),
             &requirements(&[Stack::K3s, Stack::Usernetes]),

@@ -2,6 +2,7 @@
 
 use crate::checks::check;
 use crate::checks::install::{install, install_packages};
+use crate::facts::k3s_snapshotter::FUSE_OVERLAYFS;
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
@@ -17,7 +18,8 @@ check! {
     /// on `PATH` where edgeprep runs as that user, in `~/.local/bin` and `~/bin`, in the directories
     /// that systemd gives to services (`/usr/local/bin`, `/usr/bin`, ...) and in `/snap/bin`. Helpers of
     /// Podman are looked for in its `helper_binaries_dir` first. K3s asks for `mount.fuse3` only where it
-    /// keeps images with the snapshotter fuse-overlayfs, as its published unit does.
+    /// keeps images with the snapshotter fuse-overlayfs: where its unit says so or, without a unit, where
+    /// the kernel is older than 5.13 or the file system takes no overlay.
     ///
     /// ## Why it matters
     ///
@@ -41,7 +43,6 @@ check! {
     STACK_PROGRAMS, "stack-programs", Required, User(run)
 }
 
-const FUSE_OVERLAYFS: &str = "fuse-overlayfs";
 /// The program that containerd mounts what this snapshotter has made with.
 const OF_FUSE_OVERLAYFS: &str = "mount.fuse3";
 
@@ -55,8 +56,8 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
                 true => demand.by_k3s(),
                 false => (None, Some(demand.clone())),
             };
-            let k3s = k3s.and_then(|demand| match facts.k3s_options(user) {
-                Ok(options) => (options.snapshotter().0 == FUSE_OVERLAYFS).then_some(demand),
+            let k3s = k3s.and_then(|demand| match facts.k3s_snapshotter(user) {
+                Ok(taken) => (taken.name == FUSE_OVERLAYFS).then_some(demand),
                 Err(why) => {
                     outcome.unknown(&demand, subject(want), why);
                     None
@@ -196,7 +197,8 @@ mod tests {
             let outcome = look_at(host, Stack::K3s);
             verdicts(&outcome).contains(&("mount.fuse3", Verdict::Unmet))
         };
-        assert!(asked(with("").without(unit)), "as the published unit has it");
+        let old = |host: TestHost| host.file("/proc/sys/kernel/osrelease", "5.10.0\n").without(unit);
+        assert!(asked(old(with(""))) && !asked(with("").without(unit)), "as fix will write it");
         assert!(asked(with(" --snapshotter fuse-overlayfs")));
         assert!(!asked(with("")) && !asked(with(" --snapshotter=native")));
         let denied = with("").path(unit, |record| record.read_error = Some("denied".to_owned()));

@@ -1,9 +1,10 @@
 //! Whether containers can be stored where they are: see [`STORAGE_FILESYSTEM`].
 
 use crate::checks::check;
+use crate::facts::k3s_snapshotter::OVERLAYFS;
 use crate::facts::mountinfo::Mount;
 use crate::facts::storage_conf::StorageConf;
-use crate::facts::storage_place::{StoragePlace, is_remote};
+use crate::facts::storage_place::{ORDINARY, StoragePlace, is_remote};
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Level, Outcome, Remedy, Verdict};
@@ -24,8 +25,8 @@ check! {
     /// - On a network file system the server decides about owners. Podman with fuse-overlayfs keeps
     ///   them in extended attributes, if the server has those: unknown.
     /// - Podman does not stack overlay on overlay (a live system, a container) unless storage.conf has
-    ///   a `mount_program`, nor does K3s with the snapshotter overlayfs, which it takes where neither
-    ///   its unit nor its configuration asks for another.
+    ///   a `mount_program`, nor does K3s with the snapshotter overlayfs, which it takes where its unit
+    ///   asks for no other. Where it has no unit yet, `fix` writes one that does.
     /// - On tmpfs all images are gone at the next boot: volatile.
     /// - `noexec` stops K3s, which runs programs from there, and Podman's vfs driver, which Podman
     ///   before 4.6 takes where none is configured. Overlay mounts do not inherit it; volumes do.
@@ -56,8 +57,6 @@ check! {
     STORAGE_FILESYSTEM, "storage-filesystem", Required, User(run)
 }
 
-/// Local file systems with owners, `d_type` and user extended attributes.
-const GOOD: [&str; 8] = ["bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "ubifs", "xfs"];
 /// Those without Unix owners, or that cannot be written at all.
 const BAD: [&str; 13] = [
     "cramfs",
@@ -211,7 +210,7 @@ fn unwritable(facts: &Facts, place: &StoragePlace, user: &User) -> Option<Eviden
 fn judge(facts: &Facts, mount: &Mount, podman: Option<&StorageConf>, user: &User) -> Fact<Judgement> {
     use Judgement::{Fails, Forgets, Holds, HoldsBut, Unsure};
     let vfs = || podman.map_or(Ok(false), |conf| facts.storage_is_vfs(conf, user));
-    let stacks = podman.is_none() && facts.k3s_options(user)?.snapshotter().0 == "overlayfs";
+    let stacks = podman.is_none() && facts.k3s_snapshotter(user)?.name == OVERLAYFS;
     let mounts_itself = podman.is_some_and(|conf| conf.mount_program.is_some());
     if mount.read_only() {
         return Ok(Fails("mounted read-only"));
@@ -229,7 +228,7 @@ fn judge(facts: &Facts, mount: &Mount, podman: Option<&StorageConf>, user: &User
         "zfs" if stacks => Unsure("OpenZFS before 2.2 does not take overlay"),
         "zfs" if podman.is_none() || fuse_overlayfs(facts, mounts_itself)? || vfs()? => Holds,
         "zfs" => Unsure("OpenZFS before 2.2 does not take overlay, and there is no fuse-overlayfs"),
-        name if GOOD.contains(&name) => Holds,
+        name if ORDINARY.contains(&name) => Holds,
         name if BAD.contains(&name) => Fails("which has no Unix owners or cannot be written"),
         name if BAD_FUSE.contains(&name) => Fails("a network file system"),
         name if is_remote(name) => {

@@ -1,6 +1,7 @@
 //! Whether Podman can mount the layers of images without root: see [`STORAGE_MOUNT`].
 
 use crate::checks::{check, install, of_podman};
+use crate::facts::k3s_snapshotter::{FUSE_OVERLAYFS, NATIVE_OVERLAY};
 use crate::facts::kernel::KernelVersion;
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts, Sourced};
@@ -43,9 +44,6 @@ check! {
 }
 
 const SUBJECT: &str = "overlay";
-const FUSE_OVERLAYFS: &str = "fuse-overlayfs";
-/// From here on containers/storage takes the kernel at its number (types/options_linux.go).
-const NATIVE: KernelVersion = KernelVersion::new(5, 13, 0);
 /// Why it is advised where no program is configured: Podman may still do without.
 const WHY_ADVISED: &str = "else each container is a copy of its image, or none starts";
 
@@ -75,7 +73,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
             // Which driver it will be is not known for every Podman; what can be told of overlay holds then.
             _ if matches!(facts.storage_is_vfs(&conf, user), Ok(true)) => {}
             _ if driver.is_none() || is_overlay => {
-                let Some(kernel) = oldest(facts)? else { return Ok(()) };
+                let Some(kernel) = facts.oldest_kernel()? else { return Ok(()) };
                 for demand in demands {
                     match native(facts, user, &kernel)? {
                         Ok(finding) if finding.verdict == Verdict::Met => outcome.add(demand, finding),
@@ -119,15 +117,6 @@ fn named(facts: &Facts, user: &User, named: &Sourced<String>) -> Fact<Finding> {
     Ok(finding.at([named.at.clone(), file]).repair(remedy))
 }
 
-/// The oldest kernel that counts; `None` where none is installed.
-fn oldest(facts: &Facts) -> Fact<Option<Sourced<String>>> {
-    if facts.running() {
-        return facts.kernel_release().map(Some);
-    }
-    let oldest = facts.counting_kernels()?.into_iter().min_by_key(|kernel| kernel.version());
-    Ok(oldest.map(|kernel| Sourced { value: kernel.release, at: kernel.at }))
-}
-
 /// The finding, or why the kernel's number says nothing.
 fn native(facts: &Facts, user: &User, kernel: &Sourced<String>) -> Fact<Result<Finding, String>> {
     let release = &kernel.value;
@@ -135,7 +124,7 @@ fn native(facts: &Facts, user: &User, kernel: &Sourced<String>) -> Fact<Result<F
         Finding::new(SUBJECT, format!("mounted by the kernel or by {FUSE_OVERLAYFS}"), found, verdict)
     };
     let version = KernelVersion::parse(release);
-    if version.is_some_and(|version| version >= NATIVE) {
+    if version.is_some_and(|version| version >= NATIVE_OVERLAY) {
         let met = finding(format!("mounted by Linux {release}"), Verdict::Met);
         return Ok(Ok(met.at([kernel.at.clone()])));
     }

@@ -1,19 +1,13 @@
 //! Whether networks of the stacks are used by the host: see [`SUBNET_OVERLAP`].
 
-use std::net::IpAddr;
-
 use crate::checks::check;
 use crate::facts::cidr::Cidr;
-use crate::facts::routes::{LocalAddress, Route};
+use crate::facts::networks_in_use::NetworksInUse;
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::Fact;
-use crate::requirements::{Demand, Requirements};
-
-/// Interfaces of container networks (Podman: `podman0`; CNI: `cni0`, `cni-podman0`; flannel:
-/// `flannel.1`): a network of theirs is one of the stacks', not one that the host reaches others by.
-const OWN_INTERFACES: [&str; 3] = ["podman", "cni", "flannel"];
+use crate::requirements::{Demand, Requirements, Stack};
 
 check! {
     /// Networks of the stacks are not the host's
@@ -23,7 +17,8 @@ check! {
     /// The routes of the main table, without the default route, and the addresses of the host: whether
     /// any has an address in common with a network that a stack uses. Routes over interfaces of
     /// container networks are the stacks' own and left out. K3s uses those that its unit or its
-    /// configuration gives it (`cluster-cidr`, `service-cidr`, `K3S_ROOTLESS_CIDR`). Routes in other
+    /// configuration gives it (`cluster-cidr`, `service-cidr`, `K3S_ROOTLESS_CIDR`). Usernetes makes the
+    /// network of its node of the host's name: 10.100.N.0/24, where N is one of 256. Routes in other
     /// tables, as some VPNs have them, are not seen, nor are networks that the host joins later.
     ///
     /// ## Why it matters
@@ -32,21 +27,27 @@ check! {
     /// have it outside are out of reach: a registry, a name server, a database. The stack starts, and
     /// only traffic to some hosts fails.
     ///
+    /// Two hosts of a Usernetes cluster whose names come to the same 10.100.N.0/24 have nodes with the
+    /// same address, of which neither host can know. `-v` shows N, to compare.
+    ///
     /// ## Repair
     ///
     /// The stack is given other networks: `K3S_ROOTLESS_CIDR`, `--cluster-cidr` and `--service-cidr` for
     /// K3s (k3d passes the latter on with `--k3s-arg`), `networking.podSubnet` and `serviceSubnet` in the
-    /// configuration of kind, `default_subnet` in `containers.conf` for Podman.
+    /// configuration of kind, `default_subnet` in `containers.conf` for Podman, `NODE_SUBNET` for
+    /// Usernetes.
     ///
     /// ## Sources
     ///
     /// - k3s: pkg/rootless/rootless.go, `createParentOpt`; pkg/cli/cmds/server.go
     /// - docs.k3s.io, "k3s server"
     /// - kind: site/content/docs/user/configuration.md, "Networking"
-    /// - containers.conf(5), "default_subnet"
+    /// - containers.conf(5), "default_subnet"; usernetes: Makefile, Makefile.d/node-subnet.sh
     SUBNET_OVERLAP, "subnet-overlap", Required, User(run)
 }
 
+/// All that the node of a Usernetes can be in (usernetes: Makefile.d/node-subnet.sh).
+const OF_THE_NODES: &str = "10.100.0.0/16";
 /// The networks of K3s, and what gives it another one.
 const OF_K3S: [(&str, &str); 3] = [
     ("10.41.0.0/16", "K3S_ROOTLESS_CIDR"),
@@ -59,10 +60,24 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
         return Outcome::skip("an image has no routes and no addresses yet");
     }
     let mut outcome = Outcome::default();
-    let used = Used::of(facts);
+    let used = facts.networks_in_use();
     for (&usual, demands) in &req.subnets {
         for demand in demands {
             let (k3s, others) = demand.by_k3s();
+            if demand.stacks == [Stack::Usernetes]
+                && usual.to_string() == OF_THE_NODES
+                && let Ok(node) = facts.node_subnet()
+            {
+                match &used {
+                    Ok(used) => {
+                        let finding = look(used, node.value, &demand.why);
+                        let finding = Finding { expected: "not used here, nor by other nodes".to_owned(), ..finding };
+                        outcome.add(demand, finding.at([node.at]));
+                    }
+                    Err(why) => outcome.unknown(demand, node.value.to_string(), why),
+                }
+                continue;
+            }
             let mut networks: Vec<(Demand, Cidr, Option<Evidence>)> =
                 others.map(|demand| (demand, usual, None)).into_iter().collect();
             if let Some(k3s) = k3s {
@@ -77,7 +92,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
             }
             for (demand, wanted, at) in networks {
                 match &used {
-                    Ok(used) => outcome.add(&demand, used.look(wanted, &demand.why).at(at)),
+                    Ok(used) => outcome.add(&demand, look(used, wanted, &demand.why).at(at)),
                     Err(why) => outcome.unknown(&demand, wanted.to_string(), why),
                 }
             }
@@ -97,44 +112,17 @@ fn of_k3s(facts: &Facts, user: &User, usual: Cidr) -> Fact<(Vec<Cidr>, Option<Ev
     })
 }
 
-/// What the host uses.
-struct Used {
-    routes: Vec<Route>,
-    addresses: Vec<LocalAddress>,
-}
-
-impl Used {
-    fn of(facts: &Facts) -> Fact<Used> {
-        let is_own = |route: &Route| OWN_INTERFACES.iter().any(|own| route.interface.starts_with(own));
-        let all = facts.routes()?;
-        // The host has an address in each of its container networks.
-        let own =
-            |address: IpAddr| all.iter().any(|route| is_own(route) && route.destination.contains(address));
-        let addresses = facts.local_addresses()?;
-        let addresses = addresses.iter().filter(|local| !own(local.address)).cloned().collect();
-        let routes = all.iter().filter(|route| !route.destination.is_default() && !is_own(route));
-        Ok(Used { routes: routes.cloned().collect(), addresses })
+fn look(used: &NetworksInUse, wanted: Cidr, why: &str) -> Finding {
+    let overlaps = used.overlapping(&wanted);
+    let finding = |found: &str, verdict| Finding::new(wanted.to_string(), "not used", found, verdict);
+    if overlaps.is_empty() {
+        let at = Evidence::path("/proc/net/route", "no route to it but the default");
+        return finding("not used", Verdict::Met).at([at]);
     }
-
-    fn look(&self, wanted: Cidr, why: &str) -> Finding {
-        let routes: Vec<&Route> = self.routes.iter().filter(|r| r.destination.overlaps(&wanted)).collect();
-        // An address of a network that is found already says nothing new.
-        let known = |address| routes.iter().any(|route| route.destination.contains(address));
-        let addresses: Vec<&LocalAddress> =
-            self.addresses.iter().filter(|l| wanted.contains(l.address) && !known(l.address)).collect();
-        let finding = |found: &str, verdict| Finding::new(wanted.to_string(), "not used", found, verdict);
-        if routes.is_empty() && addresses.is_empty() {
-            let at = Evidence::path("/proc/net/route", "no route to it but the default");
-            return finding("not used", Verdict::Met).at([at]);
-        }
-        let found = routes.iter().map(|route| format!("{} on {}", route.destination, route.interface));
-        let found: Vec<String> =
-            found.chain(addresses.iter().map(|local| local.address.to_string())).collect();
-        let at = routes.iter().map(|route| route.at.clone());
-        finding(&found.join(", "), Verdict::Unmet)
-            .at(at.chain(addresses.iter().map(|local| local.at.clone())))
-            .repair(Remedy::manual(format!("give the stack another network than {wanted}: it is {why}")))
-    }
+    let found: Vec<String> = overlaps.iter().map(|used| used.value.clone()).collect();
+    finding(&found.join(", "), Verdict::Unmet)
+        .at(overlaps.into_iter().map(|used| used.at))
+        .repair(Remedy::manual(format!("give the stack another network than {wanted}: it is {why}")))
 }
 
 #[cfg(test)]
@@ -208,6 +196,25 @@ mod tests {
         assert_eq!(verdicts(&look_at(moved))[1], ("10.52.0.0/16", Verdict::Unmet));
         let wrong = look_at(host().edit(unit, "10.51.0.0/16", "ten"));
         assert_eq!(unknown(&wrong), [format!("{unit}:2: expected a network in K3S_ROOTLESS_CIDR")]);
+    }
+
+    #[test]
+    fn the_node_of_usernetes_has_a_network_of_its_own() {
+        let look_at = |host: TestHost| run(&host.facts(), &requirements(&[Stack::Usernetes]), &edge());
+        let name = "/proc/sys/kernel/hostname";
+        let node = |host: TestHost| {
+            let outcome = look_at(host.file(name, "edge-1\n"));
+            let is_node = |finding: &&Finding| finding.subject.starts_with("10.100.");
+            let finding = findings(&outcome).into_iter().find(is_node).unwrap().clone();
+            (finding.subject, finding.verdict, finding.evidence.last().unwrap().to_string())
+        };
+        let of = |verdict| ("10.100.223.0/24".to_owned(), verdict, format!("{name}:1"));
+        assert_eq!(node(fixture("debian-13")), of(Verdict::Met));
+        // 10.100.1.0/24 is another's, 10.100.0.0/16 holds it.
+        assert_eq!(node(route("wg0", "0001640A", "00FFFFFF")), of(Verdict::Met));
+        assert_eq!(node(route("wg0", "0000640A", "0000FFFF")), of(Verdict::Unmet));
+        let nameless = look_at(fixture("debian-13").error(name, "denied"));
+        assert!(verdicts(&nameless).contains(&("10.100.0.0/16", Verdict::Met)), "any of them, then");
     }
 
     #[test]

@@ -27,10 +27,6 @@ const SHORT: [(&str, &str); 3] = [("c", "config"), ("d", "data-dir"), ("s", "ser
 const VARIABLES: [&str; 4] = ["K3S_CONFIG_FILE", "K3S_DATA_DIR", "K3S_NODE_NAME", "K3S_ROOTLESS_CIDR"];
 /// Where K3s listens unless it is told otherwise (k3s: pkg/cli/cmds/server.go).
 pub const HTTPS_PORT: u16 = 6443;
-/// What the unit that K3s publishes asks for (k3s: k3s-rootless.service).
-const OF_THE_PUBLISHED_UNIT: &str = "fuse-overlayfs";
-/// What K3s takes if it is not asked for one (k3s: pkg/cli/cmds/const_linux.go, `DefaultSnapshotter`).
-const BY_DEFAULT: &str = "overlayfs";
 
 /// The options that are set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,14 +100,9 @@ impl K3sOptions {
         set.value.parse().map_err(|_| malformed(&set.at, "expected a port after --https-listen-port"))
     }
 
-    /// What keeps the layers of images, and where that is said. Without a unit it will be what the
-    /// published one asks for.
-    pub fn snapshotter(&self) -> (&str, Option<Evidence>) {
-        match (self.get("snapshotter"), &self.start) {
-            (Some(set), _) => (&set.value, Some(set.at.clone())),
-            (None, Some(start)) => (BY_DEFAULT, Some(start.clone())),
-            (None, None) => (OF_THE_PUBLISHED_UNIT, None),
-        }
+    /// What starts K3s; `None` where there is no unit.
+    pub fn started_by(&self) -> Option<&Evidence> {
+        self.start.as_ref()
     }
 
     /// The networks that an option or variable sets; none where it is not set.

@@ -41,7 +41,7 @@ fn nothing_said_is_the_default() {
     let options = options(empty_host()).unwrap();
     assert_eq!(options.data_dir(&edge()), "/home/edge/.rancher/k3s");
     assert_eq!(options.https_port(), Ok(6443));
-    assert_eq!(options.snapshotter(), ("fuse-overlayfs", None));
+    assert_eq!((options.get("snapshotter"), options.started_by()), (None, None));
     assert_eq!(options.networks("cluster-cidr"), Ok(None));
     assert_eq!(options.disabled("servicelb"), None);
 }
@@ -68,10 +68,11 @@ fn a_command_line_in_all_its_forms() {
     assert_eq!(all.networks("cluster-cidr"), Ok(Some(networks)));
     assert_eq!(all.disabled("servicelb").unwrap().to_string(), format!("{UNIT}:2"));
     assert!(all.disabled("traefik").is_some() && all.disabled("coredns").is_none());
-    assert_eq!(all.snapshotter().0, "overlayfs", "K3s takes it if it is not asked");
-    assert_eq!(told(&format!("{START} --snapshotter=native")).snapshotter().0, "native");
+    assert_eq!(all.started_by().unwrap().to_string(), format!("{UNIT}:2"));
+    let native = told(&format!("{START} --snapshotter=native"));
+    assert_eq!(native.get("snapshotter").unwrap().value, "native");
     let last = told(&format!("{START} --snapshotter=native\nExecStart=\n{START}"));
-    assert_eq!(last.snapshotter().0, "overlayfs");
+    assert_eq!(last.get("snapshotter"), None);
 }
 
 #[test]

@@ -16,6 +16,9 @@ const REMOTE: [&str; 21] = [
     "ocfs2", "orangefs", "panfs", "prl_fs", "smb3", "smbfs", "snfs", "vboxsf",
 ];
 
+/// Local file systems with owners, `d_type` and user extended attributes, which overlay can lie on.
+pub const ORDINARY: [&str; 8] = ["bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "ubifs", "xfs"];
+
 /// Where a path lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoragePlace {

@@ -1,18 +1,22 @@
-//! The unit that runs K3s without root, and the drop-in with its variables. It is neither enabled nor
-//! started here.
+//! The unit that runs K3s without root, enabled, and the drop-in with its variables. A unit that is there
+//! already is enabled by `user_unit`.
 
 use super::draft::{Agreed, Draft, PUBLIC, Place, one_line};
 use super::k3s_environment::{check, line};
 use super::sections::{Entry, with_entries};
+use super::user_unit::preset;
 use super::{FixError, Wanted, template};
-use crate::facts::Source;
+use crate::facts::k3s_snapshotter::FUSE_OVERLAYFS;
 use crate::facts::unit_syntax::{assignments, words};
 use crate::facts::users::User;
+use crate::facts::{Facts, Source};
 use crate::plan::{Activation, Credentials, State, Writer};
 use crate::settings::Setting;
 
 const UNIT: &str = "k3s-rootless.service";
 const NAME: &str = "90-rootless.conf";
+/// As in the unit that K3s publishes (k3s: k3s-rootless.service).
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Variables can hold tokens: only the user reads them.
 const PRIVATE: u32 = 0o600;
 
@@ -75,12 +79,19 @@ fn write(draft: &mut Draft<'_>, service: &Service) -> Result<(), FixError> {
         return Ok(());
     }
     let path = format!("{dir}/{UNIT}");
-    let text = template::k3s_service(&word(program), &conditions(service, running))?;
+    let text = template::K3sService {
+        program: &word(program),
+        path: &word(&format!("PATH={}", search_path(draft.facts, first)?)),
+        snapshotter: &snapshotter(draft.facts, first, &format!("{searched}/{UNIT}")),
+        users: &conditions(service, running),
+    }
+    .text()?;
     let elsewhere = unit.fragment.as_ref().filter(|fragment| **fragment != format!("{searched}/{UNIT}"));
     match draft.facts.existing(&path)? {
         State::Absent if elsewhere.is_some() => {}
         State::Absent => {
             draft.put(&path, by.clone(), Wanted::File { bytes: text.into_bytes(), mode: PUBLIC });
+            enable(draft, &dir, &by, first)?;
         }
         State::File { content, .. } if content.bytes() == Some(text.as_bytes()) => {}
         State::File { .. } | State::Link { .. } | State::Dir { .. } => draft.step(format!(
@@ -106,6 +117,26 @@ fn write(draft: &mut Draft<'_>, service: &Service) -> Result<(), FixError> {
     if running && written && draft.manager_runs(first)? {
         draft.activate(Activation::UserReload { user: Credentials::of(first) });
     }
+    Ok(())
+}
+
+/// Has the user manager start the unit that is written here, now and at each start (`systemctl(1)`,
+/// "enable"): it has `WantedBy=default.target`.
+fn enable(draft: &mut Draft<'_>, dir: &str, by: &Writer, user: &User) -> Result<(), FixError> {
+    let link = format!("{dir}/default.target.wants/{UNIT}");
+    if draft.facts.existing(&link)? == State::Absent {
+        draft.put(&link, by.clone(), Wanted::Link(format!("{dir}/{UNIT}")));
+    }
+    if !draft.facts.running() {
+        return preset(draft, UNIT);
+    }
+    if draft.manager_runs(user)? {
+        let user = Credentials::of(user);
+        draft.activate(Activation::UserStart { user, unit: UNIT.to_owned(), may_fail: true });
+    }
+    // k3s: pkg/server/server.go, `HomeKubeConfig`.
+    let summary = format!("once K3s runs, have kubectl of {} find it", user.name);
+    draft.step_with(summary, vec!["export KUBECONFIG=~/.kube/k3s.yaml".to_owned()]);
     Ok(())
 }
 
@@ -152,6 +183,37 @@ fn last(path: &str, text: &str, name: &str) -> Option<String> {
     last
 }
 
+/// What the unit asks for: what works where nothing tells K3s yet, or what it asks for already; nothing
+/// where the configuration of K3s says it, which a word on the command line would undo. What cannot be read
+/// keeps nobody from a unit: it is then the one that K3s publishes.
+fn snapshotter(facts: &Facts, user: &User, unit: &str) -> String {
+    let Ok(taken) = facts.k3s_snapshotter(user) else { return FUSE_OVERLAYFS.to_owned() };
+    let by_the_unit = taken.at.as_ref().is_some_and(|at| &*at.path == unit);
+    if taken.chosen || by_the_unit { taken.name.clone() } else { String::new() }
+}
+
+/// The directories of the unit that K3s publishes, and before them those where newuidmap and newgidmap are
+/// found and none of these has them: K3s brings slirp4netns and fuse-overlayfs (k3s-root: scripts/package),
+/// and not these.
+fn search_path(facts: &Facts, user: &User) -> Result<String, FixError> {
+    let mut dirs: Vec<String> = Vec::new();
+    for name in ["newuidmap", "newgidmap"] {
+        if facts.program(name)?.is_some_and(|program| program.is_executable_by(user)) {
+            continue;
+        }
+        let found = facts.user_program(name, user)?;
+        let dir = found.as_ref().and_then(|program| program.path.rsplit_once('/'));
+        if let Some((dir, _)) = dir.filter(|(dir, _)| !dir.contains([':', '$']))
+            && !dirs.iter().any(|known| known == dir)
+        {
+            one_line("the directory of newuidmap", dir)?;
+            dirs.push(dir.to_owned());
+        }
+    }
+    dirs.push(PATH.to_owned());
+    Ok(dirs.join(":"))
+}
+
 /// In an image the unit is there for all users, and is to run for these only (`systemd.unit(5)`,
 /// "ConditionUser=": with several, one has to hold).
 fn conditions(service: &Service, running: bool) -> Vec<String> {
@@ -174,8 +236,10 @@ mod tests {
     use super::super::testing::{fix, host, managed, ours, settled, vendor, written};
     use super::super::{Fixes, Options};
     use super::*;
+    use crate::facts::testing::TestHost;
 
-    const PATH: &str = "/home/edge/.config/systemd/user/k3s-rootless.service";
+    const SERVICE: &str = "/home/edge/.config/systemd/user/k3s-rootless.service";
+    const LINK: &str = "/home/edge/.config/systemd/user/default.target.wants/k3s-rootless.service";
     const DROP_IN: &str = "/home/edge/.config/systemd/user/k3s-rootless.service.d/90-rootless.conf";
 
     fn k3s(user: &str, environment: &[(&str, &str)]) -> Setting {
@@ -195,12 +259,19 @@ mod tests {
     fn a_user_has_a_unit_and_its_variables() {
         let environment = [("K3S_ROOTLESS_MTU", "1500"), ("K3S_NODE_NAME", "a b%")];
         let (fixes, after) = settled(&managed(), &[k3s("edge", &environment)], &Options::default());
-        assert_eq!(paths(&fixes), [PATH, DROP_IN]);
+        assert_eq!(paths(&fixes), [SERVICE, LINK, DROP_IN]);
+        assert_eq!(fixes.artifacts[1].wanted, Wanted::Link(SERVICE.to_owned()));
         let text = "[Service]\nEnvironment=\"K3S_ROOTLESS_MTU=1500\"\nEnvironment=\"K3S_NODE_NAME=a b%%\"\n";
         assert_eq!(after.text(DROP_IN), ours(text));
-        assert!(matches!(fixes.artifacts[1].wanted, Wanted::File { mode: 0o600, .. }));
+        assert!(matches!(fixes.artifacts[2].wanted, Wanted::File { mode: 0o600, .. }));
         assert!(fixes.artifacts.iter().all(|artifact| matches!(artifact.by, Writer::User(_))));
-        assert!(matches!(&fixes.activations[..], [Activation::UserReload { user }] if user.name == "edge"));
+        assert!(matches!(
+            &fixes.activations[..],
+            [Activation::UserReload { user }, Activation::UserStart { unit, .. }]
+                if user.name == "edge" && unit == UNIT
+        ));
+        let enabled = after.clone().facts().user_unit_enabled("/home/edge", 1000, &[1000], UNIT).unwrap();
+        assert!(enabled.is_enabled());
         let unit = after.facts().user_unit("/home/edge", 1000, &[1000], UNIT).unwrap();
         let value = |section, key| unit.values(section, key).next().map(|value| value.value.clone());
         let command = "/usr/local/bin/k3s server --rootless --snapshotter=fuse-overlayfs";
@@ -211,28 +282,78 @@ mod tests {
     }
 
     #[test]
+    fn the_snapshotter_is_one_that_works() {
+        let start = |host: &TestHost| {
+            let (_, after) = settled(host, &[k3s("edge", &[])], &Options::default());
+            let text = after.text(SERVICE);
+            text.lines()
+                .find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/k3s "))
+                .unwrap()
+                .to_owned()
+        };
+        let on = |release: &str, fs_type: &str| {
+            host()
+                .file("/proc/sys/kernel/osrelease", format!("{release}\n"))
+                .file("/proc/self/mountinfo", format!("29 1 8:1 / / rw - {fs_type} /dev/sda1 rw\n"))
+        };
+        assert_eq!(start(&on("6.1.21-v8+", "ext4")), "server --rootless --snapshotter=overlayfs");
+        assert_eq!(start(&on("5.10.104-tegra", "ext4")), "server --rootless --snapshotter=fuse-overlayfs");
+        assert_eq!(start(&on("6.1.21-v8+", "overlay")), "server --rootless --snapshotter=fuse-overlayfs");
+        let config = "/etc/rancher/k3s/config.yaml";
+        let told = on("6.1.21-v8+", "ext4").file(config, "snapshotter: native\n");
+        assert_eq!(start(&told.clone().mode(config, "0644")), "server --rootless");
+        let closed = told.mode(config, "0600").path(config, |record| record.uid = Some(0));
+        assert_eq!(start(&closed), "server --rootless --snapshotter=fuse-overlayfs");
+    }
+
+    #[test]
+    fn newuidmap_is_on_the_path_wherever_it_is() {
+        let path = |host: TestHost| {
+            let fixes = fix(&host, &[k3s("edge", &[])]).unwrap();
+            let text = written(&fixes)[0].1.clone();
+            text.lines().find_map(|line| line.strip_prefix("Environment=")).unwrap().to_owned()
+        };
+        let tool = |host: TestHost, dir: &str, name: &str| {
+            let file = format!("{dir}/{name}");
+            host.file(&file, "").mode(&file, "0755")
+        };
+        assert_eq!(path(host()), format!("PATH={PATH}"));
+        assert_eq!(path(tool(host(), "/usr/bin", "newuidmap")), format!("PATH={PATH}"));
+        let own = "/home/edge/.local/bin";
+        let both = tool(tool(host(), own, "newuidmap"), own, "newgidmap");
+        assert_eq!(path(both), format!("PATH={own}:{PATH}"));
+        let one = tool(tool(host(), own, "newuidmap"), "/usr/bin", "newgidmap");
+        assert_eq!(path(one), format!("PATH={own}:{PATH}"));
+    }
+
+    #[test]
     fn an_image_has_one_unit_for_its_users() {
         let image = host().image();
         let (one, after) = settled(&image, &[k3s("edge", &[])], &Options::default());
-        assert_eq!(paths(&one), ["/etc/systemd/user/k3s-rootless.service"]);
+        let dir = "/etc/systemd/user";
+        let [unit, link] = ["", "/default.target.wants"].map(|sub| format!("{dir}{sub}/{UNIT}"));
+        let preset = "/etc/systemd/user-preset/90-rootless.preset";
+        assert_eq!(paths(&one), [unit.as_str(), link.as_str(), preset]);
+        assert!(after.text(preset).contains("\nenable k3s-rootless.service\n"));
         assert!(after.text("/etc/systemd/user/k3s-rootless.service").contains("\nConditionUser=edge\n"));
         let both = [k3s("edge", &[("K3S_A", "1")]), k3s("other", &[])];
         let (two, _) = settled(&image, &both, &vendor());
         assert!(written(&two)[0].1.contains("\nConditionUser=|edge\nConditionUser=|other\n"));
-        assert_eq!(two.artifacts[1].path, "/usr/lib/systemd/user/k3s-rootless.service.d/90-rootless.conf");
+        assert_eq!(two.artifacts[3].path, "/usr/lib/systemd/user/k3s-rootless.service.d/90-rootless.conf");
         let two = fix(&host(), &both).unwrap();
-        assert_eq!(two.artifacts.len(), 3, "each user has their own");
+        assert_eq!(two.artifacts.len(), 5, "each user has their own");
     }
 
     #[test]
     fn a_unit_of_others_stays() {
-        let own = host().file(PATH, "[Service]\nExecStart=/opt/k3s server --rootless\n");
+        let own = host().file(SERVICE, "[Service]\nExecStart=/opt/k3s server --rootless\n");
         let fixes = fix(&own, &[k3s("edge", &[("K3S_A", "1")])]).unwrap();
         assert_eq!((paths(&fixes), fixes.manual.len()), (vec![DROP_IN], 1));
         let vendors = host().file("/usr/lib/systemd/user/k3s-rootless.service", "[Service]\nExecStart=/x\n");
         let fixes = fix(&vendors, &[k3s("edge", &[("K3S_A", "1")])]).unwrap();
         assert_eq!((paths(&fixes), fixes.manual.len()), (vec![DROP_IN], 0));
-        let masked = host().file(PATH, "").path(PATH, |record| record.link = Some("/dev/null".to_owned()));
+        let masked =
+            host().file(SERVICE, "").path(SERVICE, |record| record.link = Some("/dev/null".to_owned()));
         let fixes = fix(&masked, &[k3s("edge", &[("K3S_A", "1")])]).unwrap();
         assert_eq!((paths(&fixes), fixes.manual.len()), (vec![], 1));
     }

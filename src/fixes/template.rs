@@ -32,12 +32,28 @@ pub(super) fn apparmor(name: &str, path: &str) -> Result<String, FixError> {
     render(APPARMOR, &context)
 }
 
-/// The unit that runs K3s; where it is no user's own, for these users only.
-pub(super) fn k3s_service(program: &str, users: &[String]) -> Result<String, FixError> {
-    let mut context = Context::new();
-    context.insert("program", program);
-    context.insert("users", users);
-    render(K3S_SERVICE, &context)
+/// The unit that runs K3s.
+pub(super) struct K3sService<'a> {
+    /// k3s, as a word of a command line.
+    pub(super) program: &'a str,
+    /// `PATH=...`, as a word of `Environment=`.
+    pub(super) path: &'a str,
+    /// What `--snapshotter` gets; no such option where it is empty.
+    pub(super) snapshotter: &'a str,
+    /// Where it is no user's own, the users that it is for.
+    pub(super) users: &'a [String],
+}
+
+impl K3sService<'_> {
+    /// The text of the unit.
+    pub(super) fn text(&self) -> Result<String, FixError> {
+        let mut context = Context::new();
+        context.insert("program", self.program);
+        context.insert("path", self.path);
+        context.insert("snapshotter", self.snapshotter);
+        context.insert("users", self.users);
+        render(K3S_SERVICE, &context)
+    }
 }
 
 fn render(template: &str, context: &Context) -> Result<String, FixError> {
@@ -58,8 +74,15 @@ mod tests {
         assert_eq!(lines(&["a = 1", "b"]).unwrap(), format!("{HEADER}a = 1\nb\n"));
         let profile = apparmor("opt.k3s", "/opt/k3s").unwrap();
         assert!(profile.starts_with(HEADER) && profile.ends_with("}\n"), "{profile}");
-        let unit = k3s_service("/opt/k3s", &["edge".to_owned()]).unwrap();
+        let users = ["edge".to_owned()];
+        let of =
+            |snapshotter, users| K3sService { program: "/opt/k3s", path: "PATH=/bin", snapshotter, users };
+        let unit = of("native", &users).text().unwrap();
         assert!(unit.contains("\nConditionUser=edge\nStartLimit"), "{unit}");
-        assert!(k3s_service("/opt/k3s", &[]).unwrap().contains("advanced\nStartLimit"));
+        let service =
+            "Environment=PATH=/bin\nExecStart=/opt/k3s server --rootless --snapshotter=native\nExec";
+        assert!(unit.contains(service), "{unit}");
+        let unit = of("", &[]).text().unwrap();
+        assert!(unit.contains("advanced\nStartLimit") && unit.contains(" --rootless\nExec"), "{unit}");
     }
 }

@@ -134,7 +134,7 @@ pub(super) fn is_name(name: &str) -> bool {
 
 /// Has whoever applies presets enable the unit as well (`systemd.preset(5)`). The first line that fits
 /// decides, so ours comes before the others.
-fn preset(draft: &mut Draft<'_>, unit: &str) -> Result<(), FixError> {
+pub(super) fn preset(draft: &mut Draft<'_>, unit: &str) -> Result<(), FixError> {
     let place = draft.conf_place(PRESET, &NAME.replace(".conf", ".preset"));
     let line = format!("enable {unit}");
     draft.edit(&place, |text| {

@@ -9,7 +9,7 @@ use crate::facts::session::ServiceManager;
 use crate::finding::{Install, Level, Needs};
 use crate::fixes::{self, Artifact, FixError, Step};
 use crate::host::{Kind, Unread};
-use crate::inspection::{Request, RequestError, inspect};
+use crate::inspection::{Request, RequestError, inspect, wanted};
 use crate::report::{Report, ReportedFinding, Row, Status};
 use crate::settings::Setting;
 
@@ -66,6 +66,8 @@ impl Planner<'_> {
             let why = "root runs nothing rootless: name the user who shall, with --user";
             return Err(FixError::Refused(why.to_owned()).into());
         }
+        let (_, requirements, users) = wanted(&facts, self.request)?;
+        fixes::k3s_network::refuse(&facts, &requirements, &users)?;
         // Without a bus nobody can be told, and what is written takes effect at the next boot.
         let openrc = facts.service_manager() == Ok(ServiceManager::OpenRc);
         let listens = || facts.stat(SYSTEM_BUS).is_ok_and(|stat| stat.kind == Kind::Socket);

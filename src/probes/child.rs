@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "a probe does what the stacks do; that is what is looked at")]
 
 mod helper;
+mod link;
 mod overlay;
 mod ping;
 
@@ -67,6 +68,7 @@ fn answer(request: &Request) -> Result<Reply, Failure> {
         Request::NetworkNamespace => {
             unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| Step::NetworkNamespace.failed(errno))?;
         }
+        Request::AddVxlan => link::add_vxlan()?,
         Request::Open { path, major, minor } => open(path, (*major, *minor))?,
         Request::Bind { udp, port } => bind_port(*udp, *port).map_err(|errno| Step::Bind.failed(errno))?,
         Request::Ping { path } => return ping::ask(path),

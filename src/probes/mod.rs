@@ -16,6 +16,7 @@ mod request;
 mod socket_ping;
 mod trial;
 mod tun_open;
+mod vxlan_link;
 
 pub use child::serve;
 pub use trial::{Claim, Trial, Trials, Word};
@@ -47,10 +48,11 @@ pub struct Probe {
 }
 
 /// All probes, in the order in which they run: what is made first is used by the next.
-pub static ALL: [&Probe; 7] = [
+pub static ALL: [&Probe; 8] = [
     &id_map::ID_MAP,
     &overlay_mount::OVERLAY_MOUNT,
     &tun_open::TUN_OPEN,
+    &vxlan_link::VXLAN_LINK,
     &fuse_open::FUSE_OPEN,
     &port_bind::PORT_BIND,
     &cgroup_make::CGROUP_MAKE,

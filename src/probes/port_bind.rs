@@ -5,6 +5,7 @@ use nix::errno::Errno;
 use super::bench::Bench;
 use super::request::{Reply, Request};
 use super::{Asked, Claim, Probe, Trial, Word};
+use crate::checks::published_ports;
 use crate::facts::listeners;
 use crate::requirements::{Protocol, SysctlRule};
 
@@ -24,7 +25,7 @@ const START: &str = "net.ipv4.ip_unprivileged_port_start";
 fn run(asked: &Asked, bench: &mut Bench) -> Vec<Trial> {
     let mut trials: Vec<Trial> =
         lowest_wanted(asked).into_iter().map(|port| low(asked, bench, port)).collect();
-    for &(protocol, port) in asked.req.ports.keys() {
+    for (protocol, port) in published_ports(asked.facts, asked.req, asked.user) {
         trials.push(free(asked, bench, protocol, port));
     }
     trials

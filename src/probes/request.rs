@@ -35,6 +35,8 @@ pub(super) enum Request {
     MountOverlay,
     /// Go into a new network namespace, for good.
     NetworkNamespace,
+    /// Go into a new network namespace, for good, and make a VXLAN interface there.
+    AddVxlan,
     /// Open a character device of this number, and close it.
     Open { path: String, major: u64, minor: u64 },
     /// Bind a port on all addresses, and close the socket.
@@ -82,6 +84,7 @@ pub(super) enum Step {
     UserNamespace,
     MountNamespace,
     NetworkNamespace,
+    Vxlan,
     PrivateMounts,
     Tmpfs,
     Files,
@@ -116,6 +119,7 @@ impl fmt::Display for Step {
             Step::UserNamespace => "making a user namespace",
             Step::MountNamespace => "making a mount namespace",
             Step::NetworkNamespace => "making a network namespace",
+            Step::Vxlan => "making a VXLAN interface in a network namespace",
             Step::PrivateMounts => "making its mounts private",
             Step::Tmpfs => "mounting tmpfs in a user namespace",
             Step::Files => "making files on tmpfs",

@@ -146,7 +146,11 @@ fn each_activation_asks_for_what_it_takes_and_takes_it_back() {
         (start_manager(), "StartUnit user@1000.service", None),
         (delegation(), reexecuted, None),
         (Activation::UserReload { user: edge() }, "as edge; Reload", Some("as edge; Reload")),
-        (start(), "as edge; StartUnit podman.socket", Some("as edge; StopUnit podman.socket")),
+        (
+            start(),
+            "as edge; ResetFailedUnit podman.socket; StartUnit podman.socket",
+            Some("as edge; StopUnit podman.socket"),
+        ),
         (
             Activation::RestartUserManager { user: edge(), ends: Vec::new() },
             "RestartUnit user@1000.service",
@@ -223,6 +227,26 @@ fn a_failure_is_one_where_the_files_need_it() {
         ),
     ] {
         assert_eq!(machine.activate(&activation), expected, "{activation:?}");
+    }
+}
+
+#[test]
+fn a_unit_that_was_started_too_often_is_started_again() {
+    // systemd loads a unit when it is first asked for: nothing is to be forgotten of any other.
+    let not_loaded = Answer::Error("org.freedesktop.systemd1.NoSuchUnit");
+    for (answers, expected) in [
+        (vec![("ResetFailedUnit", not_loaded)], Ok(Done::Yes)),
+        (
+            vec![("ResetFailedUnit", DENIED)],
+            Err("the user manager of edge starts podman.socket: systemd's ResetFailedUnit podman.socket is not \
+                 permitted: it takes root, or a polkit rule that allows it"
+                .to_owned()),
+        ),
+    ] {
+        let mut machine = Machine::with(&answers);
+        assert_eq!(machine.activate(&start()), expected);
+        let started = machine.calls().ends_with("; StartUnit podman.socket");
+        assert_eq!(started, expected.is_ok(), "it is asked first, and started only then");
     }
 }
 

@@ -201,6 +201,7 @@ async fn serve(
                 connection.reply(&header, &Variant::from(value)).await?;
             }
             ("Reexecute", _) => return connection.close().await.map(|()| true),
+            ("ResetFailedUnit", _) => connection.reply(&header, &()).await?,
             (method, answer) if method.ends_with("Unit") => {
                 assert!(subscribed, "systemd signals to nobody else");
                 jobs += 1;
@@ -234,6 +235,7 @@ fn described(method: &str, message: &Message) -> (String, Option<String>) {
             let names: Vec<String> = properties.into_iter().map(|(name, _)| name).collect();
             Some(format!("StartTransientUnit {unit} {}", names.join(",")).trim_end().to_owned())
         }
+        "ResetFailedUnit" => Some(format!("{method} {}", body.deserialize::<(String,)>().unwrap().0)),
         _ if method.ends_with("Unit") => Some(format!("{method} {}", unit())),
         _ => Some(method.to_owned()),
     };

@@ -14,6 +14,24 @@ as_unit() {
         --setenv PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin --setenv XDG_RUNTIME_DIR=/run/user/1000 "$@"
 }
 
+# The unit of K3s with what edgeprep looks at, as K3s publishes it (k3s: k3s-rootless.service).
+published_k3s_unit() {
+    local dir=/home/edge/.config/systemd/user
+    as_user mkdir -p "$dir"
+    cat >"$dir/k3s-rootless.service" <<'END'
+[Service]
+Environment=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+ExecStart=/usr/local/bin/k3s server --rootless --snapshotter=fuse-overlayfs
+Delegate=yes
+Type=simple
+KillMode=mixed
+
+[Install]
+WantedBy=default.target
+END
+    chown 1000:1000 "$dir/k3s-rootless.service"
+}
+
 # podman run of the small image.
 run() { as_user podman run --rm "${options[@]}" localhost/bb:1 "$@"; }
 options=()
