@@ -3,8 +3,11 @@
 
 use std::net::IpAddr;
 
+use crate::facts::Evidence;
 use crate::facts::cgroup::Controller;
-use crate::requirements::{Origin, Protocol};
+use crate::facts::version::Version;
+use crate::finding::Level;
+use crate::requirements::{Origin, Protocol, Stack};
 
 /// All that the files of a workload ask.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,8 +23,42 @@ pub struct Ask {
     pub what: What,
     /// For what: `Pod web`, `web.container`.
     pub of: String,
+    /// The file, the line and its text.
+    pub at: Evidence,
+    /// Required where it does not run without, advised where it runs, but not as it is written.
+    pub level: Level,
+    /// The stacks that this is asked of the host by; for others it is the business of their nodes.
+    pub stacks: Vec<Stack>,
+}
+
+impl Ask {
     /// The file and the line.
-    pub at: Origin,
+    pub fn origin(&self) -> Origin {
+        Origin { file: self.at.path.clone(), line: self.at.line.unwrap_or(1) }
+    }
+}
+
+/// A file of a workload that is not what its name says: nothing is judged then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}: {expected}")]
+pub struct Malformed {
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// What was expected there.
+    pub expected: String,
+}
+
+/// Who it is outside of a container that uses a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The user: as root of the container, or by `keep-id`.
+    User,
+    /// One of the user's subordinate IDs, as this UID of the container, which is not 0.
+    Subordinate(u32),
+    /// The image decides.
+    Image,
 }
 
 /// What can be asked.
@@ -53,15 +90,26 @@ pub enum What {
         kind: PathKind,
         /// Whether it is written to.
         writable: bool,
+        /// Who uses it.
+        by: By,
     },
     /// A device node of the host.
-    Device(String),
-    /// A sysctl of a namespace of its own, or one of the host that no container may set.
+    Device {
+        /// The absolute path.
+        path: String,
+        /// Whether it runs without.
+        optional: bool,
+    },
+    /// A sysctl.
     Sysctl {
         /// With dots.
         key: String,
         /// The value.
         value: String,
+        /// Whether it has a network namespace of its own.
+        own_network: bool,
+        /// Whether it has an IPC namespace of its own.
+        own_ipc: bool,
     },
     /// The network namespace of the host.
     HostNetwork,
@@ -78,9 +126,13 @@ pub enum What {
         /// Whether it runs without.
         optional: bool,
     },
-    /// What `podman kube play` or Quadlet leaves out or stops at; a clause that says which, and since which
-    /// version of Podman it does not.
-    Unsupported(String),
+    /// What `podman kube play`, Quadlet or a stack leaves out or stops at.
+    Unsupported {
+        /// A clause that says what, and what becomes of it.
+        text: String,
+        /// The version of Podman from which on it is supported, where there is one.
+        since: Option<Version>,
+    },
     /// What contradicts itself or another line; a clause.
     Wrong(String),
 }
