@@ -1,6 +1,8 @@
 //! What the files of a workload, Kubernetes YAML or Quadlet, ask of a host. Pure: from the text of files to
 //! a list of [`Ask`]s, each with the line that it comes from; what a host makes of them is for the checks.
 
+pub mod quadlet;
+
 use std::net::IpAddr;
 
 use crate::facts::Evidence;

@@ -18,19 +18,19 @@ struct Group {
 }
 
 /// Since which version there is the kind of files with this group.
-pub fn since(group: &str) -> Option<Version> {
+pub(super) fn since(group: &str) -> Option<Version> {
     Version::of_package(&table().get(group)?.since)
 }
 
 /// Since which version a key can stand in a group; `None` where it cannot.
-pub fn key_since(group: &str, key: &str) -> Option<Version> {
+pub(super) fn key_since(group: &str, key: &str) -> Option<Version> {
     let mut by_version = table().get(group)?.keys.iter();
     let (version, _) = by_version.find(|(_, keys)| keys.iter().any(|known| known == key))?;
     Version::of_package(version)
 }
 
 /// The key of a group that another one is written like, but for case and one letter.
-pub fn alike(group: &str, key: &str) -> Option<&'static str> {
+pub(super) fn alike(group: &str, key: &str) -> Option<&'static str> {
     let keys = table().get(group)?.keys.values().flatten();
     let mut near = keys.filter(|known| known.eq_ignore_ascii_case(key) || is_one_off(known, key));
     near.next().map(String::as_str)

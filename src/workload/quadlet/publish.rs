@@ -32,7 +32,7 @@ impl Published {
 ///
 /// # Errors
 /// What is wrong with it, in a clause.
-pub fn parse(text: &str) -> Result<Option<Published>, String> {
+pub(super) fn parse(text: &str) -> Result<Option<Published>, String> {
     if text.contains('%') {
         return Ok(None);
     }

@@ -7,18 +7,18 @@ use crate::facts::{Evidence, Source};
 
 /// Why a file is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub(super) struct Refused {
     /// The line.
-    pub at: Evidence,
+    pub(super) at: Evidence,
     /// What is wrong there, in a clause.
-    pub what: &'static str,
+    pub(super) what: &'static str,
 }
 
 /// Every assignment, in order, with the first of its lines.
 ///
 /// # Errors
 /// The first line that is neither a group, a key with a value nor a comment.
-pub fn parse(source: &Source) -> Result<Vec<Assignment>, Refused> {
+pub(super) fn parse(source: &Source) -> Result<Vec<Assignment>, Refused> {
     let mut found = Vec::new();
     let mut group: Option<String> = None;
     let mut pending: Option<(u32, &str, String)> = None;
