@@ -120,6 +120,15 @@ pub struct WhomArgs {
     pub users: Vec<String>,
 }
 
+/// For what.
+#[derive(Clone, Debug, Default, Args)]
+pub struct WorkloadArgs {
+    /// Files of a workload that shall run, Kubernetes YAML, - for standard input; may be repeated. What
+    /// they ask is required, too [stack by default: podman-kube]
+    #[arg(long = "workload", value_name = "FILE", num_args = 1.., env = "EDGEPREP_WORKLOAD", value_delimiter = ',')]
+    pub files: Vec<String>,
+}
+
 /// Which checks.
 #[derive(Clone, Debug, Default, Args)]
 pub struct SelectionArgs {
@@ -143,6 +152,9 @@ pub struct CheckArgs {
     /// For whom.
     #[command(flatten)]
     pub whom: WhomArgs,
+    /// For what.
+    #[command(flatten)]
+    pub workload: WorkloadArgs,
     /// Which checks.
     #[command(flatten)]
     pub selection: SelectionArgs,
@@ -197,6 +209,9 @@ pub struct FixArgs {
     /// For whom.
     #[command(flatten)]
     pub whom: WhomArgs,
+    /// For what.
+    #[command(flatten)]
+    pub workload: WorkloadArgs,
     /// Which checks.
     #[command(flatten)]
     pub selection: SelectionArgs,

@@ -227,6 +227,8 @@ pub struct Item {
     pub stacks: Vec<Stack>,
     /// Why they did.
     pub why: String,
+    /// The lines of a workload that did.
+    pub asked: Vec<Evidence>,
     /// What came of it.
     pub answer: Answer,
 }
@@ -293,6 +295,7 @@ impl Outcome {
             level: demand.level,
             stacks: demand.stacks.clone(),
             why: demand.why.clone(),
+            asked: demand.asked.clone(),
             answer,
         });
     }

@@ -1,16 +1,20 @@
 //! One look at one host: chooses profile, stacks and users, runs the checks and makes the report.
 
 use std::collections::BTreeMap;
+use std::io::Read;
+
+use nix::errno::Errno;
 
 use crate::checks::ALL;
 use crate::facts::users::User;
-use crate::facts::{Evidence, Facts, POLICY_DIR};
-use crate::host::{Host, Mode, Unread};
+use crate::facts::{Evidence, Facts, POLICY_DIR, Source};
+use crate::host::{CONFIG_LIMIT_BYTES, Host, Mode, Unread};
 use crate::host_summary::{Hardware, HostSummary};
 use crate::probes::{self, Trials};
 use crate::profile::{self, Layer, ProfileError, Waiver};
 use crate::report::{self, ProfileChoice, Report, Selection, Summary, UserName};
 use crate::requirements::{Requirements, Stack};
+use crate::workload::{Malformed, Workload};
 
 /// The file of a site, below [`POLICY_DIR`].
 pub const SITE_FILE: &str = "edgeprep.toml";
@@ -28,6 +32,8 @@ pub struct Request {
     pub stacks: Vec<Stack>,
     /// The users by name or UID; empty for the default.
     pub users: Vec<String>,
+    /// What the files of a workload ask.
+    pub workload: Option<Workload>,
     /// Globs of check ids.
     pub select: Vec<String>,
     /// Globs of check ids.
@@ -44,6 +50,9 @@ pub enum RequestError {
     /// Bad policy.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// A file of a workload that is none.
+    #[error(transparent)]
+    Workload(#[from] Malformed),
     /// The host's users cannot be read.
     #[error(transparent)]
     Unread(#[from] Unread),
@@ -111,9 +120,12 @@ fn look(
         }
     }
     let policy = Policy::choose(facts, &request.profile)?;
-    let stacks = policy.stacks(&request.stacks);
+    let stacks = policy.stacks(request);
     let users = choose_users(facts, request, &policy)?;
-    let requirements = Requirements::merge(&stacks, &policy.layers)?;
+    let mut requirements = Requirements::merge(&stacks, &policy.layers)?;
+    if let Some(workload) = &request.workload {
+        requirements = requirements.with_workload(workload)?;
+    }
     let selection = policy.selection(request)?;
     let said = report::run(facts, &requirements, &users, &selection);
     // After the checks: what is tried can load a module, which they would see.
@@ -128,6 +140,7 @@ fn look(
         mode: facts.mode().as_str(),
         host: HostSummary::of(facts),
         profile: policy.choice,
+        workload: request.workload.iter().flat_map(|workload| workload.files.clone()).collect(),
         users: users.into_iter().map(|User { name, uid, .. }| UserName { name, uid }).collect(),
         stacks: verdicts,
         probes: trials.map(|trials| report::tried(&trials, &rows)),
@@ -177,15 +190,17 @@ impl Policy {
         Ok(Policy { choice, layers })
     }
 
-    fn stacks(&self, named: &[Stack]) -> Vec<Stack> {
-        let mut stacks = match named {
+    fn stacks(&self, request: &Request) -> Vec<Stack> {
+        let default: &[Stack] =
+            if request.workload.is_some() { &[Stack::PodmanKube] } else { &DEFAULT_STACKS };
+        let mut stacks = match &request.stacks[..] {
             [] => self
                 .layers
                 .iter()
                 .rev()
                 .map(|layer| layer.stacks.clone())
                 .find(|stacks| !stacks.is_empty())
-                .unwrap_or_else(|| DEFAULT_STACKS.to_vec()),
+                .unwrap_or_else(|| default.to_vec()),
             named => named.to_vec(),
         };
         stacks.sort_unstable();
@@ -238,14 +253,48 @@ fn site_layer(facts: &Facts, name: &str) -> Result<Option<Layer>, RequestError> 
     }
 }
 
+/// What the files of a workload ask, which are files of the machine that edgeprep runs on; `-` is standard
+/// input. `None` where none is named.
+///
+/// # Errors
+/// [`RequestError`] where one cannot be read, or is not what its name says.
+pub fn workload(files: &[String]) -> Result<Option<Workload>, RequestError> {
+    let mut sources: Vec<Source> = Vec::new();
+    for file in files {
+        if sources.iter().any(|known| known.path() == file) {
+            continue;
+        }
+        let bytes = if file == "-" { standard_input()? } else { read(file)? };
+        sources.push(Source::new(file, String::from_utf8_lossy(&bytes)));
+    }
+    Ok(if sources.is_empty() { None } else { Some(Workload::parse(&sources)?) })
+}
+
+fn read(path: &str) -> Result<Vec<u8>, Unread> {
+    Host::live().read(path, CONFIG_LIMIT_BYTES).map(|(_, bytes)| bytes)
+}
+
+fn standard_input() -> Result<Vec<u8>, Unread> {
+    let path = || "standard input".to_owned();
+    let mut bytes = Vec::new();
+    let failed = |error: std::io::Error| Unread::Failed {
+        path: path(),
+        errno: Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+    };
+    std::io::stdin().take(CONFIG_LIMIT_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > CONFIG_LIMIT_BYTES {
+        return Err(Unread::TooLarge { path: path(), limit_bytes: CONFIG_LIMIT_BYTES });
+    }
+    Ok(bytes)
+}
+
 fn is_path(name: &str) -> bool {
     name.contains('/') || name.ends_with(".toml")
 }
 
 /// A profile in a file of the machine that edgeprep runs on, whatever host is looked at.
 fn from_file(path: &str) -> Result<Layer, RequestError> {
-    let (_, bytes) = Host::live().read(path, crate::host::CONFIG_LIMIT_BYTES)?;
-    Ok(Layer::parse(path, &String::from_utf8_lossy(&bytes))?)
+    Ok(Layer::parse(path, &String::from_utf8_lossy(&read(path)?))?)
 }
 
 fn by_name(facts: &Facts, name: &str) -> Result<Layer, RequestError> {

@@ -66,7 +66,13 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
             let mut ports: Vec<(Demand, Port)> =
                 others.map(|demand| (demand, plain.clone())).into_iter().collect();
             if let Some(k3s) = k3s {
-                match of_k3s(facts, user, &plain) {
+                // What a workload has it publish it publishes whatever its own components do.
+                let of_k3s = if k3s.asked.is_empty() {
+                    of_k3s(facts, user, &plain)
+                } else {
+                    Ok(Some(plain.clone()))
+                };
+                match of_k3s {
                     // One finding for all, where K3s has not been given another.
                     Ok(Some(port)) if port == plain => ports = vec![(demand.clone(), port)],
                     Ok(port) => ports.extend(port.map(|port| (k3s, port))),

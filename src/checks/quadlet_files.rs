@@ -10,7 +10,7 @@ use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::{Fact, OrAbsent};
 use crate::requirements::{Demand, Need, Protocol, Requirements};
 use crate::settings::quoted;
-use crate::workload::quadlet::{Fault, Kind, Unit, Units, absolute, expand, faults, ports};
+use crate::workload::quadlet::{Fault, Kind, Named, Unit, Units, absolute, expand, faults, paths, ports};
 
 check! {
     /// Quadlet files become services that can start
@@ -56,9 +56,6 @@ const FIRST_PORT: &str = "net.ipv4.ip_unprivileged_port_start";
 const FIRST_PORT_DEFAULT: u16 = 1024;
 /// Places that are made when the host or the user's services start.
 const VOLATILE: [&str; 5] = ["/run/", "/tmp/", "/var/tmp/", "/proc/", "/sys/"];
-/// Keys of `[Service]` by which it makes what it needs when it starts.
-const MAKING: [&str; 5] =
-    ["ExecStartPre", "ExecCondition", "StateDirectory", "CacheDirectory", "RuntimeDirectory"];
 /// Keys of `[Install]` by which something starts it.
 const INSTALL: [&str; 4] = ["WantedBy", "RequiredBy", "UpheldBy", "Alias"];
 /// Keys of `[Unit]` by which another unit starts it.
@@ -112,8 +109,9 @@ fn look(
 fn judge(facts: &Facts, podman: &Podman, user: &User, unit: &Unit, units: &Units) -> Result<Finding, String> {
     let known = podman.version.as_ref().ok();
     let mut doubt = None;
-    for fault in faults(unit, units) {
+    for mut fault in faults(unit, units) {
         let Some(until) = &fault.until else { return Ok(unmet(facts, user, unit, &fault, None)) };
+        fault.what = format!("{} before Podman {until}", fault.what);
         match known.and_then(|known| known.value.is_at_least(until)) {
             Some(true) => {}
             Some(false) => return Ok(unmet(facts, user, unit, &fault, Some(podman.evidence()))),
@@ -157,47 +155,11 @@ fn unmet(facts: &Facts, user: &User, unit: &Unit, fault: &Fault, beside: Option<
         .repair(remedy)
 }
 
-/// What a path has to be.
-#[derive(Clone, Copy, PartialEq)]
-enum Wanted {
-    /// A file that the user can read.
-    Readable,
-    /// Anything.
-    There,
-}
-
-/// The paths of the host that a file names, by the key: as they are written, and the line.
-fn paths(unit: &Unit) -> Vec<(&'static str, String, &Evidence, Wanted)> {
-    let group = unit.kind.group();
-    let is_making = MAKING.iter().any(|key| unit.has("Service", key));
-    let mut found = Vec::new();
-    for key in ["Yaml", "ConfigMap"].into_iter().filter(|_| unit.kind == Kind::Kube) {
-        found.extend(unit.words(group, key).into_iter().map(|(path, at)| (key, path, at, Wanted::Readable)));
-    }
-    if is_making {
-        return found;
-    }
-    if unit.kind == Kind::Container {
-        let key = "EnvironmentFile";
-        found.extend(unit.words(group, key).into_iter().map(|(path, at)| (key, path, at, Wanted::Readable)));
-        for (device, at) in unit.words(group, "AddDevice") {
-            let path = device.split(':').next().unwrap_or_default();
-            // With a `-` it runs without; and what is no path is a name of CDI.
-            if path.starts_with('/') {
-                found.push(("AddDevice", path.to_owned(), at, Wanted::There));
-            }
-        }
-    }
-    for (volume, at) in unit.all(group, "Volume") {
-        if let Some((source, _)) = volume.split_once(':').filter(|(source, _)| source.starts_with(['/', '.', '%'])) {
-            found.push(("Volume", source.to_owned(), at, Wanted::There));
-        }
-    }
-    found
-}
-
 fn of_paths(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
-    for (key, written, at, wanted) in paths(unit) {
+    for Named { key, path: written, at, is_read, optional } in paths(unit) {
+        if optional {
+            continue;
+        }
         let Some(path) = expand(&absolute(&written, &unit.path), &unit.service(), user) else { continue };
         if !path.starts_with('/') || VOLATILE.iter().any(|volatile| path.starts_with(volatile)) {
             continue;
@@ -209,7 +171,7 @@ fn of_paths(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
         let what = match facts.stat(&path).or_absent()? {
             None if written.starts_with('-') => format!("{key}={written}, where Podman has no leading \"-\""),
             None => format!("{key}={written}, and {path} does not exist"),
-            Some(stat) if wanted == Wanted::Readable && !stat.allows(user.uid, &user.groups, 4) => {
+            Some(stat) if is_read && !stat.allows(user.uid, &user.groups, 4) => {
                 format!("{key}={written}, which {} cannot read", user.name)
             }
             Some(_) => continue,
@@ -269,16 +231,16 @@ fn of_ports(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
 }
 
 fn of_secrets(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
-    if unit.kind != Kind::Container || MAKING.iter().any(|key| unit.has("Service", key)) {
+    if unit.kind != Kind::Container || unit.makes_what_it_needs() {
         return Ok(None);
     }
     for (secret, at) in unit.words("Container", "Secret") {
         let name = secret.split(',').next().unwrap_or_default();
-        if name.contains('%') {
+        // Podman takes the beginning of an ID, too.
+        if name.contains('%') || name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             continue;
         }
-        let secrets = facts.podman_secrets(user)?;
-        if !secrets.has(name) {
+        if !facts.podman_secret(user, name)?.0 {
             let what = format!("Secret={name}, and {} has no such secret", user.name);
             let repair = format!("make it as {}: podman secret create {} FILE", user.name, quoted(name));
             return Ok(Some(Fault { at: at.clone(), what, until: None, repair }));

@@ -56,12 +56,12 @@ fn what_this_podman_does_not_have() {
     let host = container("Memory=1g\n");
     let outcome = look_at(host.clone());
     let finding = findings(&outcome)[0];
-    assert_eq!(finding.found, "Memory= in [Container] came with Podman 5.5");
+    assert_eq!(finding.found, "Quadlet refuses Memory= in [Container] before Podman 5.5");
     assert!(finding.remedy.summary.starts_with("write PodmanArgs=--memory=... in place of "));
     assert_eq!(&*finding.evidence[1].path, "/var/lib/dpkg/status");
     assert_eq!(found(podman(host, "5.5.0-1")), "");
     let artifact = with(fixture("debian-13"), "a.artifact", "[Artifact]\nArtifact=quay.io/a/b:1\n");
-    assert_eq!(found(artifact), ".artifact files came with Podman 5.7");
+    assert_eq!(found(artifact), "Quadlet passes over .artifact files before Podman 5.7");
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn what_cannot_be_told_is_unknown() {
         .without("/usr/lib/systemd/user/podman-user-wait-network-online.service")
         .without("/usr/lib/systemd/user/podman.socket")
         .dir("/var/lib/rpm", "0755", 0);
-    assert!(unknown(&look_at(rpm))[0].starts_with("Memory= in [Container] came with Podman 5.5; "));
+    assert!(unknown(&look_at(rpm))[0].starts_with("Quadlet refuses Memory= in [Container] before Podman 5.5; "));
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! What tests of checks share: requirements, a user, and short forms of outcomes.
 
-use crate::facts::Evidence;
 use crate::facts::users::User;
+use crate::facts::{Evidence, Source};
 use crate::finding::{Answer, Finding, Outcome, Verdict};
 use crate::requirements::{Requirements, Stack};
+use crate::workload::Workload;
 
 /// The merged requirements of these stacks.
 pub(super) fn requirements(stacks: &[Stack]) -> Requirements {
@@ -50,4 +51,10 @@ pub(super) fn unknown(outcome: &Outcome) -> Vec<&str> {
             Answer::Found(_) => None,
         })
         .collect()
+}
+
+/// The merged requirements of these stacks and of the Kubernetes YAML `text` in `web.yaml`.
+pub(super) fn workload(stacks: &[Stack], text: &str) -> Requirements {
+    let workload = Workload::parse(&[Source::new("web.yaml", text)]).unwrap();
+    requirements(stacks).with_workload(&workload).unwrap()
 }

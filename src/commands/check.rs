@@ -9,7 +9,7 @@ use crate::inspection::{inspect, inspect_and_probe};
 use crate::render::{human, json};
 
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<u8> {
-    let request = request(&args.target.profile, &args.whom, &args.selection);
+    let request = request(&args.target.profile, &args.whom, &args.workload, &args.selection)?;
     let facts = open(&args.target.host)?;
     let mut report = match (args.probe, facts.mode()) {
         (false, _) => inspect(&facts, &request)?,

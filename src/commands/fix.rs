@@ -16,7 +16,7 @@ use crate::{exit_code, fixes};
 pub(super) fn run(args: &FixArgs) -> anyhow::Result<u8> {
     let place = Place::of(&args.place)?;
     refuse(args, &place)?;
-    let request = request(&args.profile, &args.whom, &args.selection);
+    let request = request(&args.profile, &args.whom, &args.workload, &args.selection)?;
     let options = fixes::Options {
         layer: args.layer,
         no_activate: args.no_activate,

@@ -17,7 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 use clap::CommandFactory;
 
-use crate::cli::{Cli, Color, Command, HostArgs, Listing, SelectionArgs, ShownArgs, WhomArgs};
+use crate::cli::{Cli, Color, Command, HostArgs, Listing, SelectionArgs, ShownArgs, WhomArgs, WorkloadArgs};
 use crate::facts::Facts;
 use crate::facts::clock::day;
 use crate::host::Host;
@@ -83,8 +83,13 @@ fn open(args: &HostArgs) -> anyhow::Result<Facts> {
     Ok(Facts::new(host))
 }
 
-fn request(profile: &str, whom: &WhomArgs, selection: &SelectionArgs) -> Request {
-    Request {
+fn request(
+    profile: &str,
+    whom: &WhomArgs,
+    workload: &WorkloadArgs,
+    selection: &SelectionArgs,
+) -> Result<Request, RequestError> {
+    Ok(Request {
         profile: profile.to_owned(),
         stacks: whom.stacks.clone(),
         users: whom.users.clone(),
@@ -92,7 +97,8 @@ fn request(profile: &str, whom: &WhomArgs, selection: &SelectionArgs) -> Request
         ignore: selection.ignore.clone(),
         strict: selection.strict,
         today: day(i64::try_from(now()).unwrap_or(i64::MAX)),
-    }
+        workload: inspection::workload(&workload.files)?,
+    })
 }
 
 /// How the terminal is on which a report is shown; a file is none.

@@ -53,7 +53,7 @@ pub mod packages;
 pub mod page_size;
 pub mod podman;
 pub mod podman_pause;
-pub mod podman_secrets;
+mod podman_secrets;
 pub mod process_status;
 pub mod program_version;
 pub mod programs;

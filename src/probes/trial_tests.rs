@@ -13,7 +13,7 @@ const UNKNOWN: fn() -> Word = || Word::Unknown("no answer".to_owned());
 
 fn demand(level: Level) -> Demand {
     let origin = Origin { file: "test".into(), line: 1 };
-    Demand { level, stacks: vec![Stack::Podman], why: String::new(), origin }
+    Demand { level, stacks: vec![Stack::Podman], why: String::new(), origin, asked: Vec::new() }
 }
 
 /// What the files say of the device; `None` where they cannot be read.

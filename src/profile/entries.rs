@@ -22,7 +22,7 @@ pub(crate) struct Entry<T> {
 impl<T: Wanted> Entry<T> {
     pub(crate) fn demand(&self, stacks: Vec<Stack>) -> Demand {
         let (level, why) = self.entry.wanted();
-        Demand { level, stacks, why: why.to_owned(), origin: self.origin.clone() }
+        Demand { level, stacks, why: why.to_owned(), origin: self.origin.clone(), asked: Vec::new() }
     }
 }
 

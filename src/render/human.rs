@@ -18,6 +18,8 @@ const WIDTH: usize = 80;
 const INDENT: usize = 4;
 /// How many findings that are advised are shown in a line each where nothing is in the way.
 const SHOWN_ADVISED: usize = 8;
+/// How many lines of a workload are shown that ask for the same.
+const SHOWN_ASKS: usize = 3;
 
 /// How much is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +123,9 @@ impl Page {
         self.paragraph(0, "profile ", &format!("{} ({})", report.profile.name, report.profile.why));
         let users: Vec<String> = report.users.iter().map(|u| format!("{} ({})", u.name, u.uid)).collect();
         self.paragraph(0, if users.len() == 1 { "user " } else { "users " }, &users.join(", "));
+        if !report.workload.is_empty() {
+            self.paragraph(0, "workload ", &report.workload.join(", "));
+        }
         self.line("");
     }
 
@@ -259,11 +264,22 @@ impl Page {
                     places.push(evidence);
                 }
             }
+            // The line of a workload that asks is as good as the place that is to be repaired.
+            let asked = |at: &&Evidence| group.iter().any(|f| f.asked.contains(at));
             let shown = if verbose { usize::MAX } else { 1 };
-            for evidence in places.into_iter().take(shown) {
+            let (asks, read): (Vec<&Evidence>, Vec<&Evidence>) = places.into_iter().partition(asked);
+            let more = asks.len().saturating_sub(if verbose { usize::MAX } else { SHOWN_ASKS });
+            for evidence in read.into_iter().take(shown).chain(asks.into_iter().take(if verbose {
+                usize::MAX
+            } else {
+                SHOWN_ASKS
+            })) {
                 let text =
                     if evidence.text.is_empty() { String::new() } else { format!("  {}", evidence.text) };
                 self.paragraph(INDENT, "", &format!("{evidence}{text}"));
+            }
+            if more > 0 {
+                self.paragraph(INDENT, "", &format!("and {more} more, see -v"));
             }
             self.remedy(&group, verbose);
         }
@@ -394,6 +410,7 @@ impl Page {
         if !stacks.is_empty() {
             words.push(format!("--stack {}", stacks.join(",")));
         }
+        words.extend(report.workload.iter().map(|file| format!("--workload {}", quoted(file))));
         words.extend(report.users.iter().map(|user| format!("--user {}", quoted(&user.name))));
         words.join(" ")
     }

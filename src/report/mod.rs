@@ -42,6 +42,9 @@ pub struct Report {
     pub host: HostSummary,
     /// The profile.
     pub profile: ProfileChoice,
+    /// The files of the workload that was looked at, too, as they were named (only with `--workload`).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub workload: Vec<String>,
     /// The users whose rootless stacks were looked at.
     pub users: Vec<UserName>,
     /// The verdicts.
@@ -141,6 +144,9 @@ pub struct ReportedFinding {
     pub why: String,
     /// Where it was read.
     pub evidence: Vec<Evidence>,
+    /// The lines of a workload that ask for it, which are the last of the evidence.
+    #[serde(skip)]
+    pub asked: Vec<Evidence>,
     /// What repairs it.
     pub remedy: ReportedRemedy,
     /// What the files said, where a probe says otherwise.
@@ -339,7 +345,8 @@ fn reported(item: &Item, running: bool) -> Option<ReportedFinding> {
         needs: if let Verdict::Pending(needs) = verdict { *needs } else { Needs::None },
         stacks: item.stacks.clone(),
         why: item.why.clone(),
-        evidence: evidence.clone(),
+        evidence: [evidence.as_slice(), &item.asked].concat(),
+        asked: item.asked.clone(),
         remedy: ReportedRemedy {
             fixable: !remedy.settings.is_empty(),
             summary: remedy.summary.clone(),
@@ -378,7 +385,8 @@ mod tests {
 
     fn outcome(level: Level, verdicts: &[Option<Verdict>]) -> Outcome {
         let origin = Origin { file: "test".into(), line: 1 };
-        let demand = Demand { level, stacks: vec![Stack::K3s], why: String::new(), origin };
+        let demand =
+            Demand { level, stacks: vec![Stack::K3s], why: String::new(), origin, asked: Vec::new() };
         let mut outcome = Outcome::default();
         for verdict in verdicts {
             match verdict {

@@ -1,5 +1,7 @@
 //! Merges the layers of policy (base, stacks, profile, site file) into one table per kind of requirement.
 
+mod workload;
+
 use std::collections::BTreeMap;
 
 use super::{
@@ -11,6 +13,7 @@ use crate::facts::cidr::Cidr;
 use crate::facts::version::Version;
 use crate::finding::Level;
 use crate::profile::{self, CIDR_VARIABLE, Layer, ProfileError};
+use crate::workload::Ask;
 
 /// The network of slirp4netns unless K3s is told otherwise (k3s: pkg/rootless/rootless.go).
 const K3S_NETWORK: &str = "10.41.0.0/16";
@@ -55,6 +58,8 @@ pub struct Requirements {
     pub engine: BTreeMap<(&'static str, String), EngineWant>,
     /// What K3s starts with: variables with their values and where they are written.
     pub k3s: BTreeMap<String, (String, Origin)>,
+    /// What a workload asks of the chosen stacks; `None` where none is named.
+    pub workload: Option<Vec<Ask>>,
 }
 
 impl Requirements {
@@ -315,6 +320,7 @@ impl Demand {
         self.stacks.extend(other.stacks);
         self.stacks.sort_unstable();
         self.stacks.dedup();
+        self.asked.extend(other.asked);
         if !other.why.is_empty() && !self.why.contains(&other.why) {
             let separator = if self.why.is_empty() { "" } else { "; " };
             self.why = format!("{}{separator}{}", self.why, other.why);

@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::facts::Evidence;
 use crate::facts::toml_keys::Scalar;
 use crate::finding::Level;
 
@@ -198,6 +199,8 @@ pub struct Demand {
     pub why: String,
     /// Where that is written.
     pub origin: Origin,
+    /// The lines of a workload that ask for it; none where policy alone does.
+    pub asked: Vec<Evidence>,
 }
 
 /// A wanted value and who wants it.

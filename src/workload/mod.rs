@@ -1,19 +1,27 @@
 //! What the files of a workload, Kubernetes YAML or Quadlet, ask of a host. Pure: from the text of files to
 //! a list of [`Ask`]s, each with the line that it comes from; what a host makes of them is for the checks.
 
+mod kubernetes;
 pub mod quadlet;
+mod quantity;
+mod yaml;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+
+use crate::facts::Source;
 
 use crate::facts::Evidence;
 use crate::facts::cgroup::Controller;
 use crate::facts::version::Version;
 use crate::finding::Level;
-use crate::requirements::{Origin, Protocol, Stack};
+use crate::requirements::{Protocol, Stack};
 
 /// All that the files of a workload ask.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workload {
+    /// Its files, as they were named.
+    pub files: Vec<String>,
     /// In the order of the files and their lines.
     pub asks: Vec<Ask>,
 }
@@ -33,11 +41,54 @@ pub struct Ask {
     pub stacks: Vec<Stack>,
 }
 
-impl Ask {
-    /// The file and the line.
-    pub fn origin(&self) -> Origin {
-        Origin { file: self.at.path.clone(), line: self.at.line.unwrap_or(1) }
+/// The most that files can ask of a host; what a report can hold.
+const ASK_LIMIT: usize = 10_000;
+
+impl Workload {
+    /// What these files ask, each named once.
+    ///
+    /// # Errors
+    /// [`Malformed`] where one is not what its name says.
+    pub fn parse(sources: &[Source]) -> Result<Workload, Malformed> {
+        let is_quadlet = |source: &Source| quadlet::Kind::of(source.path()).is_some();
+        let (quadlets, manifests): (Vec<Source>, Vec<Source>) = sources.iter().cloned().partition(is_quadlet);
+        let mut asks = kubernetes::asks(&manifests)?;
+        asks.extend(quadlet::asks(&quadlets));
+        if let Some(ask) = asks.get(ASK_LIMIT) {
+            let expected = format!("expected a workload that asks for no more than {ASK_LIMIT} things");
+            return Err(Malformed {
+                expected,
+                file: ask.at.path.to_string(),
+                line: ask.at.line.unwrap_or(1),
+            });
+        }
+        let clashes = clashes(&asks);
+        asks.extend(clashes);
+        let files = sources.iter().map(|source| source.path().to_owned()).collect();
+        Ok(Workload { files, asks })
     }
+}
+
+/// The ports that more than one asks for, on the same address or where one asks for all.
+fn clashes(asks: &[Ask]) -> Vec<Ask> {
+    let mut by_port: BTreeMap<(Protocol, u16), Vec<(&Ask, Option<IpAddr>)>> = BTreeMap::new();
+    let mut clashes = Vec::new();
+    for ask in asks {
+        let What::HostPort { protocol, address, port } = ask.what else { continue };
+        let others = by_port.entry((protocol, port)).or_default();
+        let stacks_of = |other: &Ask| -> Vec<Stack> {
+            ask.stacks.iter().copied().filter(|stack| other.stacks.contains(stack)).collect()
+        };
+        let meets = |at: Option<IpAddr>| at.is_none() || address.is_none() || at == address;
+        let other = others.iter().find(|(other, at)| meets(*at) && !stacks_of(other).is_empty());
+        if let Some((other, _)) = other {
+            let what = What::Wrong(format!("{protocol}/{port} is taken by {} in {}", other.of, other.at));
+            let (of, at) = (ask.of.clone(), ask.at.clone());
+            clashes.push(Ask { what, of, at, level: Level::Required, stacks: stacks_of(other) });
+        }
+        others.push((ask, address));
+    }
+    clashes
 }
 
 /// A file of a workload that is not what its name says: nothing is judged then.

@@ -1,13 +1,17 @@
 //! Quadlet files (`podman-systemd.unit(5)`): what Podman's generator makes of them, and what the services
 //! that it makes ask of a host.
 
+mod asks;
 mod faults;
 mod keys;
+mod paths;
 mod publish;
 mod specifiers;
 mod syntax;
 
+pub use asks::asks;
 pub use faults::{Fault, faults, ports};
+pub use paths::{Named, paths};
 pub use publish::Published;
 pub use specifiers::{absolute, expand};
 

@@ -41,11 +41,26 @@ impl Fault {
 
 /// All faults of a file, the first first, among those that the generator reads with it.
 pub fn faults(unit: &Unit, units: &Units) -> Vec<Fault> {
+    let mut found = own_faults(unit);
+    if unit.refused.is_none() && !unit.is_left_out() {
+        for (key, name, at) in missing(unit, units) {
+            let what = format!("{key}={name}, and there is no such file");
+            let repair = format!("write {name} beside {}, or correct {at}", unit.path);
+            found.push(Fault::new(at, what, repair));
+        }
+        found.extend(same_service(unit, units));
+        same_ports(unit, units, &mut found);
+    }
+    found
+}
+
+/// Those that it has by itself.
+pub(super) fn own_faults(unit: &Unit) -> Vec<Fault> {
     let mut found = Vec::new();
     let path = &unit.path;
     if let Some(since) = unit.kind.since() {
-        let what = format!(".{} files came with Podman {since}", unit.kind.extension());
-        let repair = format!("take Podman {since} or later, or put {path} in other words");
+        let what = format!("Quadlet passes over .{} files", unit.kind.extension());
+        let repair = format!("take Podman {since} or later, or do without {path}");
         let at = Evidence::path(path, "");
         found.push(Fault { until: Some(since), ..Fault::new(&at, what, repair) });
     }
@@ -59,15 +74,19 @@ pub fn faults(unit: &Unit, units: &Units) -> Vec<Fault> {
         return found;
     }
     needed(unit, &mut found);
-    references(unit, units, &mut found);
+    if let Some((pod, at)) = unit.own("Pod").filter(|(pod, _)| !pod.ends_with(".pod")) {
+        let what = format!("Pod={pod}, which is no .pod file");
+        let repair = format!("name a .pod file in {at}, or write PodmanArgs=--pod={pod}");
+        found.push(Fault::new(at, what, repair));
+    }
     service(unit, &mut found);
     for (value, at) in unit.all(unit.kind.group(), "PublishPort") {
         if let Err(why) = publish::parse(value) {
             found.push(Fault::line(at, format!("PublishPort={value} {why}")));
+            break;
         }
     }
     in_a_pod(unit, &mut found);
-    among_others(unit, units, &mut found);
     found
 }
 
@@ -89,7 +108,7 @@ fn unknown_keys(unit: &Unit, group: &str, found: &mut Vec<Fault>) {
             Some(_) if group == QUADLET => {}
             Some(since) if unit.kind.since().as_ref().is_some_and(|kind| since <= *kind) => {}
             Some(since) => {
-                let what = format!("{key}= in [{group}] came with Podman {since}");
+                let what = format!("Quadlet refuses {key}= in [{group}]");
                 let repair = match arguments_for(unit.kind, key) {
                     Some(option) if since > Version::new(&[4, 6]) => {
                         format!("write PodmanArgs={option} in place of {at}, or take Podman {since} or later")
@@ -195,27 +214,15 @@ fn is_short(image: &str) -> bool {
     !is_file && !is_id && !is_other && !is_full && !image.starts_with('/')
 }
 
-/// Other Quadlet files that this one names.
-fn references(unit: &Unit, units: &Units, found: &mut Vec<Fault>) {
-    for (key, name, at) in named(unit) {
-        if units.get(&name).is_none() {
-            let what = format!("{key}={name}, and there is no such file");
-            let repair = format!("write {name} beside {}, or correct {at}", unit.path);
-            found.push(Fault::new(&at, what, repair));
-        }
-    }
-    if let Some((pod, at)) = unit.own("Pod").filter(|(pod, _)| !pod.ends_with(".pod")) {
-        let what = format!("Pod={pod}, which is no .pod file");
-        let repair = format!("name a .pod file in {at}, or write PodmanArgs=--pod={pod}");
-        found.push(Fault::new(at, what, repair));
-    }
-}
-
-/// The Quadlet files that a file names, by the key and with the line.
-fn named(unit: &Unit) -> Vec<(&'static str, String, Evidence)> {
+/// The Quadlet files that a file names and that are not there, by the key and with the line.
+pub(super) fn missing<'a>(unit: &'a Unit, units: &Units) -> Vec<(&'static str, String, &'a Evidence)> {
     let group = unit.kind.group();
-    let mut found: Vec<(&'static str, String, Evidence)> = Vec::new();
-    let mut add = |key, name: &str, at: &Evidence| found.push((key, name.to_owned(), at.clone()));
+    let mut found: Vec<(&'static str, String, &Evidence)> = Vec::new();
+    let mut add = |key, name: &str, at: &'a Evidence| {
+        if units.get(name).is_none() && !name.starts_with(['/', '.']) && !name.contains('%') {
+            found.push((key, name.to_owned(), at));
+        }
+    };
     for (value, at) in unit.all(group, "Network") {
         let name = value.split_once(':').map_or(value, |(name, _)| name);
         if name.ends_with(".network") || name.ends_with(".container") {
@@ -223,19 +230,15 @@ fn named(unit: &Unit) -> Vec<(&'static str, String, Evidence)> {
         }
     }
     for (value, at) in unit.all(group, "Volume") {
-        if let Some((name, _)) = value.split_once(':').filter(|(name, _)| name.ends_with(".volume"))
-            && !name.starts_with(['/', '.'])
-        {
+        if let Some((name, _)) = value.split_once(':').filter(|(name, _)| name.ends_with(".volume")) {
             add("Volume", name, at);
         }
     }
     for (value, at) in unit.words(group, "Mount") {
-        let source = value
-            .split(',')
-            .filter_map(|option| option.split_once('='))
-            .rfind(|(key, _)| ["source", "src"].contains(key));
+        let mut options = value.split(',').filter_map(|option| option.split_once('='));
+        let source = options.rfind(|(key, _)| ["source", "src"].contains(key));
         let is_file = |name: &str| name.ends_with(".volume") || name.ends_with(".image");
-        if let Some((_, name)) = source.filter(|(_, name)| is_file(name) && !name.starts_with(['/', '.'])) {
+        if let Some((_, name)) = source.filter(|(_, name)| is_file(name)) {
             add("Mount", name, at);
         }
     }
@@ -279,14 +282,16 @@ fn in_a_pod(unit: &Unit, found: &mut Vec<Fault>) {
     }
 }
 
-/// What two files want, told of the one that comes later by its name.
-fn among_others(unit: &Unit, units: &Units, found: &mut Vec<Fault>) {
+/// A file that makes the same service, told of the one that comes later by its name.
+pub(super) fn same_service(unit: &Unit, units: &Units) -> Option<Fault> {
     let service = unit.service();
-    if let Some(other) = units.first_with(&service).filter(|other| other.name < unit.name) {
-        let at = Evidence::path(&unit.path, "");
-        let what = format!("it makes {service}, as {} does", other.name);
-        found.push(Fault::new(&at, what, format!("rename one of the two, or set ServiceName= in {at}")));
-    }
+    let other = units.first_with(&service).filter(|other| other.name < unit.name)?;
+    let at = Evidence::path(&unit.path, "");
+    let what = format!("it makes {service}, as {} does", other.name);
+    Some(Fault::new(&at, what, format!("rename one of the two, or set ServiceName= in {at}")))
+}
+
+fn same_ports(unit: &Unit, units: &Units, found: &mut Vec<Fault>) {
     if unit.is_template() {
         return;
     }
@@ -296,6 +301,7 @@ fn among_others(unit: &Unit, units: &Units, found: &mut Vec<Fault>) {
         if let Some((port, name)) = shared {
             let what = format!("port {port} of the host, which {name} publishes, too");
             found.push(Fault::new(at, what, format!("publish another port in {at}")));
+            return;
         }
     }
 }

@@ -148,12 +148,12 @@ fn what_a_later_podman_takes() {
     assert_eq!(
         later("a.container", "[Container]\nImage=a\nMemory=1g\nSecret=x\n"),
         [
-            "4.4 .container files came with Podman 4.4",
-            "5.5 Memory= in [Container] came with Podman 5.5",
-            "4.5 Secret= in [Container] came with Podman 4.5",
+            "4.4 Quadlet passes over .container files",
+            "5.5 Quadlet refuses Memory= in [Container]",
+            "4.5 Quadlet refuses Secret= in [Container]",
         ]
     );
-    assert_eq!(later("a.pod", "[Pod]\nPublishPort=80\n"), ["5.0 .pod files came with Podman 5.0"]);
+    assert_eq!(later("a.pod", "[Pod]\nPublishPort=80\n"), ["5.0 Quadlet passes over .pod files"]);
 }
 
 #[test]

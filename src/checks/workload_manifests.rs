@@ -1,0 +1,251 @@
+//! Whether the files of a workload hold what it takes: see [`WORKLOAD_MANIFESTS`].
+
+use crate::checks::check;
+use crate::facts::users::User;
+use crate::facts::version::Version;
+use crate::facts::{Evidence, Facts};
+use crate::finding::{Finding, Level, Outcome, Remedy, Verdict};
+use crate::host::Fact;
+use crate::requirements::{Demand, Requirements, Stack};
+use crate::workload::{Ask, What};
+
+check! {
+    /// Files of the workload are complete, and the stack runs what they say
+    ///
+    /// ## What is looked at
+    ///
+    /// The files that `--workload` names. Secrets, ConfigMaps, claims and keys that they refer to are
+    /// looked for in all of them; a Secret also in `secrets/secrets.json` of the user's storage, by its
+    /// name. What a cluster has already cannot be seen, so what its files do not define is unknown.
+    ///
+    /// Kinds and fields that `podman kube play` leaves out or stops at are held against the version of
+    /// Podman. A host port that two of them publish, and a mount of a volume that there is not, are
+    /// found without a look at the host.
+    ///
+    /// ## Why it matters
+    ///
+    /// `podman kube play` stops at the first ConfigMap or Secret that it does not find, and says nothing
+    /// of a StatefulSet or a Service that it leaves out. Of two pods with one host port the second does
+    /// not start.
+    ///
+    /// ## Repair
+    ///
+    /// The line of the file is changed, or the file that defines the rest is named, too. A Secret can be
+    /// put into the store of Podman with `podman kube play` of its YAML. A StatefulSet is made a
+    /// Deployment, a CronJob a Job that a systemd timer plays.
+    ///
+    /// ## Sources
+    ///
+    /// - podman: docs/kubernetes_support.md; RELEASE_NOTES.md, 4.7.0, 5.3.0, 5.5.0 and 5.6.0
+    /// - podman: pkg/domain/infra/abi/play.go, `PlayKube`; pkg/specgen/generate/kube/kube.go and volume.go
+    /// - podman-systemd.unit(5)
+    /// - k3s: pkg/rootlessports/controller.go, `toBindPorts`
+    WORKLOAD_MANIFESTS, "workload-manifests", Required, User(run)
+}
+
+fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
+    let Some(asks) = &req.workload else { return Outcome::skip("no workload is named") };
+    let mut outcome = Outcome::default();
+    for ask in asks {
+        match &ask.what {
+            What::Undefined { kind, name, optional: false } => {
+                undefined(facts, user, ask, kind, name, &mut outcome);
+            }
+            What::Unsupported { text, since } => {
+                unsupported(facts, user, ask, text, since.as_ref(), &mut outcome);
+            }
+            What::Wrong(text) => {
+                let finding = Finding::new(&ask.of, "files that agree", text, Verdict::Unmet);
+                outcome.add(&ask.demand(String::new()), finding.repair(change(&ask.at)));
+            }
+            _ => {}
+        }
+    }
+    outcome.or_skip("the files define all that they refer to, and ask for nothing that is left out")
+}
+
+fn change(at: &Evidence) -> Remedy {
+    Remedy::manual(format!("change {at}"))
+}
+
+/// The part of a demand that Podman has to meet, and that of clusters.
+fn parts(demand: Demand) -> (Option<Demand>, Option<Demand>) {
+    let (podman, clusters): (Vec<Stack>, Vec<Stack>) =
+        demand.stacks.iter().partition(|stack| matches!(stack, Stack::Podman | Stack::PodmanKube));
+    let of = |stacks: Vec<Stack>| (!stacks.is_empty()).then(|| Demand { stacks, ..demand.clone() });
+    (of(podman), of(clusters))
+}
+
+fn undefined(facts: &Facts, user: &User, ask: &Ask, kind: &str, name: &str, outcome: &mut Outcome) {
+    let subject = format!("{kind} {name}");
+    let (podman, clusters) = parts(ask.demand(format!("{} refers to it", ask.of)));
+    if let Some(demand) = podman {
+        match defined_for_podman(facts, user, kind, name) {
+            Ok((met, at)) => {
+                let found = if met { "kept by Podman" } else { "in no file of the workload" };
+                let expected = "defined";
+                let remedy = Remedy::manual(format!("name the file that defines {subject}, too"));
+                let finding = Finding::new(subject.clone(), expected, found, Verdict::met_if(met)).at(at);
+                outcome.add(&demand, finding.repair(remedy));
+            }
+            Err(why) => outcome.unknown(&demand, subject.clone(), why),
+        }
+    }
+    if let Some(demand) = clusters {
+        let demand = demand.advised(&demand.why);
+        let why = "in no file of the workload, and what the cluster has is not looked at";
+        outcome.unknown(&demand, subject, why);
+    }
+}
+
+/// A ConfigMap lives as long as `podman kube play` reads it; a Secret stays in the user's store.
+fn defined_for_podman(facts: &Facts, user: &User, kind: &str, name: &str) -> Fact<(bool, Option<Evidence>)> {
+    if kind != "Secret" {
+        return Ok((false, None));
+    }
+    facts.podman_secret(user, name).map(|(met, at)| (met, Some(at)))
+}
+
+fn unsupported(
+    facts: &Facts,
+    user: &User,
+    ask: &Ask,
+    text: &str,
+    since: Option<&Version>,
+    outcome: &mut Outcome,
+) {
+    let demand = ask.demand(String::new());
+    let finding = |verdict| Finding::new(&ask.of, "all of it is used", text, verdict);
+    let Some(since) = since else {
+        return outcome.add(&demand, finding(Verdict::Unmet).repair(change(&ask.at)));
+    };
+    let podman = match facts.podman(user) {
+        Ok(Some(podman)) => podman,
+        // `stack-programs` says so, and what is installed then is not known.
+        Ok(None) => return,
+        Err(why) => return outcome.unknown(&demand, &ask.of, why),
+    };
+    match podman.version.as_ref().ok().and_then(|known| known.value.is_at_least(since)) {
+        Some(true) => {}
+        Some(false) => {
+            let finding = Finding::new(
+                &ask.of,
+                format!("Podman {since} or later"),
+                format!("{text} before Podman {since}"),
+                Verdict::Unmet,
+            );
+            let remedy = Remedy::manual(format!("upgrade podman to {since} or later, or change {}", ask.at));
+            outcome.add(&demand, finding.at([podman.evidence()]).repair(remedy));
+        }
+        None => outcome.unknown(&Demand { level: Level::Advised, ..demand }, &ask.of, podman.unknown()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::testing::{edge, findings, unknown, verdicts, workload};
+    use crate::facts::testing::fixture;
+
+    const POD: &str = "\
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  containers:
+    - name: web
+      image: docker.io/library/nginx
+      envFrom:
+        - configMapRef: {name: site}
+        - secretRef: {name: tls}
+        - secretRef: {name: more, optional: true}
+";
+
+    #[test]
+    fn what_no_file_defines_is_looked_for_where_podman_keeps_it() {
+        let req = workload(&[Stack::PodmanKube], POD);
+        let outcome = run(&fixture("debian-13").facts(), &req, &edge());
+        assert_eq!(
+            verdicts(&outcome),
+            [("ConfigMap site", Verdict::Unmet), ("Secret tls", Verdict::Unmet)]
+        );
+        assert_eq!(outcome.items[0].asked[0].to_string(), "web.yaml:9");
+        let path = "/home/edge/.local/share/containers/storage/secrets/secrets.json";
+        let kept = fixture("debian-13").file(path, r#"{"nameToID": {"tls": "1"}}"#);
+        let outcome = run(&kept.facts(), &req, &edge());
+        assert_eq!(verdicts(&outcome)[1], ("Secret tls", Verdict::Met));
+        assert_eq!(findings(&outcome)[1].evidence[0].to_string(), path);
+        let closed = fixture("debian-13").error(path, "denied");
+        assert_eq!(unknown(&run(&closed.facts(), &req, &edge())), [format!("{path} is not readable as this user")]);
+        let all = format!(
+            "{POD}---\napiVersion: v1\nkind: Secret\nmetadata: {{name: tls}}\n---\napiVersion: v1\n\
+             kind: ConfigMap\nmetadata: {{name: site}}\n"
+        );
+        let req = workload(&[Stack::PodmanKube], &all);
+        assert!(run(&fixture("debian-13").facts(), &req, &edge()).skipped.is_some());
+    }
+
+    #[test]
+    fn what_a_cluster_has_is_not_known() {
+        let req = workload(&[Stack::K3s], POD);
+        let outcome = run(&fixture("debian-13").facts(), &req, &edge());
+        assert_eq!(unknown(&outcome).len(), 2);
+        assert!(outcome.items.iter().all(|item| item.level == Level::Advised));
+        let req = workload(&[Stack::Kind, Stack::PodmanKube], POD);
+        assert_eq!(run(&fixture("debian-13").facts(), &req, &edge()).items.len(), 4);
+    }
+
+    #[test]
+    fn a_kind_is_held_against_the_version_of_podman() {
+        let job = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: once}\nspec: {template: {spec: {}}}\n";
+        let req = workload(&[Stack::PodmanKube], job);
+        assert!(run(&fixture("debian-13").facts(), &req, &edge()).skipped.is_some(), "5.4.2 runs it");
+        let old = fixture("debian-13").edit(
+            "/var/lib/dpkg/status",
+            "Version: 5.4.2+ds1-2+b2",
+            "Version: 4.9.3+ds1-1",
+        );
+        let outcome = run(&old.facts(), &req, &edge());
+        assert_eq!(verdicts(&outcome), [("Job once", Verdict::Unmet)]);
+        let finding = findings(&outcome)[0];
+        assert_eq!(finding.expected, "Podman 5.3 or later");
+        assert_eq!(finding.evidence[0].text, "Version: 4.9.3+ds1-1");
+        assert_eq!(outcome.items[0].asked[0].to_string(), "web.yaml:2");
+        let set = job.replace("Job", "StatefulSet").replace("batch", "apps");
+        let outcome = run(&fixture("debian-13").facts(), &workload(&[Stack::PodmanKube], &set), &edge());
+        assert_eq!(findings(&outcome)[0].found, "podman kube play leaves out a StatefulSet");
+        assert_eq!(findings(&outcome)[0].remedy.summary, "change web.yaml:2");
+    }
+
+    #[test]
+    fn a_port_that_two_publish() {
+        let pod = |name: &str, port: &str| {
+            format!(
+                "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  containers:\n    - image: a\n      \
+                 ports: [{port}]\n---\n"
+            )
+        };
+        let look = |one: &str, other: &str| {
+            let text = format!("{}{}", pod("a", one), pod("b", other));
+            run(&fixture("debian-13").facts(), &workload(&[Stack::PodmanKube], &text), &edge())
+        };
+        let outcome = look("{hostPort: 8080}", "{hostPort: 8080}");
+        assert_eq!(findings(&outcome)[0].found, "tcp/8080 is taken by Pod a in web.yaml:7");
+        assert_eq!(outcome.items[0].asked[0].to_string(), "web.yaml:15");
+        for (one, other) in [
+            ("{hostPort: 8080}", "{hostPort: 8081}"),
+            ("{hostPort: 8080}", "{hostPort: 8080, protocol: UDP}"),
+            ("{hostPort: 8080, hostIP: 127.0.0.1}", "{hostPort: 8080, hostIP: 127.0.0.2}"),
+        ] {
+            assert!(look(one, other).skipped.is_some(), "{one} {other}");
+        }
+        assert_eq!(look("{hostPort: 8080, hostIP: 127.0.0.1}", "{hostPort: 8080}").items.len(), 1);
+    }
+
+    #[test]
+    fn without_a_workload_there_is_nothing_to_say() {
+        let req = crate::checks::testing::requirements(&[Stack::PodmanKube]);
+        let outcome = run(&fixture("debian-13").facts(), &req, &edge());
+        assert_eq!(outcome.skipped.as_deref(), Some("no workload is named"));
+    }
+}

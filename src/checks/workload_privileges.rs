@@ -1,0 +1,151 @@
+//! Whether a workload asks for more than a user has: see [`WORKLOAD_PRIVILEGES`].
+
+use crate::checks::check;
+use crate::facts::Facts;
+use crate::finding::{Finding, Outcome, Remedy, Verdict};
+use crate::requirements::{Requirements, Stack};
+use crate::workload::{Ask, What};
+
+check! {
+    /// Workload asks for nothing that takes root on the host
+    ///
+    /// ## What is looked at
+    ///
+    /// Sysctls, `hostNetwork` and `privileged` in the files that `--workload` names. A container can set
+    /// the sysctls of namespaces that it has of its own: `net.*` unless it has the network of the host,
+    /// `fs.mqueue.*`, `kernel.msg*`, `kernel.sem` and `kernel.shm*` unless it has the IPC of the host.
+    ///
+    /// ## Why it matters
+    ///
+    /// Podman and kubelet refuse a pod with any other sysctl. `privileged` gives a rootless container
+    /// what the user may do and no more: no module is loaded, and no device opened that the user cannot
+    /// open. With `hostNetwork` a pod of `podman kube play` has the network of the host and binds ports
+    /// there as the user; a pod of rootless K3s has the network of K3s, which is not that of the host.
+    ///
+    /// ## Repair
+    ///
+    /// A sysctl of the host is taken out of the file and set on the host, by a file in `/etc/sysctl.d`. A
+    /// container that needs a device gets the device. What other hosts shall reach in rootless K3s gets a
+    /// Service of type LoadBalancer.
+    ///
+    /// ## Sources
+    ///
+    /// - podman: pkg/util/utils.go, `ValidateSysctls`; pkg/specgen/generate/security_linux.go
+    /// - podman-run(1), "--privileged" and "--sysctl"
+    /// - kubernetes.io, "Using sysctls in a Kubernetes Cluster"
+    /// - k3s: pkg/rootlessports/controller.go
+    WORKLOAD_PRIVILEGES, "workload-privileges", Required, Host(run)
+}
+
+/// The sysctls of IPC namespaces besides `fs.mqueue.*` (ipc_namespaces(7)).
+const IPC: [&str; 8] = [
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+];
+
+fn run(facts: &Facts, req: &Requirements) -> Outcome {
+    let Some(asks) = &req.workload else { return Outcome::skip("no workload is named") };
+    let mut outcome = Outcome::default();
+    for ask in asks {
+        let finding = match &ask.what {
+            What::Sysctl { key, value, own_network, own_ipc } => {
+                sysctl(facts, ask, key, value, *own_network, *own_ipc)
+            }
+            What::Privileged => {
+                let found = "privileged, which gives it what the user may do and no more";
+                let remedy = Remedy::manual(format!("give it in {} what it needs instead", ask.at));
+                Finding::new(&ask.of, "no more than it needs", found, Verdict::Unmet).repair(remedy)
+            }
+            What::HostNetwork if ask.stacks == [Stack::K3s] => {
+                let found = "the network of rootless K3s, which is not that of the host";
+                let remedy = Remedy::manual("publish its ports with a Service of type LoadBalancer");
+                Finding::new(&ask.of, "the network of the host", found, Verdict::Unmet).repair(remedy)
+            }
+            _ => continue,
+        };
+        outcome.add(&ask.demand(String::new()), finding);
+    }
+    outcome.or_skip("the workload asks for nothing of the kind")
+}
+
+fn sysctl(facts: &Facts, ask: &Ask, key: &str, value: &str, own_network: bool, own_ipc: bool) -> Finding {
+    let of_ipc = IPC.contains(&key) || key.starts_with("fs.mqueue.");
+    let of_network = key.starts_with("net.");
+    let expected = "one of a namespace of its own";
+    let found = match (of_ipc, of_network) {
+        (true, _) if own_ipc => "of its IPC namespace",
+        (_, true) if own_network => "of its network namespace",
+        (true, _) => "of the host, whose IPC it has: the pod is refused",
+        (_, true) => "of the host, whose network it has: the pod is refused",
+        _ => "of the host as a whole: the pod is refused",
+    };
+    let met = of_ipc && own_ipc || of_network && own_network;
+    let now = facts.sysctl(key).ok().filter(|_| !met).map(|now| now.at);
+    let remedy =
+        Remedy::manual(format!("take it out of {}, and set {key} = {value} on the host if need be", ask.at));
+    Finding::new(key, expected, found, Verdict::met_if(met)).at(now).repair(remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::testing::{findings, requirements, verdicts, workload};
+    use crate::facts::testing::fixture;
+    use crate::finding::Level;
+
+    fn look(stack: Stack, spec: &str) -> Outcome {
+        let text = format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: web}}\nspec:\n{spec}");
+        run(&fixture("debian-13").facts(), &workload(&[stack], &text))
+    }
+
+    fn sysctls(more: &str, key: &str) -> Outcome {
+        let spec = format!("  securityContext:\n    sysctls:\n      - name: {key}\n        value: \"1\"\n{more}");
+        look(Stack::PodmanKube, &spec)
+    }
+
+    #[test]
+    fn a_sysctl_is_of_a_namespace_or_of_the_host() {
+        for (more, key, verdict) in [
+            ("", "net.core.somaxconn", Verdict::Met),
+            ("", "net/core/somaxconn", Verdict::Met),
+            ("  hostNetwork: true\n", "net.core.somaxconn", Verdict::Unmet),
+            ("  hostNetwork: true\n", "kernel.shmmax", Verdict::Met),
+            ("  hostIPC: true\n", "kernel.shmmax", Verdict::Unmet),
+            ("", "fs.mqueue.msg_max", Verdict::Met),
+            ("", "vm.max_map_count", Verdict::Unmet),
+            ("", "kernel.pid_max", Verdict::Unmet),
+        ] {
+            let outcome = sysctls(more, key);
+            assert_eq!(verdicts(&outcome)[0].1, verdict, "{more}{key}");
+            assert_eq!((outcome.items[0].level, outcome.items[0].asked[0].line), (Level::Required, Some(7)));
+        }
+        let outcome = sysctls("", "net.core.somaxconn\n        optional: x");
+        assert!(findings(&outcome)[0].remedy.summary.is_empty());
+        let outcome = sysctls("", "vm.max_map_count");
+        let summary = &findings(&outcome)[0].remedy.summary;
+        assert_eq!(summary, "take it out of web.yaml:7, and set vm.max_map_count = 1 on the host if need be");
+    }
+
+    #[test]
+    fn privileged_is_no_more_than_the_user() {
+        let spec = "  containers:\n    - image: a\n      securityContext: {privileged: true}\n";
+        let outcome = look(Stack::Podman, spec);
+        assert_eq!((verdicts(&outcome), outcome.items[0].level), (vec![("Pod web", Verdict::Unmet)], Level::Advised));
+        assert!(look(Stack::Podman, &spec.replace("true", "false")).skipped.is_some());
+    }
+
+    #[test]
+    fn only_podman_has_the_network_of_the_host() {
+        assert!(look(Stack::PodmanKube, "  hostNetwork: true\n").skipped.is_some());
+        let outcome = look(Stack::K3s, "  hostNetwork: true\n");
+        assert_eq!((verdicts(&outcome)[0].1, outcome.items[0].level), (Verdict::Unmet, Level::Advised));
+        assert!(look(Stack::Kind, "  hostNetwork: true\n").skipped.is_some());
+        assert!(run(&fixture("debian-13").facts(), &requirements(&[Stack::K3s])).skipped.is_some());
+    }
+}

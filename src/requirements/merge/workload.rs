@@ -1,0 +1,88 @@
+//! What a workload adds to what its stacks want.
+
+use std::collections::BTreeMap;
+
+use super::super::{Demand, Origin, Stack, SysctlRule, Want};
+use super::{Requirements, join};
+use crate::facts::cgroup::Controller;
+use crate::finding::Level;
+use crate::profile::ProfileError;
+use crate::workload::{Ask, What, Workload};
+
+/// The first port that users may bind (ip(7)), and with what the kernel starts.
+const FIRST_PORT: (&str, u64) = ("net.ipv4.ip_unprivileged_port_start", 1024);
+
+impl Requirements {
+    /// With what the files of a workload ask of the chosen stacks.
+    ///
+    /// # Errors
+    /// Where policy contradicts it; both places are named.
+    pub fn with_workload(mut self, workload: &Workload) -> Result<Requirements, ProfileError> {
+        let mut asks = Vec::new();
+        for ask in &workload.asks {
+            let stacks: Vec<Stack> =
+                ask.stacks.iter().copied().filter(|stack| self.stacks.contains(stack)).collect();
+            if !stacks.is_empty() {
+                asks.push(Ask { stacks, ..ask.clone() });
+            }
+        }
+        self.add_ports(&asks);
+        self.add_controllers(&asks);
+        self.workload = Some(asks);
+        self.drop_weaker();
+        self.give_way();
+        self.find_contradictions()?;
+        Ok(self)
+    }
+
+    fn add_ports(&mut self, asks: &[Ask]) {
+        let mut lowest: Option<(u16, Demand)> = None;
+        for ask in asks {
+            let What::HostPort { protocol, port, .. } = ask.what else { continue };
+            let demand = ask.demand(format!("{} publishes it", ask.of));
+            if u64::from(port) < FIRST_PORT.1 && lowest.as_ref().is_none_or(|(known, _)| port < *known) {
+                lowest = Some((port, ask.demand(format!("{} publishes {protocol}/{port}", ask.of))));
+            }
+            join(self.ports.entry((protocol, port)).or_default(), demand);
+        }
+        let Some((port, demand)) = lowest else { return };
+        let want = self.sysctls.entry(FIRST_PORT.0.to_owned()).or_default();
+        want.default.get_or_insert_with(|| FIRST_PORT.1.to_string());
+        // Who needs this port does not have to be advised of a higher one.
+        for rule in &mut want.rules {
+            if matches!(rule.value, SysctlRule::AtMost(most) if most >= u64::from(port))
+                && rule.demand.level == Level::Advised
+            {
+                rule.demand.stacks.retain(|stack| !demand.stacks.contains(stack));
+            }
+        }
+        want.rules.retain(|rule| !rule.demand.stacks.is_empty());
+        want.rules.push(Want { value: SysctlRule::AtMost(port.into()), demand });
+    }
+
+    /// All limits of a controller are one demand, whose reason is the first of them.
+    fn add_controllers(&mut self, asks: &[Ask]) {
+        let mut limits: BTreeMap<(Controller, &[Stack]), Vec<(&Ask, &str)>> = BTreeMap::new();
+        for ask in asks {
+            if let What::Limit { controller, text } = &ask.what {
+                limits.entry((*controller, &ask.stacks)).or_default().push((ask, text));
+            }
+        }
+        for ((controller, _), of) in limits {
+            let Some((first, text)) = of.first() else { continue };
+            let more = if of.len() > 1 { format!(", and {} more", of.len() - 1) } else { String::new() };
+            let mut demand = first.demand(format!("{} limits {text}{more}", first.of));
+            demand.asked = of.iter().map(|(ask, _)| ask.at.clone()).collect();
+            join(self.controllers.entry(controller).or_default(), demand);
+        }
+    }
+}
+
+impl Ask {
+    /// The demand of who asks.
+    pub fn demand(&self, why: String) -> Demand {
+        let Ask { level, stacks, at, .. } = self.clone();
+        let origin = Origin { file: at.path.clone(), line: at.line.unwrap_or(1) };
+        Demand { level, stacks, why, origin, asked: vec![at] }
+    }
+}

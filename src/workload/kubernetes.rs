@@ -1,0 +1,261 @@
+//! Kubernetes objects, and what they ask of a host. By stack:
+//!
+//! - `podman kube play` runs Pods, Deployments, DaemonSets and Jobs, publishes `hostPort`s, mounts paths of
+//!   the host, and leaves out what it does not know (podman: docs/kubernetes_support.md,
+//!   pkg/domain/infra/abi/play.go, pkg/specgen/generate/kube/).
+//! - Rootless K3s has network namespaces of its own, and publishes the ports of load balancers only, those
+//!   up to 1024 at 10000 above (k3s: pkg/rootlessports/controller.go). Paths are those of the host.
+//! - The nodes of k3d, kind, minikube and Usernetes are containers: ports and paths are those of a node.
+
+mod pod;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::yaml::{self, File, View};
+use super::{Ask, Malformed, What};
+use crate::facts::version::Version;
+use crate::facts::{Evidence, Source};
+use crate::finding::Level;
+use crate::requirements::{Protocol, Stack};
+use pod::Pod;
+
+/// Where manifests are played by Podman.
+const PODMAN: &[Stack] = &[Stack::Podman, Stack::PodmanKube];
+const K3S: &[Stack] = &[Stack::K3s];
+/// Where manifests are given to Kubernetes.
+const CLUSTERS: &[Stack] = &[Stack::K3s, Stack::K3d, Stack::Kind, Stack::Minikube, Stack::Usernetes];
+
+/// What the objects in these files ask, in the order of their lines.
+///
+/// # Errors
+/// [`Malformed`] where a file is no YAML, holds no object, or what matters has another type.
+pub(super) fn asks(sources: &[Source]) -> Result<Vec<Ask>, Malformed> {
+    let trees = sources.iter().map(yaml::documents).collect::<Result<Vec<_>, _>>()?;
+    let files: Vec<File> = sources.iter().map(File::new).collect();
+    let mut objects = Vec::new();
+    for ((source, file), documents) in sources.iter().zip(&files).zip(&trees) {
+        let before = objects.len();
+        for document in documents {
+            Object::collect(View::new(file, document), &mut objects)?;
+        }
+        if objects.len() == before {
+            let expected = "expected a Kubernetes object, with apiVersion and kind".to_owned();
+            return Err(Malformed { file: source.path().to_owned(), line: 1, expected });
+        }
+    }
+    let defined = Defined::of(&objects)?;
+    let mut asks = Vec::new();
+    for object in &objects {
+        object.asks(&defined, &mut asks)?;
+    }
+    Ok(asks)
+}
+
+/// An object of a file.
+struct Object<'a> {
+    view: View<'a>,
+    kind: &'a str,
+    name: Option<&'a str>,
+}
+
+impl<'a> Object<'a> {
+    /// The object, or those of a list (podman takes `List` apart, and so does kubectl).
+    fn collect(view: View<'a>, into: &mut Vec<Object<'a>>) -> Result<(), Malformed> {
+        let kind = view.get("kind")?;
+        let Some(kind) = kind.text()? else {
+            return Err(view.malformed("a Kubernetes object, with apiVersion and kind"));
+        };
+        if kind == "List" {
+            return view.get("items")?.items()?.into_iter().try_for_each(|item| Object::collect(item, into));
+        }
+        if view.get("apiVersion")?.text()?.is_none() {
+            return Err(view.malformed("a Kubernetes object, with apiVersion and kind"));
+        }
+        let name = view.path(&["metadata", "name"])?.text()?;
+        into.push(Object { view, kind, name });
+        Ok(())
+    }
+
+    /// As reports call it.
+    fn title(&self) -> Result<String, Malformed> {
+        let name = match self.name {
+            Some(name) => Some(name),
+            None => self.view.path(&["metadata", "generateName"])?.text()?,
+        };
+        Ok(name.map_or_else(|| self.kind.to_owned(), |name| format!("{} {name}", self.kind)))
+    }
+
+    fn asks(&self, defined: &Defined, into: &mut Vec<Ask>) -> Result<(), Malformed> {
+        let of = self.title()?;
+        let mut say = Sayer { of: &of, into };
+        let left_out = format!("podman kube play leaves out a {}", self.kind);
+        // Where its pods are, and since when Podman runs it.
+        let (template, podman): (&[&str], Podman) = match self.kind {
+            "Pod" => (&[], Podman::Runs),
+            "Deployment" => (&["spec", "template"], Podman::Runs),
+            "DaemonSet" => (&["spec", "template"], Podman::Since(&[4, 7])),
+            "Job" => (&["spec", "template"], Podman::Since(&[5, 3])),
+            "StatefulSet" | "ReplicaSet" | "ReplicationController" => (&["spec", "template"], Podman::Not),
+            "CronJob" => (&["spec", "jobTemplate", "spec", "template"], Podman::Not),
+            "ConfigMap" | "Secret" | "PersistentVolumeClaim" => return Ok(()),
+            "Service" => return self.service(&mut say),
+            _ => {
+                say.unsupported(Level::Advised, self.view.get("kind")?.at(), PODMAN, left_out, None);
+                return Ok(());
+            }
+        };
+        let at = self.view.get("kind")?.at();
+        match podman {
+            Podman::Runs => {}
+            Podman::Since(version) => {
+                say.unsupported(Level::Required, at.clone(), PODMAN, left_out, Some(version));
+            }
+            Podman::Not => say.unsupported(Level::Required, at.clone(), PODMAN, left_out, None),
+        }
+        if self.name.is_none() && !matches!(podman, Podman::Not) {
+            let text = "podman kube play stops without metadata.name".to_owned();
+            say.unsupported(Level::Required, at, PODMAN, text, None);
+        }
+        let copies = self.copies(podman, &mut say)?;
+        let template = self.view.path(template)?;
+        let runs: &[Stack] = if matches!(podman, Podman::Not) { &[] } else { PODMAN };
+        let claims = self.view.path(&["spec", "volumeClaimTemplates"])?;
+        Pod::of(template, claims, runs, copies, defined)?.asks(&mut say)
+    }
+
+    /// How many pods a cluster makes of it. Podman makes one (podman: `playKubeDeployment`).
+    fn copies(&self, podman: Podman, say: &mut Sayer) -> Result<u64, Malformed> {
+        let count = match self.kind {
+            "Deployment" | "StatefulSet" | "ReplicaSet" | "ReplicationController" => {
+                self.view.path(&["spec", "replicas"])?
+            }
+            "Job" => self.view.path(&["spec", "parallelism"])?,
+            "CronJob" => self.view.path(&["spec", "jobTemplate", "spec", "parallelism"])?,
+            _ => return Ok(1),
+        };
+        let Some(number) = count.integer()? else { return Ok(1) };
+        let Ok(copies) = u64::try_from(number) else { return Err(count.malformed("a number from 0 on")) };
+        if copies > 1 && !matches!(podman, Podman::Not) {
+            let text = format!("of {copies} pods podman kube play starts one");
+            say.unsupported(Level::Advised, count.at(), PODMAN, text, None);
+        }
+        Ok(copies)
+    }
+
+    fn service(&self, say: &mut Sayer) -> Result<(), Malformed> {
+        let at = self.view.get("kind")?.at();
+        let text = "podman kube play leaves out a Service: pods publish ports with hostPort".to_owned();
+        say.unsupported(Level::Advised, at, PODMAN, text, None);
+        let kind = self.view.path(&["spec", "type"])?;
+        let ports = self.view.path(&["spec", "ports"])?.items()?;
+        match kind.text()? {
+            Some("NodePort") => {
+                let text = "rootless K3s publishes no ports of nodes: LoadBalancer is what it publishes";
+                say.unsupported(Level::Advised, kind.at(), K3S, text.to_owned(), None);
+            }
+            Some("LoadBalancer") => {
+                for entry in ports {
+                    let protocol = protocol(entry.get("protocol")?)?;
+                    for key in ["port", "nodePort"] {
+                        let view = entry.get(key)?;
+                        let (Some(port), Some(protocol)) = (port(view)?, protocol) else { continue };
+                        let port = if port <= 1024 { port + 10_000 } else { port };
+                        let what = What::HostPort { protocol, address: None, port };
+                        say.ask(Level::Required, view.at(), K3S, what);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Whether `podman kube play` runs a kind.
+#[derive(Clone, Copy)]
+enum Podman {
+    /// Each version of interest.
+    Runs,
+    /// From this version on.
+    Since(&'static [u64]),
+    /// None.
+    Not,
+}
+
+/// Adds what one object asks.
+struct Sayer<'a> {
+    of: &'a str,
+    into: &'a mut Vec<Ask>,
+}
+
+impl Sayer<'_> {
+    fn ask(&mut self, level: Level, at: Evidence, stacks: &[Stack], what: What) {
+        if !stacks.is_empty() {
+            self.into.push(Ask { what, of: self.of.to_owned(), at, level, stacks: stacks.to_vec() });
+        }
+    }
+
+    fn unsupported(
+        &mut self,
+        level: Level,
+        at: Evidence,
+        stacks: &[Stack],
+        text: String,
+        since: Option<&[u64]>,
+    ) {
+        self.ask(level, at, stacks, What::Unsupported { text, since: since.map(Version::new) });
+    }
+}
+
+/// A port; `None` for 0, which is as if it were not there.
+fn port(view: View) -> Result<Option<u16>, Malformed> {
+    match view.integer()? {
+        None | Some(0) => Ok(None),
+        Some(number) => match u16::try_from(number) {
+            Ok(port) => Ok(Some(port)),
+            Err(_) => Err(view.malformed("a port, 1 to 65535")),
+        },
+    }
+}
+
+/// The protocol of a port; `None` for SCTP.
+fn protocol(view: View) -> Result<Option<Protocol>, Malformed> {
+    match view.text()?.map(str::to_ascii_uppercase).as_deref() {
+        None | Some("TCP") => Ok(Some(Protocol::Tcp)),
+        Some("UDP") => Ok(Some(Protocol::Udp)),
+        Some("SCTP") => Ok(None),
+        Some(_) => Err(view.malformed("TCP, UDP or SCTP")),
+    }
+}
+
+/// What the files define that pods refer to.
+struct Defined<'a> {
+    /// The keys of each Secret and ConfigMap, by kind and name.
+    keys: BTreeMap<&'a str, BTreeMap<&'a str, BTreeSet<&'a str>>>,
+}
+
+impl<'a> Defined<'a> {
+    fn of(objects: &[Object<'a>]) -> Result<Defined<'a>, Malformed> {
+        let mut keys: BTreeMap<&str, BTreeMap<&str, BTreeSet<&str>>> = BTreeMap::new();
+        for Object { view, kind, name } in objects {
+            let (Some(name), "Secret" | "ConfigMap" | "PersistentVolumeClaim") = (*name, *kind) else {
+                continue;
+            };
+            let known = keys.entry(*kind).or_default().entry(name).or_default();
+            if *kind != "PersistentVolumeClaim" {
+                for part in ["data", "stringData", "binaryData"] {
+                    known.extend(view.get(part)?.keys()?.into_iter().map(|(key, _)| key));
+                }
+            }
+        }
+        Ok(Defined { keys })
+    }
+
+    fn keys(&self, kind: &str, name: &str) -> Option<&BTreeSet<&'a str>> {
+        self.keys.get(kind)?.get(name)
+    }
+}
+
+#[cfg(test)]
+#[path = "kubernetes_tests.rs"]
+mod tests;
