@@ -186,7 +186,7 @@ fn what_cannot_be_told_is_unknown() {
         .without("/usr/lib/systemd/user/podman-user-wait-network-online.service")
         .without("/usr/lib/systemd/user/podman.socket")
         .dir("/var/lib/rpm", "0755", 0);
-    assert!(unknown(&look_at(rpm))[0].starts_with("Quadlet refuses Memory= in [Container] before Podman 5.5; "));
+    assert!(unknown(&look_at(rpm))[0].starts_with("Quadlet passes over .container files before Podman 4.4; "));
 }
 
 #[test]
