@@ -1,16 +1,18 @@
 //! Whether a user's Quadlet files become services that can start: see [`QUADLET_FILES`].
 
+use std::collections::BTreeMap;
+
 use crate::checks::{check, of_podman};
 use crate::facts::listeners::Listener;
 use crate::facts::podman::Podman;
 use crate::facts::quadlets::Quadlet;
 use crate::facts::users::User;
-use crate::facts::{Evidence, Facts, listeners};
+use crate::facts::{Evidence, Facts, Source, listeners};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::{Fact, OrAbsent};
 use crate::requirements::{Demand, Need, Protocol, Requirements};
 use crate::settings::quoted;
-use crate::workload::quadlet::{Fault, Kind, Named, Unit, Units, absolute, expand, faults, paths, ports};
+use crate::workload::quadlet::{Fault, Kind, Named, Unit, Units, absolute, expand, faults, paths, place, ports};
 
 check! {
     /// Quadlet files become services that can start
@@ -79,25 +81,25 @@ fn look(
     outcome: &mut Outcome,
 ) -> Fact<()> {
     let mut read = Vec::new();
-    let mut doubts = Vec::new();
-    for Quadlet { path, source, shadowed_by, .. } in &facts.quadlets(user)? {
+    let mut doubts = BTreeMap::new();
+    let found = facts.quadlets(user)?;
+    for Quadlet { path, source, shadowed_by, .. } in &found {
         if shadowed_by.is_some() {
             continue;
         }
         let name = path.rsplit('/').next().unwrap_or_default();
-        match facts.quadlet_drop_ins(user, name) {
-            Ok(drop_ins) => read.extend(Unit::read(source, drop_ins.iter().map(|source| &**source))),
-            Err(why) => {
-                // Others can refer to it.
-                read.extend(Unit::read(source, []));
-                doubts.push((name.to_owned(), why));
-            }
-        }
+        let drop_ins = facts.quadlet_drop_ins(user, name);
+        // Others can refer to what cannot be read.
+        let nothing = Source::new(path, "");
+        let source = source.as_ref().map(|source| &**source).inspect_err(|why| drop(doubts.insert(name, why.to_string())));
+        let drop_ins = drop_ins.inspect_err(|why| drop(doubts.insert(name, why.to_string())));
+        let drop_ins = drop_ins.unwrap_or_default();
+        read.extend(Unit::read(source.unwrap_or(&nothing), drop_ins.iter().map(|source| &**source)));
     }
     let units = Units::new(read);
     for unit in units.iter() {
-        let looked = match doubts.iter().find(|(name, _)| *name == unit.name) {
-            Some((_, why)) => Err(why.to_string()),
+        let looked = match doubts.remove(unit.name.as_str()) {
+            Some(why) => Err(why),
             None => judge(facts, podman, user, unit, &units),
         };
         outcome.looked(demands, &unit.path, Ok(looked));
@@ -170,13 +172,14 @@ fn of_paths(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
         }
         let what = match facts.stat(&path).or_absent()? {
             None if written.starts_with('-') => format!("{key}={written}, where Podman has no leading \"-\""),
+            None if path.ends_with(&written) => format!("{key}={written}, which does not exist"),
             None => format!("{key}={written}, and {path} does not exist"),
             Some(stat) if is_read && !stat.allows(user.uid, &user.groups, 4) => {
                 format!("{key}={written}, which {} cannot read", user.name)
             }
             Some(_) => continue,
         };
-        let repair = format!("put it there for {}, or correct {at}", user.name);
+        let repair = format!("put it there for {}, or correct {}", user.name, place(at));
         return Ok(Some(Fault { at: at.clone(), what, until: None, repair }));
     }
     Ok(None)
@@ -202,8 +205,8 @@ fn of_ports(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
         let (Some((from, to)), Some(protocol)) = (port.ports, port.protocol) else { continue };
         let fault = |what: String, repair: String| Ok(Some(Fault { at: at.clone(), what, until: None, repair }));
         if from < first {
-            let what = format!("port {from} of the host, and users may bind ports from {first} on");
-            return fault(what, format!("publish a port from {first} on in {at}, or lower {FIRST_PORT}"));
+            let what = format!("publishes port {from}, and users may bind ports from {first} on");
+            return fault(what, format!("publish a port from {first} on in {}, or lower {FIRST_PORT}", place(at)));
         }
         let is = match protocol {
             Protocol::Tcp => listeners::Protocol::Tcp,
@@ -223,8 +226,8 @@ fn of_ports(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
         if let Some(Listener { port, uid, address, .. }) = holder {
             let name = facts.user_by_uid(*uid).ok().flatten();
             let name = name.map_or_else(|| format!("UID {uid}"), |user| user.name);
-            let what = format!("port {port} of the host, which is in use by {name} on {address}");
-            return fault(what, format!("publish another port in {at}, or stop what listens"));
+            let what = format!("publishes port {port}, which {name} uses on {address}");
+            return fault(what, format!("publish another port in {}, or stop what listens", place(at)));
         }
     }
     Ok(None)
@@ -280,7 +283,7 @@ fn of_boot(facts: &Facts, user: &User, unit: &Unit, units: &Units) -> Fact<Optio
     }
     let at = Evidence::path(&unit.path, "");
     let what = "nothing starts it at boot: there is no WantedBy= in [Install]".to_owned();
-    let repair = format!("write [Install] with WantedBy=default.target into {}", unit.path);
+    let repair = format!("write [Install] with WantedBy=default.target into {}", unit.name);
     Ok(Some(Fault { at, what, until: None, repair }))
 }
 

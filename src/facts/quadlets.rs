@@ -26,10 +26,10 @@ const SHARED: [&str; 2] = ["/etc/containers/systemd/users", "/usr/share/containe
 pub struct Quadlet {
     /// The file.
     pub path: String,
-    /// What it says to systemd.
+    /// What it says to systemd; nothing where it cannot be read.
     pub assignments: Vec<Assignment>,
-    /// Its text.
-    pub source: Rc<Source>,
+    /// Its text, or why it cannot be read, by us or by that user.
+    pub source: Fact<Rc<Source>>,
     /// The file of the same name that Quadlet takes in its place.
     pub shadowed_by: Option<String>,
 }
@@ -75,8 +75,8 @@ impl Facts {
     /// first counts. Folders that are links are not followed.
     ///
     /// # Errors
-    /// Where a directory or a file cannot be read, by us or by that user, and where there are more files than
-    /// anybody writes.
+    /// Where a directory cannot be read, by us or by that user, and where there are more files than anybody
+    /// writes.
     pub fn quadlets(&self, user: &User) -> Fact<Vec<Quadlet>> {
         let mut found: Vec<Quadlet> = Vec::new();
         let mut first: BTreeMap<String, String> = BTreeMap::new();
@@ -86,20 +86,15 @@ impl Facts {
                     continue;
                 }
                 let path = format!("{dir}/{}", entry.name);
-                let source = match self.user_source(&path, user.uid, &user.groups).or_absent() {
-                    Ok(Some(source)) => Some(source),
-                    // A link to /dev/null takes the place of another one.
-                    Ok(None) | Err(Unread::Special { .. }) => None,
-                    Err(why) => return Err(why),
-                };
                 let shadowed_by = first.get(&entry.name).cloned();
                 first.entry(entry.name.clone()).or_insert_with(|| path.clone());
-                found.extend(source.map(|source| Quadlet {
-                    path,
-                    assignments: assignments(&source),
-                    source,
-                    shadowed_by,
-                }));
+                let source = match self.user_source(&path, user.uid, &user.groups) {
+                    // A link to /dev/null takes the place of another one.
+                    Err(Unread::Absent { .. } | Unread::Special { .. }) => continue,
+                    source => source,
+                };
+                let assignments = source.as_ref().map(|source| assignments(source)).unwrap_or_default();
+                found.push(Quadlet { path, assignments, source, shadowed_by });
                 if found.len() > MOST {
                     let expected = format!("more than {MOST} Quadlet files are not looked at");
                     return Err(Unread::Malformed { path: dir.clone(), line: None, expected });
@@ -276,6 +271,8 @@ mod tests {
     fn what_the_user_cannot_list_is_not_listed() {
         let closed = host().dir(DIR, "0700", 0).facts();
         assert!(closed.quadlets(&edge()).is_err());
+        let one = host().mode(&format!("{DIR}/web.container"), "0600").facts();
+        assert!(one.quadlets(&edge()).unwrap()[0].source.is_err());
     }
 
     #[test]

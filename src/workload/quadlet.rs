@@ -10,6 +10,7 @@ mod specifiers;
 mod syntax;
 
 pub use asks::asks;
+pub(crate) use faults::place;
 pub use faults::{Fault, faults, ports};
 pub use paths::{Named, paths};
 pub use publish::Published;

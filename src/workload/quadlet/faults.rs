@@ -28,6 +28,12 @@ pub struct Fault {
     pub repair: String,
 }
 
+/// The name of a file and the line, for repairs: the evidence has its folder.
+pub(crate) fn place(at: &Evidence) -> String {
+    let name = at.path.rsplit('/').next().unwrap_or_default();
+    at.line.map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"))
+}
+
 impl Fault {
     fn new(at: &Evidence, what: impl Into<String>, repair: impl Into<String>) -> Fault {
         Fault { at: at.clone(), what: what.into(), until: None, repair: repair.into() }
@@ -35,7 +41,7 @@ impl Fault {
 
     /// As a line of the file that can only be corrected.
     fn line(at: &Evidence, what: impl Into<String>) -> Fault {
-        Fault::new(at, what, format!("correct {at}"))
+        Fault::new(at, what, format!("correct {}", place(at)))
     }
 }
 
@@ -45,7 +51,7 @@ pub fn faults(unit: &Unit, units: &Units) -> Vec<Fault> {
     if unit.refused.is_none() && !unit.is_left_out() {
         for (key, name, at) in missing(unit, units) {
             let what = format!("{key}={name}, and there is no such file");
-            let repair = format!("write {name} beside {}, or correct {at}", unit.path);
+            let repair = format!("write {name} beside {}, or correct {}", unit.name, place(at));
             found.push(Fault::new(at, what, repair));
         }
         found.extend(same_service(unit, units));
@@ -60,7 +66,7 @@ pub(super) fn own_faults(unit: &Unit) -> Vec<Fault> {
     let path = &unit.path;
     if let Some(since) = unit.kind.since() {
         let what = format!("Quadlet passes over .{} files", unit.kind.extension());
-        let repair = format!("take Podman {since} or later, or do without {path}");
+        let repair = format!("take Podman {since} or later, or do without {}", unit.name);
         let at = Evidence::path(path, "");
         found.push(Fault { until: Some(since), ..Fault::new(&at, what, repair) });
     }
@@ -76,7 +82,7 @@ pub(super) fn own_faults(unit: &Unit) -> Vec<Fault> {
     needed(unit, &mut found);
     if let Some((pod, at)) = unit.own("Pod").filter(|(pod, _)| !pod.ends_with(".pod")) {
         let what = format!("Pod={pod}, which is no .pod file");
-        let repair = format!("name a .pod file in {at}, or write PodmanArgs=--pod={pod}");
+        let repair = format!("name a .pod file in {}, or write PodmanArgs=--pod={pod}", place(at));
         found.push(Fault::new(at, what, repair));
     }
     service(unit, &mut found);
@@ -111,17 +117,17 @@ fn unknown_keys(unit: &Unit, group: &str, found: &mut Vec<Fault>) {
                 let what = format!("Quadlet refuses {key}= in [{group}]");
                 let repair = match arguments_for(unit.kind, key) {
                     Some(option) if since > Version::new(&[4, 6]) => {
-                        format!("write PodmanArgs={option} in place of {at}, or take Podman {since} or later")
+                        format!("write PodmanArgs={option} in {}, or take Podman {since} or later", place(at))
                     }
-                    _ => format!("take {key}= out of {at}, or take Podman {since} or later"),
+                    _ => format!("take {key}= out of {}, or take Podman {since} or later", place(at)),
                 };
                 found.push(Fault { until: Some(since), ..Fault::new(at, what, repair) });
             }
             None => {
                 let what = format!("[{group}] has no key {key}=");
                 let repair = match keys::alike(group, key) {
-                    Some(meant) => format!("write {meant}= in place of {key}= in {at}"),
-                    None => format!("take {key}= out of {at}"),
+                    Some(meant) => format!("write {meant}= in place of {key}= in {}", place(at)),
+                    None => format!("take {key}= out of {}", place(at)),
                 };
                 found.push(Fault::new(at, what, repair));
                 return;
@@ -146,7 +152,7 @@ fn needed(unit: &Unit, found: &mut Vec<Fault>) {
     let group = unit.kind.group();
     let mut lacks = |what: &str| {
         let what = format!("no {what} in [{group}]");
-        let repair = format!("write what is missing into [{group}] of {}", unit.path);
+        let repair = format!("write what is missing into [{group}] of {}", unit.name);
         found.push(Fault::new(&Evidence::path(&unit.path, ""), what, repair));
     };
     let has = |key| unit.own(key).is_some();
@@ -188,7 +194,8 @@ fn needed(unit: &Unit, found: &mut Vec<Fault>) {
                 && is_short(image)
             {
                 let what = format!("AutoUpdate=registry with Image={image}, which names no registry");
-                let repair = format!("write the name with its registry, as docker.io/library/..., in {at}");
+                let repair =
+                    format!("write the name with its registry, as docker.io/library/..., in {}", place(at));
                 found.push(Fault::new(at, what, repair));
             }
         }
@@ -262,7 +269,7 @@ fn service(unit: &Unit, found: &mut Vec<Fault>) {
     for (key, allowed) in [("KillMode", KILL_MODES), ("Type", TYPES)] {
         if let Some((value, at)) = unit.last("Service", key).filter(|(value, _)| !allowed.contains(value)) {
             let what = format!("{key}={value} in [Service]");
-            let repair = format!("write {key}={} or {} in {at}", allowed[0], allowed[1]);
+            let repair = format!("write {key}={} or {} in {}", allowed[0], allowed[1], place(at));
             found.push(Fault::new(at, what, repair));
         }
     }
@@ -278,7 +285,7 @@ fn in_a_pod(unit: &Unit, found: &mut Vec<Fault>) {
     let first_network = network.next().map(|set| ("Network", *set));
     for (key, (value, at)) in first_network.into_iter().chain(keys.iter().filter_map(first)) {
         let what = format!("{key}={value} of a container in {pod}, which has the network");
-        found.push(Fault::new(at, what, format!("move {key}= from {at} into [Pod] of {pod}")));
+        found.push(Fault::new(at, what, format!("move {key}= from {} into [Pod] of {pod}", place(at))));
     }
 }
 
@@ -288,7 +295,7 @@ pub(super) fn same_service(unit: &Unit, units: &Units) -> Option<Fault> {
     let other = units.first_with(&service).filter(|other| other.name < unit.name)?;
     let at = Evidence::path(&unit.path, "");
     let what = format!("it makes {service}, as {} does", other.name);
-    Some(Fault::new(&at, what, format!("rename one of the two, or set ServiceName= in {at}")))
+    Some(Fault::new(&at, what, format!("rename one of the two, or set ServiceName= in {}", place(&at))))
 }
 
 fn same_ports(unit: &Unit, units: &Units, found: &mut Vec<Fault>) {
@@ -300,7 +307,7 @@ fn same_ports(unit: &Unit, units: &Units, found: &mut Vec<Fault>) {
         let shared = before.find_map(|(name, theirs)| Some((mine.shared(theirs)?, name)));
         if let Some((port, name)) = shared {
             let what = format!("port {port} of the host, which {name} publishes, too");
-            found.push(Fault::new(at, what, format!("publish another port in {at}")));
+            found.push(Fault::new(at, what, format!("publish another port in {}", place(at))));
             return;
         }
     }

@@ -29,14 +29,14 @@ pub(super) fn key_since(group: &str, key: &str) -> Option<Version> {
     Version::of_package(version)
 }
 
-/// The key of a group that another one is written like, but for case and one letter.
+/// The key of a group that another one is written like, but for case, or a slip.
 pub(super) fn alike(group: &str, key: &str) -> Option<&'static str> {
     let keys = table().get(group)?.keys.values().flatten();
     let mut near = keys.filter(|known| known.eq_ignore_ascii_case(key) || is_one_off(known, key));
     near.next().map(String::as_str)
 }
 
-/// Whether one letter is too many, missing or another in one of two words.
+/// Whether one letter is too many, missing or another in one of two words, or two have changed places.
 fn is_one_off(a: &str, b: &str) -> bool {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
@@ -44,6 +44,7 @@ fn is_one_off(a: &str, b: &str) -> bool {
     match (a, b) {
         ([], [_]) | ([_], []) => true,
         ([_, a @ ..], [_, b @ ..]) if a == b => true,
+        ([a, b, rest @ ..], [c, d, others @ ..]) if (a, b) == (d, c) && rest == others => true,
         ([_, rest @ ..], b) if rest == b => true,
         (a, [_, rest @ ..]) => a == rest,
         _ => false,
@@ -88,6 +89,7 @@ mod tests {
         assert_eq!(alike("Container", "PublishPorts"), Some("PublishPort"));
         assert_eq!(alike("Container", "image"), Some("Image"));
         assert_eq!(alike("Container", "Volumne"), Some("Volume"));
+        assert_eq!(alike("Container", "Memroy"), Some("Memory"));
         assert_eq!((alike("Container", "Restart"), alike("Container", "")), (None, None));
     }
 }
