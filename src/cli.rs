@@ -283,6 +283,9 @@ pub struct CaptureArgs {
     /// For whom.
     #[command(flatten)]
     pub whom: WhomArgs,
+    /// For what.
+    #[command(flatten)]
+    pub workload: WorkloadArgs,
     /// Keep the host name and the machine-id, which are hashed otherwise
     #[arg(long, env = "EDGEPREP_KEEP_IDENTITY", value_parser = clap::builder::FalseyValueParser::new())]
     pub keep_identity: bool,

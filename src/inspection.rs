@@ -267,7 +267,7 @@ pub fn workload(files: &[String]) -> Result<Option<Workload>, RequestError> {
         let bytes = if file == "-" { standard_input()? } else { read(file)? };
         sources.push(Source::new(file, String::from_utf8_lossy(&bytes)));
     }
-    Ok(if sources.is_empty() { None } else { Some(Workload::parse(&sources)?) })
+    Ok(if sources.is_empty() { None } else { Some(Workload::parse(sources)?) })
 }
 
 fn read(path: &str) -> Result<Vec<u8>, Unread> {

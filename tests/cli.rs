@@ -253,3 +253,102 @@ fn listings_explanations_completions_and_the_manual_page() {
         assert!(stdout(&output).lines().any(|l| l.starts_with(line)), "{args:?}: {}", stdout(&output));
     }
 }
+
+const POD: &str = "\
+apiVersion: v1
+kind: Pod
+metadata: {name: dns}
+spec:
+  containers:
+    - name: dns
+      image: docker.io/library/alpine:3
+      ports:
+        - {containerPort: 53, hostPort: 53, protocol: UDP}
+      resources: {limits: {memory: 64Mi}}
+";
+
+/// Files of a workload, and the options that name a captured host.
+fn workload(files: &[(&str, &str)]) -> (tempfile::TempDir, Vec<String>) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut args: Vec<String> =
+        ["--capture", fixture("debian-13").to_str().unwrap()].map(str::to_owned).into();
+    for (name, text) in files {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        args.extend(["--workload".to_owned(), path.to_str().unwrap().to_owned()]);
+    }
+    (dir, args)
+}
+
+#[test]
+fn a_workload_asks_with_its_lines_and_podman_kube_is_its_stack() {
+    let (_dir, args) = workload(&[("dns.yaml", POD)]);
+    let (report, code) = report(&refs(&args));
+    assert_eq!(code, 1);
+    assert_eq!(report["stacks"][0]["name"], "podman-kube");
+    assert_eq!(report["workload"][0].as_str().unwrap(), args[3]);
+    let rows = report["checks"].as_array().unwrap();
+    let row =
+        rows.iter().find(|row| row["id"] == "unprivileged-ports" && row["level"] == "required").unwrap();
+    let finding = &row["findings"][0];
+    assert_eq!(
+        (finding["expected"].as_str(), finding["verdict"].as_str()),
+        (Some("at most 53"), Some("unmet"))
+    );
+    let evidence = finding["evidence"].as_array().unwrap();
+    assert_eq!(evidence[0]["path"], "/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    assert_eq!(
+        (evidence[1]["path"].as_str(), evidence[1]["line"].as_u64()),
+        (Some(args[3].as_str()), Some(9))
+    );
+    let delegation = rows.iter().find(|row| row["id"] == "cgroup-delegation").unwrap();
+    assert_eq!(
+        (delegation["level"].as_str(), delegation["status"].as_str()),
+        (Some("required"), Some("pass"))
+    );
+    let shown = stdout(&edgeprep(&[&["check"][..], &refs(&args)].concat()));
+    assert!(shown.contains("dns.yaml:9 - {containerPort: 53"), "{shown}");
+    assert!(shown.contains("--stack podman-kube --workload"), "fix has to know it, too: {shown}");
+    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+}
+
+#[test]
+fn a_workload_that_is_none_exits_2_with_its_line() {
+    let laughs: String = ('b'..='i')
+        .zip('a'..)
+        .map(|(this, last)| format!("{this}: &{this} [{}]\n", vec![format!("*{last}"); 9].join(", ")))
+        .collect();
+    let laughs = format!("a: &a [lol]\n{laughs}");
+    let large = "# 10 MB\n".repeat(1_300_000);
+    for (name, text, message) in [
+        ("a.yaml", "kind: [", "a.yaml:1: expected YAML: "),
+        ("b.yaml", "services: {}\n", "b.yaml:1: expected a Kubernetes object, with apiVersion and kind"),
+        ("c.yaml", &POD.replace("hostPort: 53", "hostPort: abc"), "c.yaml:9: hostPort: expected a number"),
+        ("d.yaml", &laughs, "values, with aliases written out"),
+        ("e.yaml", &large, "e.yaml"),
+        ("f.container", "[Container]\n", "f.container:1: "),
+    ] {
+        let (_dir, args) = workload(&[("dns.yaml", POD), (name, text)]);
+        let output = edgeprep(&[&["check"][..], &refs(&args)].concat());
+        assert_eq!(output.status.code(), Some(2), "{name}");
+        assert!(stderr(&output).contains(message), "{name}: {}", stderr(&output));
+        assert_eq!(stdout(&output), "", "{name}");
+    }
+}
+
+#[test]
+fn a_workload_can_come_by_standard_input_and_a_fix_repairs_what_it_asks() {
+    let image = Image::debian();
+    let mut child = command(&["fix", "--root", image.root(), "--user", "edge", "--workload", "-", "--yes"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), POD.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let shown = format!("{}{}", stdout(&output), stderr(&output));
+    assert!(shown.contains("net.ipv4.ip_unprivileged_port_start = 53"), "{shown}");
+    let written = fs::read_to_string(format!("{}/etc/sysctl.d/90-rootless.conf", image.root())).unwrap();
+    assert!(written.contains("net.ipv4.ip_unprivileged_port_start = 53"), "{written}");
+}

@@ -121,6 +121,7 @@ registry! {
     sysctl_values::SYSCTL_VALUES,
     ports_free::PORTS_FREE,
     workload_manifests::WORKLOAD_MANIFESTS,
+    workload_paths::WORKLOAD_PATHS,
     workload_privileges::WORKLOAD_PRIVILEGES,
     workload_memory::WORKLOAD_MEMORY,
     subnet_overlap::SUBNET_OVERLAP,

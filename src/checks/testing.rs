@@ -55,6 +55,6 @@ pub(super) fn unknown(outcome: &Outcome) -> Vec<&str> {
 
 /// The merged requirements of these stacks and of the Kubernetes YAML `text` in `web.yaml`.
 pub(super) fn workload(stacks: &[Stack], text: &str) -> Requirements {
-    let workload = Workload::parse(&[Source::new("web.yaml", text)]).unwrap();
+    let workload = Workload::parse(vec![Source::new("web.yaml", text)]).unwrap();
     requirements(stacks).with_workload(&workload).unwrap()
 }

@@ -115,7 +115,7 @@ fn unsupported(
     outcome: &mut Outcome,
 ) {
     let demand = ask.demand(String::new());
-    let finding = |verdict| Finding::new(&ask.of, "all of it is used", text, verdict);
+    let finding = |verdict| Finding::new(&ask.of, "what runs as it is written", text, verdict);
     let Some(since) = since else {
         return outcome.add(&demand, finding(Verdict::Unmet).repair(change(&ask.at)));
     };

@@ -6,14 +6,19 @@ use crate::capture;
 use crate::cli::CaptureArgs;
 use crate::facts::Facts;
 use crate::host::Host;
-use crate::inspection::{Request, inspect};
+use crate::inspection::{self, Request, inspect};
 use crate::requirements::Stack;
 use crate::{exit_code, output, render};
 
 pub(super) fn run(args: &CaptureArgs) -> anyhow::Result<u8> {
     let stacks = if args.whom.stacks.is_empty() { Stack::ALL.to_vec() } else { args.whom.stacks.clone() };
-    let request =
-        Request { profile: "auto".to_owned(), stacks, users: args.whom.users.clone(), ..Request::default() };
+    let request = Request {
+        profile: "auto".to_owned(),
+        stacks,
+        users: args.whom.users.clone(),
+        workload: inspection::workload(&args.workload.files)?,
+        ..Request::default()
+    };
     let facts = Facts::new(Host::live().recorded());
     let report = inspect(&facts, &request)?;
     let recording = facts.into_host().into_recording().context("nothing was recorded")?;

@@ -1,1 +1,280 @@
+use super::*;
+use crate::workload::{By, PathKind, Workload};
 
+fn parse(text: &str) -> Result<Vec<Ask>, Malformed> {
+    asks(&[Source::new("a.yaml", text)])
+}
+
+fn why(text: &str) -> String {
+    parse(text).unwrap_err().to_string()
+}
+
+/// The asks that hold for a stack, each with its line.
+fn of(stack: Stack, text: &str) -> Vec<(u32, What)> {
+    let asks = parse(text).unwrap();
+    let asks = asks.into_iter().filter(|ask| ask.stacks.contains(&stack));
+    asks.map(|ask| (ask.at.line.unwrap(), ask.what)).collect()
+}
+
+fn lines(stack: Stack, text: &str, wanted: impl Fn(&What) -> bool) -> Vec<u32> {
+    of(stack, text).into_iter().filter(|(_, what)| wanted(what)).map(|(line, _)| line).collect()
+}
+
+fn port_of(what: &What) -> bool {
+    matches!(what, What::HostPort { .. })
+}
+
+const GUESTBOOK: &str = "\
+apiVersion: v1
+kind: Service
+metadata:
+  name: frontend
+spec:
+  type: LoadBalancer
+  ports:
+    - port: 80
+    - {port: 5353, protocol: UDP}
+  selector: {app: guestbook}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: frontend
+spec:
+  replicas: 3
+  template:
+    spec:
+      containers:
+        - name: php-redis
+          image: us-docker.pkg.dev/google-samples/containers/gke/gb-frontend:v5
+          resources:
+            requests:
+              cpu: 100m
+              memory: 100Mi
+          ports:
+            - containerPort: 80
+";
+
+#[test]
+fn a_guestbook_is_another_for_podman_than_for_k3s() {
+    let k3s = of(Stack::K3s, GUESTBOOK);
+    let tcp = What::HostPort { protocol: Protocol::Tcp, address: None, port: 10080 };
+    let udp = What::HostPort { protocol: Protocol::Udp, address: None, port: 5353 };
+    assert_eq!(k3s, [(8, tcp), (9, udp), (26, What::Memory(300 << 20))]);
+    let podman = of(Stack::PodmanKube, GUESTBOOK);
+    let lines: Vec<u32> = podman.iter().map(|(line, _)| *line).collect();
+    assert_eq!(lines, [2, 17, 22, 26, 26], "{podman:?}");
+    let limit =
+        What::Limit { controller: crate::facts::cgroup::Controller::Memory, text: "memory: 100Mi".into() };
+    assert_eq!(podman[3].1, limit, "Podman takes a request of memory for a limit that gives way");
+    assert_eq!(podman[4].1, What::Memory(100 << 20), "of one pod");
+    assert_eq!(of(Stack::Kind, GUESTBOOK), [(26, What::Memory(300 << 20))]);
+    assert_eq!(parse(GUESTBOOK).unwrap()[0].of, "Service frontend");
+}
+
+const POD: &str = "\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+  annotations:
+    io.podman.annotations.pids-limit/web: \"100\"
+spec:
+  hostNetwork: NETWORK
+  securityContext:
+    runAsUser: 101
+    sysctls: [{name: net.core.somaxconn, value: \"1024\"}]
+  initContainers:
+    - {name: first, image: busybox, resources: {requests: {memory: 1Gi}}}
+  containers:
+    - name: web
+      image: nginx
+      ports:
+        - containerPort: 8080
+          hostPort: 80
+        - {containerPort: 53, hostPort: 5353, protocol: UDP, hostIP: 127.0.0.1}
+        - {containerPort: 9}
+      resources:
+        limits: {cpu: 0.5, memory: 64Mi, podman.io/device=/dev/kvm: 1, ephemeral-storage: 1Gi}
+      securityContext: {privileged: true}
+      volumeMounts:
+        - {name: data, mountPath: /data}
+        - {name: certs, mountPath: /certs, readOnly: true}
+        - {name: none, mountPath: /none}
+      env:
+        - {name: A, valueFrom: {configMapKeyRef: {name: site, key: a}}}
+        - {name: B, valueFrom: {configMapKeyRef: {name: site, key: b}}}
+        - {name: C, valueFrom: {configMapKeyRef: {name: site, key: c, optional: true}}}
+        - {name: D, value: \"80\"}
+    - name: root
+      image: nginx
+      securityContext: {runAsUser: 0}
+      volumeMounts: [{name: certs, mountPath: /certs}]
+  volumes:
+    - name: data
+      hostPath: {path: /srv/data, type: Directory}
+    - name: certs
+      hostPath: {path: /srv/certs}
+    - name: claim
+      persistentVolumeClaim: {claimName: claim}
+    - name: cloud
+      nfs: {server: a, path: /}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: site}
+data: {a: x}
+";
+
+#[test]
+fn what_each_field_of_a_pod_asks() {
+    let pod = POD.replace("NETWORK", "false");
+    let podman = |wanted: fn(&What) -> bool| lines(Stack::PodmanKube, &pod, wanted);
+    assert_eq!(podman(port_of), [19, 20]);
+    assert_eq!(lines(Stack::K3s, &pod, |what| matches!(what, What::Unsupported { .. })), [19, 20]);
+    assert_eq!(podman(|what| matches!(what, What::Limit { .. })), [23, 23, 13, 6]);
+    assert_eq!(podman(|what| matches!(what, What::Device { .. })), [23]);
+    assert_eq!(podman(|what| matches!(what, What::Privileged)), [24]);
+    assert_eq!(podman(|what| matches!(what, What::Wrong(_))), [31, 28], "no key b, no volume none");
+    assert_eq!(podman(|what| matches!(what, What::Sysctl { own_network: true, .. })), [11]);
+    assert_eq!(podman(|what| matches!(what, What::Memory(bytes) if *bytes == 1 << 30)), [23], "the largest");
+    let unsupported = podman(|what| matches!(what, What::Unsupported { since: None, .. }));
+    assert_eq!(unsupported, [46], "a volume of nfs");
+    assert!(podman(|what| matches!(what, What::Undefined { .. })).is_empty(), "Podman makes the volume");
+    assert_eq!(lines(Stack::Kind, &pod, |what| matches!(what, What::Undefined { .. })), [44]);
+    let path = |path: &str, kind, writable, by| What::HostPath { path: path.into(), kind, writable, by };
+    let paths: Vec<What> = of(Stack::PodmanKube, &pod)
+        .into_iter()
+        .map(|(_, what)| what)
+        .filter(|what| matches!(what, What::HostPath { .. }))
+        .collect();
+    let expected = [
+        path("/srv/certs", PathKind::Any, false, By::Subordinate(101)),
+        path("/srv/certs", PathKind::Any, true, By::User),
+        path("/srv/data", PathKind::Directory, true, By::Subordinate(101)),
+    ];
+    assert_eq!(paths, expected);
+    assert!(lines(Stack::Kind, &pod, |what| matches!(what, What::HostPath { .. })).is_empty());
+}
+
+#[test]
+fn with_the_network_of_the_host_it_is_the_port_of_the_container() {
+    let pod = POD.replace("NETWORK", "true");
+    let ports: Vec<What> =
+        of(Stack::PodmanKube, &pod).into_iter().map(|(_, what)| what).filter(port_of).collect();
+    let address = Some("127.0.0.1".parse().unwrap());
+    let expected = [
+        What::HostPort { protocol: Protocol::Tcp, address: None, port: 8080 },
+        What::HostPort { protocol: Protocol::Udp, address, port: 53 },
+        What::HostPort { protocol: Protocol::Tcp, address: None, port: 9 },
+    ];
+    assert_eq!(ports, expected);
+    assert_eq!(lines(Stack::K3s, &pod, |what| matches!(what, What::HostNetwork)), [8]);
+    assert_eq!(
+        lines(Stack::PodmanKube, &pod, |what| matches!(what, What::Sysctl { own_network: false, .. })),
+        [11]
+    );
+}
+
+#[test]
+fn lists_json_and_anchors_are_what_they_stand_for() {
+    let json = r#"{"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "v1", "kind": "Pod",
+"metadata": {"name": "a"}, "spec": {"containers": [{"image": "a", "ports": [{"hostPort": 8080}]}]}}]}"#;
+    assert_eq!(lines(Stack::Podman, json, port_of), [2]);
+    let anchors = "\
+apiVersion: v1
+kind: Pod
+metadata: {generateName: a-}
+spec:
+  containers:
+    - &base
+      image: a
+      ports: [{hostPort: 8080}]
+    - <<: *base
+      ports: [{hostPort: 8081}]
+";
+    assert_eq!(lines(Stack::Podman, anchors, port_of), [8, 10]);
+    let nameless = lines(Stack::Podman, anchors, |what| matches!(what, What::Unsupported { .. }));
+    assert_eq!(nameless, [2], "podman kube play takes no generateName");
+}
+
+#[test]
+fn kinds_that_podman_does_not_run_ask_nothing_of_it_but_that() {
+    let set = "\
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  replicas: 2
+  volumeClaimTemplates: [{metadata: {name: data}}]
+  template:
+    spec:
+      containers:
+        - image: a
+          ports: [{hostPort: 80}]
+          resources: {limits: {memory: 1Mi}}
+          volumeMounts: [{name: data, mountPath: /data}]
+";
+    assert!(matches!(&of(Stack::PodmanKube, set)[..], [(2, What::Unsupported { since: None, .. })]));
+    assert_eq!(lines(Stack::K3s, set, |what| *what == What::Memory(2 << 20)), [12]);
+    assert!(lines(Stack::K3s, set, |what| matches!(what, What::Wrong(_))).is_empty());
+    let job = "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: a}\nspec:\n  jobTemplate:\n    spec:\n      \
+               template: {spec: {containers: [{image: a, resources: {limits: {memory: 1Mi}}}]}}\n";
+    assert_eq!(lines(Stack::Kind, job, |what| *what == What::Memory(1 << 20)), [7]);
+    let other = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: a}\n";
+    assert_eq!((of(Stack::PodmanKube, other).len(), of(Stack::K3s, other).len()), (1, 0));
+}
+
+#[test]
+fn what_is_malformed_is_named_with_its_line() {
+    let pod = |text: &str| format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec:\n{text}\n");
+    let port = |text: &str| why(&pod(&format!("  containers:\n    - ports:\n        - {text}")));
+    for (why, expected) in [
+        (why(""), "a.yaml:1: expected a Kubernetes object, with apiVersion and kind"),
+        (why("# nothing\n---\n"), "a.yaml:1: expected a Kubernetes object, with apiVersion and kind"),
+        (why("\nservices:\n  web: {}\n"), "a.yaml:2: expected a Kubernetes object, with apiVersion and kind"),
+        (why("- a\n"), "a.yaml:1: expected a map, found a list"),
+        (why("kind: Pod\n"), "a.yaml:1: expected a Kubernetes object, with apiVersion and kind"),
+        (why("apiVersion: v1\nkind: Pod\n"), "a.yaml:1: expected a pod, with spec"),
+        (why(&pod("  containers: a")), "a.yaml:5: containers: expected a list, found a value"),
+        (port("hostPort: abc"), "a.yaml:7: hostPort: expected a number"),
+        (port("hostPort: \"80\""), "a.yaml:7: hostPort: expected a number without quotes"),
+        (port("hostPort: 65536"), "a.yaml:7: hostPort: expected a port, 1 to 65535"),
+        (port("hostPort: -1"), "a.yaml:7: hostPort: expected a port, 1 to 65535"),
+        (port("{hostPort: 80, protocol: HTTP}"), "a.yaml:7: protocol: expected TCP, UDP or SCTP"),
+        (port("{hostPort: 80, hostIP: here}"), "a.yaml:7: hostIP: expected an IP address"),
+        (why(&pod("  hostNetwork: maybe")), "a.yaml:5: hostNetwork: expected true or false, without quotes"),
+        (
+            why(&pod("  containers: [{image: a, resources: {limits: {memory: 64mb}}}]")),
+            "a.yaml:5: memory: expected a quantity, such as 500m or 64Mi",
+        ),
+        (
+            why(&pod("  volumes: [{name: a, hostPath: {path: /a, type: Folder}}]")),
+            "a.yaml:5: type: expected a type of hostPath, such as DirectoryOrCreate",
+        ),
+    ] {
+        assert_eq!(why, expected);
+    }
+}
+
+#[test]
+fn a_workload_is_bounded_and_quadlet_is_for_others() {
+    let ports = "        - {hostPort: 80}\n".repeat(10_001);
+    let text = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec:\n  containers:\n    - image: a\n      ports:\n{ports}"
+    );
+    let why = Workload::parse(vec![Source::new("a.yaml", text)]).unwrap_err();
+    assert!(why.to_string().contains("no more than 10000 things"), "{why}");
+    let quadlet = Workload::parse(vec![Source::new("web.container", "[Container]\n")]).unwrap_err();
+    assert!(quadlet.to_string().starts_with("web.container:1: expected Kubernetes YAML"), "{quadlet}");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_change_of_a_manifest_panics(at in 0usize..1500, with in "\\PC{0,3}|[\\[\\]{}&*:\n -]{1,4}") {
+        let mut text = POD.to_owned();
+        let at = at.min(text.len());
+        text.replace_range(at..(at + with.len() / 2).min(text.len()), &with);
+        let _ = parse(&text);
+    }
+}

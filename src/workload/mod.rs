@@ -49,9 +49,10 @@ impl Workload {
     ///
     /// # Errors
     /// [`Malformed`] where one is not what its name says.
-    pub fn parse(sources: &[Source]) -> Result<Workload, Malformed> {
+    pub fn parse(sources: Vec<Source>) -> Result<Workload, Malformed> {
+        let files: Vec<String> = sources.iter().map(|source| source.path().to_owned()).collect();
         let is_quadlet = |source: &Source| quadlet::Kind::of(source.path()).is_some();
-        let (quadlets, manifests): (Vec<Source>, Vec<Source>) = sources.iter().cloned().partition(is_quadlet);
+        let (quadlets, manifests): (Vec<Source>, Vec<Source>) = sources.into_iter().partition(is_quadlet);
         let mut asks = kubernetes::asks(&manifests)?;
         asks.extend(quadlet::asks(&quadlets));
         if let Some(ask) = asks.get(ASK_LIMIT) {
@@ -62,9 +63,10 @@ impl Workload {
                 line: ask.at.line.unwrap_or(1),
             });
         }
+        let file = |ask: &Ask| files.iter().position(|file| **file == *ask.at.path);
+        asks.sort_by_cached_key(|ask| (file(ask), ask.at.line));
         let clashes = clashes(&asks);
         asks.extend(clashes);
-        let files = sources.iter().map(|source| source.path().to_owned()).collect();
         Ok(Workload { files, asks })
     }
 }

@@ -1,0 +1,326 @@
+//! Whether the paths of a workload are there for it: see [`WORKLOAD_PATHS`].
+
+use crate::checks::check;
+use crate::facts::users::User;
+use crate::facts::{Evidence, Facts};
+use crate::finding::{Finding, Level, Outcome, Remedy, Verdict};
+use crate::host::{Fact, Kind, Stat, Unread};
+use crate::requirements::{Demand, Requirements};
+use crate::settings::quoted;
+use crate::workload::{By, PathKind, What};
+
+check! {
+    /// Host paths and devices of the workload are there, and open to it
+    ///
+    /// ## What is looked at
+    ///
+    /// Each path of the host that the files of `--workload` mount, and each device: whether it is there
+    /// and of the type that is written, whether the user gets through all directories above it, and
+    /// whether the one who uses it may read it, and write to it where it is not mounted read-only.
+    ///
+    /// That one is the user, where the container runs as root or its image decides; with `runAsUser` it
+    /// is one of the user's subordinate IDs, so that a file of the user is a file of somebody else to it.
+    /// Root of a container can do all with files of the user and of the subordinate IDs. Other groups of
+    /// the user do not count: a container loses them, unless crun is told to keep them.
+    ///
+    /// Only mode bits are looked at, not access control lists and labels of SELinux. What lies on a
+    /// network or FUSE file system is not touched. In an image, what is below `/dev`, `/proc`, `/run`,
+    /// `/sys` and `/tmp` is not looked at.
+    ///
+    /// ## Why it matters
+    ///
+    /// `podman kube play` stops where a path is not there, unless it is to make it and the user can. It
+    /// does not look at the type, nor at who may read it: that shows as a container that ends with
+    /// "permission denied".
+    ///
+    /// ## Repair
+    ///
+    /// The path is made, and given to who uses it: `podman unshare chown UID:GID PATH` gives it to an ID
+    /// of a container. Where SELinux enforces, what is not below the home of the user may need the label
+    /// `container_file_t`, too (`chcon -R -t container_file_t PATH`).
+    ///
+    /// ## Sources
+    ///
+    /// - kubernetes.io, "Volumes", "hostPath"
+    /// - podman: pkg/specgen/generate/kube/volume.go, `VolumeFromHostPath`
+    /// - podman-kube-play(1), on types of hostPath and labels; podman-run(1), "--group-add"
+    /// - capabilities(7), "Interaction with user namespaces"; user_namespaces(7)
+    WORKLOAD_PATHS, "workload-paths", Required, User(run)
+}
+
+/// What is made when a machine starts.
+const MADE_AT_BOOT: [&str; 6] = ["/dev", "/proc", "/run", "/sys", "/tmp", "/var/run"];
+const READ: u32 = 4;
+const WRITE: u32 = 2;
+const ENTER: u32 = 1;
+
+fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
+    let Some(asks) = &req.workload else { return Outcome::skip("no workload is named") };
+    let mut outcome = Outcome::default();
+    for ask in asks {
+        let wanted = match &ask.what {
+            What::HostPath { path, kind, writable, by } => {
+                Wanted { path, kind: Some(*kind), writable: *writable, by: *by, optional: false }
+            }
+            What::Device { path, optional } => {
+                Wanted { path, kind: None, writable: true, by: By::User, optional: *optional }
+            }
+            _ => continue,
+        };
+        let below = |dir: &&str| wanted.path.strip_prefix(*dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if !facts.running() && MADE_AT_BOOT.iter().any(|dir| below(&dir)) {
+            continue;
+        }
+        let demand = ask.demand(format!("{} mounts it", ask.of));
+        match (Look { facts, user, wanted: &wanted }).judge(&demand, &mut outcome) {
+            Ok(()) => {}
+            Err(why) => outcome.unknown(&demand, wanted.path, why),
+        }
+    }
+    outcome.or_skip("the workload asks for no path of the host")
+}
+
+/// A path, and what it is to be.
+struct Wanted<'a> {
+    path: &'a str,
+    /// `None` for a device of either type.
+    kind: Option<PathKind>,
+    writable: bool,
+    by: By,
+    optional: bool,
+}
+
+impl Wanted<'_> {
+    fn is(&self) -> &'static str {
+        match self.kind {
+            None => "a device",
+            Some(PathKind::Any) => "a file or directory",
+            Some(PathKind::Directory | PathKind::DirectoryOrCreate) => "a directory",
+            Some(PathKind::File | PathKind::FileOrCreate) => "a file",
+            Some(PathKind::Socket) => "a socket",
+            Some(PathKind::CharDevice) => "a character device",
+            Some(PathKind::BlockDevice) => "a block device",
+        }
+    }
+
+    fn fits(&self, kind: Kind) -> bool {
+        match self.kind {
+            None => matches!(kind, Kind::Char(..) | Kind::Block),
+            Some(PathKind::Any) => true,
+            Some(PathKind::Directory | PathKind::DirectoryOrCreate) => kind == Kind::Dir,
+            Some(PathKind::File | PathKind::FileOrCreate) => kind == Kind::File,
+            Some(PathKind::Socket) => kind == Kind::Socket,
+            Some(PathKind::CharDevice) => matches!(kind, Kind::Char(..)),
+            Some(PathKind::BlockDevice) => kind == Kind::Block,
+        }
+    }
+
+    /// Where it is made if it is not there: what has to be there already.
+    fn made_in(&self, real: &str) -> Option<Option<String>> {
+        match self.kind {
+            Some(PathKind::DirectoryOrCreate) => Some(None),
+            Some(PathKind::FileOrCreate) => Some(real.rsplit_once('/').map(|(dir, _)| or_root(dir))),
+            _ => None,
+        }
+    }
+}
+
+fn or_root(dir: &str) -> String {
+    if dir.is_empty() { "/".to_owned() } else { dir.to_owned() }
+}
+
+struct Look<'a> {
+    facts: &'a Facts,
+    user: &'a User,
+    wanted: &'a Wanted<'a>,
+}
+
+impl Look<'_> {
+    fn judge(&self, demand: &Demand, outcome: &mut Outcome) -> Fact<()> {
+        let Wanted { path, .. } = *self.wanted;
+        let place = self.facts.storage_place(path)?;
+        let Some((existing, stat)) = &place.existing else {
+            let fs_type = place.mount.as_ref().map_or("a remote file system", |mount| &mount.fs_type);
+            outcome.unknown(demand, path, format!("it lies on {fs_type}, which is not touched"));
+            return Ok(());
+        };
+        if let Some((dir, closed)) = self.closed(existing)? {
+            let expected = format!("open to {}", self.user.name);
+            let found = format!("below {dir}, which {} may not enter", self.user.name);
+            let finding = Finding::new(path, expected, found, Verdict::Unmet).at([seen(&dir, &closed)]);
+            let remedy = Remedy::manual(format!("let {} through {dir}, or take another path", self.user.name));
+            outcome.add(demand, finding.repair(remedy));
+            return Ok(());
+        }
+        let there = *existing == place.path || place.path.is_empty();
+        if !there {
+            if !self.wanted.optional {
+                outcome.add(demand, self.missing(&place.path, existing, stat));
+            }
+            return Ok(());
+        }
+        let expected = self.wanted.is();
+        if !self.wanted.fits(stat.kind) {
+            let finding = Finding::new(path, expected, kind_of(stat.kind), Verdict::Unmet);
+            let remedy = Remedy::manual(format!("make it {expected}, or change {}", place_of(demand)));
+            outcome.add(demand, finding.at([seen(existing, stat)]).repair(remedy));
+            return Ok(());
+        }
+        self.access(existing, stat, demand, outcome)
+    }
+
+    /// The first directory above it that the user does not get through. Podman mounts it while it still has
+    /// all groups of the user.
+    fn closed(&self, path: &str) -> Fact<Option<(String, Stat)>> {
+        for (at, _) in path.match_indices('/').skip(1) {
+            let dir = &path[..at];
+            let stat = self.facts.stat(dir)?;
+            if !stat.allows(self.user.uid, &self.user.groups, ENTER) {
+                return Ok(Some((dir.to_owned(), stat)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn missing(&self, real: &str, existing: &str, stat: &Stat) -> Finding {
+        let (path, user) = (self.wanted.path, &self.user.name);
+        let at = [Evidence::path(path, "does not exist"), seen(existing, stat)];
+        let may_make = stat.kind == Kind::Dir
+            && stat.allows(self.user.uid, &self.user.groups, WRITE | ENTER);
+        let made = match self.wanted.made_in(real) {
+            Some(None) => may_make,
+            Some(Some(dir)) => may_make && dir == existing,
+            None => false,
+        };
+        let expected = self.wanted.is();
+        if made {
+            return Finding::new(path, expected, format!("not there, and made by {user}"), Verdict::Met).at(at);
+        }
+        let found = match self.wanted.made_in(real) {
+            None => "not there".to_owned(),
+            Some(_) => format!("not there, and {user} cannot make it in {existing}"),
+        };
+        let is_dir = matches!(
+            self.wanted.kind,
+            Some(PathKind::Any | PathKind::Directory | PathKind::DirectoryOrCreate)
+        );
+        let mut remedy = Remedy::manual(if is_dir { "make it, for the user" } else { "make it" });
+        if is_dir && self.facts.running() {
+            remedy = remedy.command(format!("sudo install -d -o {} {}", quoted(user), quoted(path)));
+        }
+        Finding::new(path, expected, found, Verdict::Unmet).at(at).repair(remedy)
+    }
+
+    fn access(&self, real: &str, stat: &Stat, demand: &Demand, outcome: &mut Outcome) -> Fact<()> {
+        let (read, write) = match stat.kind {
+            Kind::Dir => (READ | ENTER, READ | WRITE | ENTER),
+            Kind::File => (READ, READ | WRITE),
+            Kind::Socket => (WRITE, WRITE),
+            // It is for them that a device is passed on.
+            _ => (READ | WRITE, READ | WRITE),
+        };
+        let all = if self.wanted.writable { write } else { read };
+        let who = match self.wanted.by {
+            By::Subordinate(id) => format!("UID {id} of the container"),
+            By::User | By::Image => self.user.name.clone(),
+        };
+        let can = |bits: u32| if bits & WRITE == 0 { "read" } else { "read and write" };
+        let at = [seen(real, stat)];
+        if self.allows(stat, all)? {
+            let is = format!("{} that {who} can {}", self.wanted.is(), can(all));
+            outcome.add(demand, Finding::new(self.wanted.path, is, "it can", Verdict::Met).at(at));
+            return Ok(());
+        }
+        // Many workloads do not write to what they could have mounted read-only.
+        let (demand, bits) = if all != read && self.allows(stat, read)? {
+            (&Demand { level: Level::Advised, ..demand.clone() }, all)
+        } else {
+            (demand, read)
+        };
+        let by_group = stat.allows(self.user.uid, &self.user.groups, bits);
+        let (found, remedy) = if by_group && !matches!(self.wanted.by, By::Subordinate(_)) {
+            (
+                format!("open to {who} by a group alone, which containers lose"),
+                "give others or the user access, or have crun keep the groups with the annotation \
+                 run.oci.keep_original_groups: \"1\""
+                    .to_owned(),
+            )
+        } else {
+            (format!("not open to {who}"), format!("let {who} {} it", can(bits)))
+        };
+        let expected = format!("{} that {who} can {}", self.wanted.is(), can(bits));
+        let finding = Finding::new(self.wanted.path, expected, found, Verdict::Unmet).at(at);
+        outcome.add(demand, finding.repair(self.grant(remedy)));
+        Ok(())
+    }
+
+    fn grant(&self, summary: String) -> Remedy {
+        let remedy = Remedy::manual(summary);
+        match self.wanted.by {
+            By::Subordinate(id) if self.facts.running() => {
+                remedy.command(format!("podman unshare chown -R {id} {}", quoted(self.wanted.path)))
+            }
+            _ => remedy,
+        }
+    }
+
+    /// Whether who uses it has these bits, without the groups that containers lose.
+    fn allows(&self, stat: &Stat, bits: u32) -> Fact<bool> {
+        let gids = [self.user.gid];
+        match self.wanted.by {
+            By::Subordinate(id) => Ok(stat.allows(self.outside(id)?, &gids, bits)),
+            // CAP_DAC_OVERRIDE of root of the container holds for what is mapped.
+            By::User | By::Image => {
+                Ok(stat.uid == self.user.uid || stat.allows(self.user.uid, &gids, bits) || self.is_mapped(stat))
+            }
+        }
+    }
+
+    fn is_mapped(&self, stat: &Stat) -> bool {
+        let (Ok(uids), Ok(gids)) = (self.facts.subuid(), self.facts.subgid()) else { return false };
+        let within = |file: &crate::facts::subid::SubidFile, id: u32| {
+            file.ranges_of(self.user)
+                .iter()
+                .any(|range| (u64::from(range.value.start)..range.value.end()).contains(&u64::from(id)))
+        };
+        within(&uids, stat.uid) && (stat.gid == self.user.gid || within(&gids, stat.gid))
+    }
+
+    /// The UID on the host of one of a container: 1 is the first subordinate ID (user_namespaces(7)).
+    fn outside(&self, id: u32) -> Fact<u32> {
+        let file = self.facts.subuid()?;
+        let mut left = id.saturating_sub(1);
+        for range in file.ranges_of(self.user) {
+            if left < range.value.count {
+                return Ok(range.value.start + left);
+            }
+            left -= range.value.count;
+        }
+        let expected = format!("expected a subordinate ID for UID {id} of a container");
+        Err(Unread::Malformed { path: "/etc/subuid".to_owned(), line: None, expected })
+    }
+}
+
+fn kind_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::File => "a file",
+        Kind::Dir => "a directory",
+        Kind::Link => "a link",
+        Kind::Char(..) => "a character device",
+        Kind::Block => "a block device",
+        Kind::Fifo => "a FIFO",
+        Kind::Socket => "a socket",
+    }
+}
+
+fn seen(path: &str, stat: &Stat) -> Evidence {
+    Evidence::path(path, format!("mode {:04o}, UID {}, GID {}", stat.mode, stat.uid, stat.gid))
+}
+
+fn place_of(demand: &Demand) -> String {
+    demand.origin.to_string()
+}
+
+#[cfg(test)]
+#[path = "workload_paths_tests.rs"]
+mod tests;

@@ -1,0 +1,106 @@
+use super::*;
+use crate::checks::testing::{edge, findings, requirements, unknown, verdicts, workload};
+use crate::facts::testing::{TestHost, fixture};
+use crate::requirements::Stack;
+
+fn pod(volume: &str, more: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: web}}\nspec:\n  containers:\n    - name: web\n      \
+         image: a\n      volumeMounts: [{{name: data, mountPath: /data{more}}}]\n{}  volumes:\n    - name: data\n      \
+         hostPath: {volume}\n",
+        "      securityContext: {runAsUser: RUN}\n"
+    )
+}
+
+fn look(host: TestHost, stack: Stack, run_as: &str, volume: &str, more: &str) -> Outcome {
+    run(&host.facts(), &workload(&[stack], &pod(volume, more).replace("RUN", run_as)), &edge())
+}
+
+/// One finding on a volume that root of a container mounts.
+fn of(host: TestHost, volume: &str) -> (Verdict, String) {
+    let outcome = look(host, Stack::PodmanKube, "0", volume, "");
+    assert_eq!(outcome.items.len(), 1, "{outcome:?}");
+    (findings(&outcome)[0].verdict, findings(&outcome)[0].found.clone())
+}
+
+fn base() -> TestHost {
+    fixture("debian-13").dir("/srv", "0755", 0)
+}
+
+#[test]
+fn what_is_not_there_has_to_be_made() {
+    assert_eq!(of(base(), "{path: /srv/web}"), (Verdict::Unmet, "not there".to_owned()));
+    let cannot = (Verdict::Unmet, "not there, and edge cannot make it in /srv".to_owned());
+    assert_eq!(of(base(), "{path: /srv/web, type: DirectoryOrCreate}"), cannot);
+    assert_eq!(of(base(), "{path: /srv/web, type: FileOrCreate}"), cannot);
+    let own = || base().dir("/srv/own", "0700", 1000);
+    let made = (Verdict::Met, "not there, and made by edge".to_owned());
+    assert_eq!(of(own(), "{path: /srv/own/a/b, type: DirectoryOrCreate}"), made);
+    assert_eq!(of(own(), "{path: /srv/own/a, type: FileOrCreate}"), made);
+    assert_eq!(of(own(), "{path: /srv/own/a/b, type: FileOrCreate}").0, Verdict::Unmet, "no folder for it");
+    let outcome = look(base(), Stack::PodmanKube, "0", "{path: /srv/web}", "");
+    let finding = findings(&outcome)[0];
+    assert_eq!(finding.evidence[0].to_string(), "/srv/web");
+    assert_eq!(finding.remedy.commands, ["sudo install -d -o edge /srv/web"]);
+    assert_eq!(outcome.items[0].asked[0].to_string(), "web.yaml:12");
+    let k3s = look(own(), Stack::K3s, "0", "{path: /srv/own/a}", "");
+    assert_eq!(verdicts(&k3s), [("/srv/own/a", Verdict::Met)], "containerd makes it");
+    assert!(look(base(), Stack::Kind, "0", "{path: /srv/web}", "").skipped.is_some(), "that of the node");
+}
+
+#[test]
+fn the_type_is_what_is_written() {
+    let file = || base().file("/srv/web", "x");
+    assert_eq!(of(file(), "{path: /srv/web, type: Directory}"), (Verdict::Unmet, "a file".to_owned()));
+    assert_eq!(of(base(), "{path: /srv, type: Socket}"), (Verdict::Unmet, "a directory".to_owned()));
+    assert_eq!(of(base(), "{path: /srv, type: CharDevice}").0, Verdict::Unmet);
+    let read = look(file(), Stack::PodmanKube, "0", "{path: /srv/web, type: File}", ", readOnly: true");
+    assert_eq!(verdicts(&read), [("/srv/web", Verdict::Met)]);
+}
+
+#[test]
+fn who_uses_it_has_to_be_let_in() {
+    let dir = |mode: &str, uid: u32| base().dir("/srv/web", mode, uid);
+    let volume = "{path: /srv/web}";
+    let judged = |host: TestHost, run_as: &str, more: &str| {
+        let outcome = look(host, Stack::PodmanKube, run_as, volume, more);
+        (findings(&outcome)[0].verdict, outcome.items[0].level)
+    };
+    let (met, unmet) = ((Verdict::Met, Level::Required), (Verdict::Unmet, Level::Required));
+    assert_eq!(judged(dir("0700", 1000), "0", ""), met);
+    assert_eq!(judged(dir("0700", 0), "0", ""), unmet);
+    assert_eq!(judged(dir("0755", 0), "0", ""), (Verdict::Unmet, Level::Advised), "it is not written to by all");
+    assert_eq!(judged(dir("0755", 0), "0", ", readOnly: true"), met);
+    // To a subordinate ID the user is somebody else.
+    assert_eq!(judged(dir("0700", 1000), "101", ""), unmet);
+    assert_eq!(judged(dir("0755", 1000), "101", ", readOnly: true"), met);
+    // 100000:65536 of /etc/subuid: UID 101 of the container is 100100.
+    assert_eq!(judged(dir("0700", 100_100), "101", ""), met);
+    assert_eq!(judged(dir("0700", 100_101), "101", ""), unmet);
+    let outcome = look(dir("0700", 1000), Stack::PodmanKube, "101", volume, "");
+    let finding = findings(&outcome)[0];
+    assert_eq!(finding.found, "not open to UID 101 of the container");
+    assert_eq!(finding.remedy.commands, ["podman unshare chown -R 101 /srv/web"]);
+    assert_eq!(finding.evidence[0].text, "mode 0700, UID 1000, GID 1000");
+    let outcome = look(dir("0700", 1000), Stack::PodmanKube, "70000", volume, "");
+    assert_eq!(unknown(&outcome), ["/etc/subuid: expected a subordinate ID for UID 70000 of a container"]);
+}
+
+#[test]
+fn closed_and_unread_directories() {
+    let closed = base().dir("/srv/closed", "0700", 0).dir("/srv/closed/web", "0777", 0);
+    let found = "below /srv/closed, which edge may not enter".to_owned();
+    assert_eq!(of(closed, "{path: /srv/closed/web}"), (Verdict::Unmet, found));
+    let denied = look(base().error("/srv/web", "denied"), Stack::PodmanKube, "0", "{path: /srv/web}", "");
+    assert_eq!(unknown(&denied), ["/srv/web is not readable as this user"]);
+}
+
+#[test]
+fn images_have_no_devices_yet() {
+    let outcome = look(base().image(), Stack::PodmanKube, "0", "{path: /dev/ttyUSB0, type: CharDevice}", "");
+    assert!(outcome.skipped.is_some());
+    let outcome = look(base().image(), Stack::PodmanKube, "0", "{path: /srv/web}", "");
+    assert_eq!(verdicts(&outcome), [("/srv/web", Verdict::Unmet)]);
+    assert!(findings(&outcome)[0].remedy.commands.is_empty());
+    assert!(run(&base().facts(), &requirements(&[Stack::PodmanKube]), &edge()).skipped.is_some());
+}
