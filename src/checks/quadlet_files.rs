@@ -137,7 +137,10 @@ fn judge(facts: &Facts, podman: &Podman, user: &User, unit: &Unit, units: &Units
     match doubt {
         Some(doubt) => Err(doubt),
         None => match of_boot(facts, user, unit, units) {
-            Ok(Some(fault)) => Ok(unmet(facts, user, unit, &fault, None)),
+            Ok(Some(fault)) => {
+                let finding = unmet(facts, user, unit, &fault, None);
+                Ok(Finding { expected: "started at boot".to_owned(), ..finding })
+            }
             Ok(None) => Ok(Finding::new(&unit.path, EXPECTED, EXPECTED, Verdict::Met)
                 .at([Evidence::path(&unit.path, "")])),
             Err(why) => Err(why.to_string()),
@@ -282,7 +285,7 @@ fn of_boot(facts: &Facts, user: &User, unit: &Unit, units: &Units) -> Fact<Optio
         }
     }
     let at = Evidence::path(&unit.path, "");
-    let what = "nothing starts it at boot: there is no WantedBy= in [Install]".to_owned();
+    let what = "started by nothing, without WantedBy= in [Install]".to_owned();
     let repair = format!("write [Install] with WantedBy=default.target into {}", unit.name);
     Ok(Some(Fault { at, what, until: None, repair }))
 }

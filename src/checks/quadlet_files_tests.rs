@@ -145,7 +145,7 @@ fn what_starts_it_at_boot() {
             starters.iter().fold(host, |host, name| host.error(&format!("{dir}/{name}"), "absent"))
         })
     };
-    assert_eq!(found(idle()), "nothing starts it at boot: there is no WantedBy= in [Install]");
+    assert_eq!(found(idle()), "started by nothing, without WantedBy= in [Install]");
     let timer = idle().file("/home/edge/.config/systemd/user/web.timer", "");
     assert_eq!(found(timer), "");
     let once = idle().append(&path, "[Service]\nType=oneshot\n");
