@@ -140,7 +140,7 @@ fn look(
         mode: facts.mode().as_str(),
         host: HostSummary::of(facts),
         profile: policy.choice,
-        workload: request.workload.iter().flat_map(|workload| workload.files.clone()).collect(),
+        workload: request.workload.as_ref().map(|workload| workload.files.clone()),
         users: users.into_iter().map(|User { name, uid, .. }| UserName { name, uid }).collect(),
         stacks: verdicts,
         probes: trials.map(|trials| report::tried(&trials, &rows)),

@@ -10,7 +10,7 @@ use crate::requirements::{Demand, Requirements, Stack};
 use crate::workload::{Ask, What};
 
 check! {
-    /// Files of the workload are complete, and the stack runs what they say
+    /// Files of the workload are complete and run as written
     ///
     /// ## What is looked at
     ///
@@ -69,7 +69,7 @@ fn change(at: &Evidence) -> Remedy {
 }
 
 /// The part of a demand that Podman has to meet, and that of clusters.
-fn parts(demand: Demand) -> (Option<Demand>, Option<Demand>) {
+fn parts(demand: &Demand) -> (Option<Demand>, Option<Demand>) {
     let (podman, clusters): (Vec<Stack>, Vec<Stack>) =
         demand.stacks.iter().partition(|stack| matches!(stack, Stack::Podman | Stack::PodmanKube));
     let of = |stacks: Vec<Stack>| (!stacks.is_empty()).then(|| Demand { stacks, ..demand.clone() });
@@ -78,7 +78,7 @@ fn parts(demand: Demand) -> (Option<Demand>, Option<Demand>) {
 
 fn undefined(facts: &Facts, user: &User, ask: &Ask, kind: &str, name: &str, outcome: &mut Outcome) {
     let subject = format!("{kind} {name}");
-    let (podman, clusters) = parts(ask.demand(format!("{} refers to it", ask.of)));
+    let (podman, clusters) = parts(&ask.demand(format!("{} refers to it", ask.of)));
     if let Some(demand) = podman {
         match defined_for_podman(facts, user, kind, name) {
             Ok((met, at)) => {

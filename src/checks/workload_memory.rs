@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::checks::check;
-use crate::facts::{Evidence, Facts};
+use crate::facts::Facts;
 use crate::finding::{Finding, Level, Outcome, Remedy, Verdict};
 use crate::requirements::{Demand, Requirements, Stack};
 use crate::workload::{Ask, What};
@@ -38,7 +38,7 @@ check! {
 const MIB: u64 = 1 << 20;
 
 /// What is asked of one stack.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 struct Sum<'a> {
     bytes: u64,
     asks: Vec<&'a Ask>,
@@ -62,14 +62,16 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
         return Outcome::skip("the memory of the machine that boots this image is not known");
     }
     // Stacks that ask for the same have one finding.
-    let mut groups: BTreeMap<(Level, u64, Vec<&Evidence>), (Vec<Stack>, Sum)> = BTreeMap::new();
-    for ((level, stack), sum) in sums {
-        let at: Vec<&Evidence> = sum.asks.iter().map(|ask| &ask.at).collect();
-        groups.entry((level, sum.bytes, at)).or_insert_with(|| (Vec::new(), sum)).0.push(stack);
+    let mut groups: Vec<(Vec<Stack>, Sum)> = Vec::new();
+    for ((_, stack), sum) in sums {
+        match groups.iter_mut().find(|(_, known)| *known == sum) {
+            Some((stacks, _)) => stacks.push(stack),
+            None => groups.push((vec![stack], sum)),
+        }
     }
     let memory = facts.memory();
     let mut outcome = Outcome::default();
-    for (stacks, sum) in groups.into_values() {
+    for (stacks, sum) in groups {
         let Some(first) = sum.asks.first() else { continue };
         let asked = sum.asks.iter().map(|ask| ask.at.clone()).collect();
         let demand = Demand { stacks, asked, ..first.demand("the sum of all pods".to_owned()) };

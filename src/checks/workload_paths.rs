@@ -68,7 +68,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
             _ => continue,
         };
         let below = |dir: &&str| wanted.path.strip_prefix(*dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        if !facts.running() && MADE_AT_BOOT.iter().any(|dir| below(&dir)) {
+        if !facts.running() && MADE_AT_BOOT.iter().any(below) {
             continue;
         }
         let demand = ask.demand(format!("{} mounts it", ask.of));
@@ -138,18 +138,24 @@ struct Look<'a> {
 impl Look<'_> {
     fn judge(&self, demand: &Demand, outcome: &mut Outcome) -> Fact<()> {
         let Wanted { path, .. } = *self.wanted;
-        let place = self.facts.storage_place(path)?;
+        let place = match self.facts.storage_place(path) {
+            Ok(place) => place,
+            // Where the user looks, what is closed to the user cannot be looked into.
+            Err(why) => match self.closed(path) {
+                Ok(Some((dir, stat))) => {
+                    outcome.add(demand, self.below(&dir, &stat));
+                    return Ok(());
+                }
+                _ => return Err(why),
+            },
+        };
         let Some((existing, stat)) = &place.existing else {
             let fs_type = place.mount.as_ref().map_or("a remote file system", |mount| &mount.fs_type);
             outcome.unknown(demand, path, format!("it lies on {fs_type}, which is not touched"));
             return Ok(());
         };
         if let Some((dir, closed)) = self.closed(existing)? {
-            let expected = format!("open to {}", self.user.name);
-            let found = format!("below {dir}, which {} may not enter", self.user.name);
-            let finding = Finding::new(path, expected, found, Verdict::Unmet).at([seen(&dir, &closed)]);
-            let remedy = Remedy::manual(format!("let {} through {dir}, or take another path", self.user.name));
-            outcome.add(demand, finding.repair(remedy));
+            outcome.add(demand, self.below(&dir, &closed));
             return Ok(());
         }
         let there = *existing == place.path || place.path.is_empty();
@@ -167,6 +173,15 @@ impl Look<'_> {
             return Ok(());
         }
         self.access(existing, stat, demand, outcome)
+    }
+
+    fn below(&self, dir: &str, stat: &Stat) -> Finding {
+        let user = &self.user.name;
+        let found = format!("below {dir}, which {user} may not enter");
+        let remedy = Remedy::manual(format!("let {user} through {dir}, or take another path"));
+        Finding::new(self.wanted.path, format!("open to {user}"), found, Verdict::Unmet)
+            .at([seen(dir, stat)])
+            .repair(remedy)
     }
 
     /// The first directory above it that the user does not get through. Podman mounts it while it still has

@@ -91,6 +91,8 @@ fn closed_and_unread_directories() {
     let closed = base().dir("/srv/closed", "0700", 0).dir("/srv/closed/web", "0777", 0);
     let found = "below /srv/closed, which edge may not enter".to_owned();
     assert_eq!(of(closed, "{path: /srv/closed/web}"), (Verdict::Unmet, found));
+    let by_the_user = base().dir("/srv/closed", "0700", 0).error("/srv/closed/web", "denied");
+    assert_eq!(of(by_the_user, "{path: /srv/closed/web}").0, Verdict::Unmet);
     let denied = look(base().error("/srv/web", "denied"), Stack::PodmanKube, "0", "{path: /srv/web}", "");
     assert_eq!(unknown(&denied), ["/srv/web is not readable as this user"]);
 }

@@ -123,8 +123,8 @@ impl Page {
         self.paragraph(0, "profile ", &format!("{} ({})", report.profile.name, report.profile.why));
         let users: Vec<String> = report.users.iter().map(|u| format!("{} ({})", u.name, u.uid)).collect();
         self.paragraph(0, if users.len() == 1 { "user " } else { "users " }, &users.join(", "));
-        if !report.workload.is_empty() {
-            self.paragraph(0, "workload ", &report.workload.join(", "));
+        if let Some(files) = &report.workload {
+            self.paragraph(0, "workload ", &files.join(", "));
         }
         self.line("");
     }
@@ -410,7 +410,7 @@ impl Page {
         if !stacks.is_empty() {
             words.push(format!("--stack {}", stacks.join(",")));
         }
-        words.extend(report.workload.iter().map(|file| format!("--workload {}", quoted(file))));
+        words.extend(report.workload.iter().flatten().map(|file| format!("--workload {}", quoted(file))));
         words.extend(report.users.iter().map(|user| format!("--user {}", quoted(&user.name))));
         words.join(" ")
     }

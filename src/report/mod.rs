@@ -43,8 +43,8 @@ pub struct Report {
     /// The profile.
     pub profile: ProfileChoice,
     /// The files of the workload that was looked at, too, as they were named (only with `--workload`).
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub workload: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Vec<String>>,
     /// The users whose rootless stacks were looked at.
     pub users: Vec<UserName>,
     /// The verdicts.

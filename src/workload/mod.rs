@@ -73,7 +73,8 @@ impl Workload {
 
 /// The ports that more than one asks for, on the same address or where one asks for all.
 fn clashes(asks: &[Ask]) -> Vec<Ask> {
-    let mut by_port: BTreeMap<(Protocol, u16), Vec<(&Ask, Option<IpAddr>)>> = BTreeMap::new();
+    type Holders<'a> = Vec<(&'a Ask, Option<IpAddr>)>;
+    let mut by_port: BTreeMap<(Protocol, u16), Holders> = BTreeMap::new();
     let mut clashes = Vec::new();
     for ask in asks {
         let What::HostPort { protocol, address, port } = ask.what else { continue };

@@ -48,10 +48,10 @@ struct Entry {
 /// # Errors
 /// [`Malformed`] where it is no YAML, or more than is ever asked for.
 pub(super) fn documents(source: &Source) -> Result<Vec<Rc<Node>>, Malformed> {
-    let fault = |line: usize, expected: String| Malformed {
-        file: source.path().to_owned(),
-        line: u32::try_from(line).unwrap_or(u32::MAX).max(1),
-        expected,
+    // What ends too early ends in the last line.
+    let fault = |at: usize, expected: String| {
+        let line = number(at.min(source.text().lines().count()).max(1));
+        Malformed { file: source.path().to_owned(), line, expected }
     };
     // A byte order mark is not content.
     let text = source.text().strip_prefix('\u{feff}').unwrap_or(source.text());

@@ -62,7 +62,8 @@ impl Requirements {
 
     /// All limits of a controller are one demand, whose reason is the first of them.
     fn add_controllers(&mut self, asks: &[Ask]) {
-        let mut limits: BTreeMap<(Controller, &[Stack]), Vec<(&Ask, &str)>> = BTreeMap::new();
+        type Limits<'a> = Vec<(&'a Ask, &'a str)>;
+        let mut limits: BTreeMap<(Controller, &[Stack]), Limits> = BTreeMap::new();
         for ask in asks {
             if let What::Limit { controller, text } = &ask.what {
                 limits.entry((*controller, &ask.stacks)).or_default().push((ask, text));
