@@ -27,7 +27,7 @@ check! {
     /// port or a service that another file has, too. And of the host: the files of `Yaml=`, `ConfigMap=`
     /// and `EnvironmentFile=`, which the user has to be able to read; paths of `Volume=` and `AddDevice=`;
     /// ports below `ip_unprivileged_port_start` or in use by somebody else; secrets. At last, whether
-    /// anything starts it at boot.
+    /// anything starts it at boot, unless the user has units in `~/.config/systemd/user`, which can.
     ///
     /// Paths below `/run` and `/tmp`, and those with specifiers that only systemd knows, are not looked
     /// at, nor is what a command of `ExecStartPre=` can make. A capture holds the keys alone.
@@ -89,12 +89,15 @@ fn look(
         }
         let name = path.rsplit('/').next().unwrap_or_default();
         let drop_ins = facts.quadlet_drop_ins(user, name);
+        let both = source.as_ref().and_then(|source| Ok((source, drop_ins.as_ref()?)));
         // Others can refer to what cannot be read.
-        let nothing = Source::new(path, "");
-        let source = source.as_ref().map(|source| &**source).inspect_err(|why| drop(doubts.insert(name, why.to_string())));
-        let drop_ins = drop_ins.inspect_err(|why| drop(doubts.insert(name, why.to_string())));
-        let drop_ins = drop_ins.unwrap_or_default();
-        read.extend(Unit::read(source.unwrap_or(&nothing), drop_ins.iter().map(|source| &**source)));
+        read.extend(match both {
+            Ok((source, drop_ins)) => Unit::read(source, drop_ins.iter().map(|source| &**source)),
+            Err(why) => {
+                doubts.insert(name, why.to_string());
+                Unit::read(&Source::new(path, ""), [])
+            }
+        });
     }
     let units = Units::new(read);
     for unit in units.iter() {
@@ -183,7 +186,7 @@ fn of_paths(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
             Some(_) => continue,
         };
         let repair = format!("put it there for {}, or correct {}", user.name, place(at));
-        return Ok(Some(Fault { at: at.clone(), what, until: None, repair }));
+        return Ok(Some(Fault::new(at, what, repair)));
     }
     Ok(None)
 }
@@ -206,10 +209,10 @@ fn of_ports(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
     let listeners = if facts.running() { Some(facts.listeners()?) } else { None };
     for (port, at) in published {
         let (Some((from, to)), Some(protocol)) = (port.ports, port.protocol) else { continue };
-        let fault = |what: String, repair: String| Ok(Some(Fault { at: at.clone(), what, until: None, repair }));
         if from < first {
             let what = format!("publishes port {from}, and users may bind ports from {first} on");
-            return fault(what, format!("publish a port from {first} on in {}, or lower {FIRST_PORT}", place(at)));
+            let repair = format!("publish a port from {first} on in {}, or lower {FIRST_PORT}", place(at));
+            return Ok(Some(Fault::new(at, what, repair)));
         }
         let is = match protocol {
             Protocol::Tcp => listeners::Protocol::Tcp,
@@ -230,7 +233,8 @@ fn of_ports(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
             let name = facts.user_by_uid(*uid).ok().flatten();
             let name = name.map_or_else(|| format!("UID {uid}"), |user| user.name);
             let what = format!("publishes port {port}, which {name} uses on {address}");
-            return fault(what, format!("publish another port in {}, or stop what listens", place(at)));
+            let repair = format!("publish another port in {}, or stop what listens", place(at));
+            return Ok(Some(Fault::new(at, what, repair)));
         }
     }
     Ok(None)
@@ -249,7 +253,7 @@ fn of_secrets(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
         if !facts.podman_secret(user, name)?.0 {
             let what = format!("Secret={name}, and {} has no such secret", user.name);
             let repair = format!("make it as {}: podman secret create {} FILE", user.name, quoted(name));
-            return Ok(Some(Fault { at: at.clone(), what, until: None, repair }));
+            return Ok(Some(Fault::new(at, what, repair)));
         }
     }
     Ok(None)
@@ -257,37 +261,34 @@ fn of_secrets(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
 
 /// Whether nothing starts it at boot, as far as files of the user tell.
 fn of_boot(facts: &Facts, user: &User, unit: &Unit, units: &Units) -> Fact<Option<Fault>> {
-    let is_started = INSTALL.iter().any(|key| unit.has("Install", key));
+    let is_installed = |unit: &Unit| INSTALL.iter().any(|key| unit.has("Install", key));
     let is_once = unit.last("Service", "Type").is_some_and(|(kind, _)| kind == "oneshot");
     let in_pod = unit.own("Pod").is_some() && unit.is_on("StartWithPod") != Some(false);
-    if !unit.kind.is_workload() || is_started || is_once || in_pod || unit.is_template() {
+    if !unit.kind.is_workload() || is_installed(unit) || is_once || in_pod || unit.is_template() {
         return Ok(None);
     }
     let service = unit.service();
     let is_pulled = units.iter().any(|other| {
-        PULLING.iter().any(|key| {
-            other.words("Unit", key).iter().any(|(word, _)| *word == unit.name || *word == service)
-        }) || other.own("Network").is_some_and(|(network, _)| network == unit.name)
+        let names = |key: &&str| {
+            let words = other.words("Unit", key);
+            words.iter().any(|(word, _)| *word == unit.name || *word == service)
+        };
+        let in_it = |key| other.own(key).is_some_and(|(name, _)| name == unit.name);
+        PULLING.iter().any(names) || in_it("Network") || in_it("Pod") && is_installed(other)
     });
-    if is_pulled {
+    if is_pulled || facts.has_own_units(user)? {
         return Ok(None);
     }
     let base = service.strip_suffix(".service").unwrap_or(&service);
-    let own = format!("{}/.config/systemd/user", user.home.trim_end_matches('/'));
-    for dir in [own.as_str(), "/etc/systemd/user"] {
-        for starter in STARTERS {
-            if facts.stat(&format!("{dir}/{base}.{starter}")).or_absent()?.is_some() {
-                return Ok(None);
-            }
-        }
-        if facts.stat(&format!("{dir}/default.target.wants/{service}")).or_absent()?.is_some() {
+    for starter in STARTERS {
+        if facts.stat(&format!("/etc/systemd/user/{base}.{starter}")).or_absent()?.is_some() {
             return Ok(None);
         }
     }
     let at = Evidence::path(&unit.path, "");
     let what = "started by nothing, without WantedBy= in [Install]".to_owned();
     let repair = format!("write [Install] with WantedBy=default.target into {}", unit.name);
-    Ok(Some(Fault { at, what, until: None, repair }))
+    Ok(Some(Fault::new(&at, what, repair)))
 }
 
 #[cfg(test)]

@@ -140,14 +140,14 @@ fn what_starts_it_at_boot() {
     let path = format!("{DIR}/web.container");
     let idle = || {
         let host = container("").edit(&path, INSTALL, "");
-        ["/home/edge/.config/systemd/user", "/etc/systemd/user"].iter().fold(host, |host, dir| {
-            let starters = ["web.timer", "web.socket", "web.path", "default.target.wants/web.service"];
-            starters.iter().fold(host, |host, name| host.error(&format!("{dir}/{name}"), "absent"))
-        })
+        let host = host.without("/home/edge/.config/systemd/user");
+        let starters = ["timer", "socket", "path"].iter();
+        starters.fold(host, |host, name| host.error(&format!("/etc/systemd/user/web.{name}"), "absent"))
     };
     assert_eq!(found(idle()), "started by nothing, without WantedBy= in [Install]");
-    let timer = idle().file("/home/edge/.config/systemd/user/web.timer", "");
-    assert_eq!(found(timer), "");
+    assert_eq!(found(idle().file("/etc/systemd/user/web.timer", "")), "");
+    let own = "/home/edge/.config/systemd/user";
+    assert_eq!(found(idle().dir(own, "0755", 1000).file(&format!("{own}/site.service"), "")), "");
     let once = idle().append(&path, "[Service]\nType=oneshot\n");
     assert_eq!(found(once), "");
     let other = with(idle(), "zoo.kube", "[Unit]\nWants=web.container\n[Kube]\nYaml=/etc/passwd\n");

@@ -137,6 +137,15 @@ impl Facts {
         paths.iter().take(MOST).map(read).collect()
     }
 
+    /// Whether a user has units of their own, which can start the services of Quadlet files.
+    ///
+    /// # Errors
+    /// Where the directory cannot be read, by us or by that user.
+    pub fn has_own_units(&self, user: &User) -> Fact<bool> {
+        let dir = format!("{}/.config/systemd/user", user.home.trim_end_matches('/'));
+        Ok(self.listable(&dir, user)? && self.names_in(&dir)?.iter().any(|entry| !entry.is_dir))
+    }
+
     /// Whether there is such a directory; a link of the user must not list for root what the user could not
     /// list.
     fn listable(&self, dir: &str, user: &User) -> Fact<bool> {

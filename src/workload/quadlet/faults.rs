@@ -35,7 +35,8 @@ pub(crate) fn place(at: &Evidence) -> String {
 }
 
 impl Fault {
-    fn new(at: &Evidence, what: impl Into<String>, repair: impl Into<String>) -> Fault {
+    /// One of every version.
+    pub fn new(at: &Evidence, what: impl Into<String>, repair: impl Into<String>) -> Fault {
         Fault { at: at.clone(), what: what.into(), until: None, repair: repair.into() }
     }
 
@@ -96,10 +97,20 @@ pub(super) fn own_faults(unit: &Unit) -> Vec<Fault> {
     found
 }
 
-/// The ports of the host that a file publishes, with their lines; not those that systemd puts in.
+/// The ports of the host that a file publishes, with their lines; not those that systemd puts in. In the
+/// network of the host, or of another container, Podman publishes none.
 pub fn ports(unit: &Unit) -> Vec<(Published, &Evidence)> {
-    let all = unit.all(unit.kind.group(), "PublishPort").into_iter();
-    all.take(super::MOST_PORTS).filter_map(|(value, at)| Some((publish::parse(value).ok()??, at))).collect()
+    let group = unit.kind.group();
+    let is_others = |network: &str| {
+        ["host", "none"].contains(&network)
+            || network.starts_with("container:")
+            || network.ends_with(".container")
+    };
+    if unit.all(group, "Network").iter().any(|(network, _)| is_others(network)) {
+        return Vec::new();
+    }
+    let all = unit.all(group, "PublishPort").into_iter().take(super::MOST_PORTS);
+    all.filter_map(|(value, at)| Some((publish::parse(value).ok()??, at))).collect()
 }
 
 fn unknown_keys(unit: &Unit, group: &str, found: &mut Vec<Fault>) {

@@ -34,7 +34,16 @@ pub fn paths(unit: &Unit) -> Vec<Named<'_>> {
     let group = unit.kind.group();
     let read = |key: &'static str| {
         let words = unit.words(group, key).into_iter();
-        words.map(move |(path, at)| Named { key, path, at, is_read: true, optional: false })
+        // Before 5.7 `Yaml=` is one path, whatever white space there is in it.
+        let is_one =
+            key == "Yaml" && unit.own(key).is_some_and(|(value, _)| value.contains(char::is_whitespace));
+        words.filter(move |_| !is_one).map(move |(path, at)| Named {
+            key,
+            path,
+            at,
+            is_read: true,
+            optional: false,
+        })
     };
     let mut found = Vec::new();
     if unit.kind == Kind::Kube {
