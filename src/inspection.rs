@@ -1,14 +1,15 @@
 //! One look at one host: chooses profile, stacks and users, runs the checks and makes the report.
 
-use std::collections::BTreeMap;
-use std::io::Read;
+mod workload;
 
-use nix::errno::Errno;
+pub use workload::workload;
+
+use std::collections::BTreeMap;
 
 use crate::checks::ALL;
 use crate::facts::users::User;
-use crate::facts::{Evidence, Facts, POLICY_DIR, Source};
-use crate::host::{CONFIG_LIMIT_BYTES, Host, Mode, Unread};
+use crate::facts::{Evidence, Facts, POLICY_DIR};
+use crate::host::{Mode, Unread};
 use crate::host_summary::{Hardware, HostSummary};
 use crate::probes::{self, Trials};
 use crate::profile::{self, Layer, ProfileError, Waiver};
@@ -253,48 +254,13 @@ fn site_layer(facts: &Facts, name: &str) -> Result<Option<Layer>, RequestError> 
     }
 }
 
-/// What the files of a workload ask, which are files of the machine that edgeprep runs on; `-` is standard
-/// input. `None` where none is named.
-///
-/// # Errors
-/// [`RequestError`] where one cannot be read, or is not what its name says.
-pub fn workload(files: &[String]) -> Result<Option<Workload>, RequestError> {
-    let mut sources: Vec<Source> = Vec::new();
-    for file in files {
-        if sources.iter().any(|known| known.path() == file) {
-            continue;
-        }
-        let bytes = if file == "-" { standard_input()? } else { read(file)? };
-        sources.push(Source::new(file, String::from_utf8_lossy(&bytes)));
-    }
-    Ok(if sources.is_empty() { None } else { Some(Workload::parse(sources)?) })
-}
-
-fn read(path: &str) -> Result<Vec<u8>, Unread> {
-    Host::live().read(path, CONFIG_LIMIT_BYTES).map(|(_, bytes)| bytes)
-}
-
-fn standard_input() -> Result<Vec<u8>, Unread> {
-    let path = || "standard input".to_owned();
-    let mut bytes = Vec::new();
-    let failed = |error: std::io::Error| Unread::Failed {
-        path: path(),
-        errno: Errno::from_raw(error.raw_os_error().unwrap_or(0)),
-    };
-    std::io::stdin().take(CONFIG_LIMIT_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > CONFIG_LIMIT_BYTES {
-        return Err(Unread::TooLarge { path: path(), limit_bytes: CONFIG_LIMIT_BYTES });
-    }
-    Ok(bytes)
-}
-
 fn is_path(name: &str) -> bool {
     name.contains('/') || name.ends_with(".toml")
 }
 
 /// A profile in a file of the machine that edgeprep runs on, whatever host is looked at.
 fn from_file(path: &str) -> Result<Layer, RequestError> {
-    Ok(Layer::parse(path, &String::from_utf8_lossy(&read(path)?))?)
+    Ok(Layer::parse(path, &String::from_utf8_lossy(&workload::read(path)?))?)
 }
 
 fn by_name(facts: &Facts, name: &str) -> Result<Layer, RequestError> {

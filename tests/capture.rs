@@ -60,6 +60,23 @@ fn a_capture_is_judged_like_the_host() {
 }
 
 #[test]
+fn a_capture_has_the_paths_of_a_workload_that_it_is_made_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let pod = dir.path().join("pod.yaml");
+    let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers: [{image: a}]\n  volumes: \
+                [{name: a, hostPath: {path: /etc}}]\n";
+    fs::write(&pod, text).unwrap();
+    let workload = ["--workload", pod.to_str().unwrap()];
+    let judged = |tar: &str| {
+        let (report, _) = report(&[&["--capture", tar], &workload[..]].concat());
+        let rows = report["checks"].as_array().unwrap();
+        rows.iter().find(|row| row["id"] == "workload-paths").unwrap()["status"].clone()
+    };
+    assert_eq!(judged(&capture(&workload, &[]).1), "pass");
+    assert_eq!(judged(&capture(&[], &[]).1), "unknown", "nobody looked there");
+}
+
+#[test]
 fn a_capture_unpacked_is_the_same_host() {
     let (dir, tar) = capture(&[], &[]);
     let folder = dir.path().join("host");

@@ -168,7 +168,7 @@ fn name(facts: &Facts, uid: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::testing::{edge, findings, requirements, unknown, verdicts};
+    use crate::checks::testing::{edge, findings, requirements, unknown, verdicts, workload};
     use crate::facts::testing::{TestHost, fixture};
     use crate::requirements::Stack;
 
@@ -252,6 +252,20 @@ mod tests {
         let both = run(&told("").facts(), &requirements(&[Stack::K3s, Stack::Usernetes]), &edge());
         let api = |(subject, _): &(&str, Verdict)| *subject == "tcp/6443";
         assert_eq!(verdicts(&both).into_iter().filter(api).count(), 1);
+    }
+
+    #[test]
+    fn a_port_of_a_workload_is_one_whatever_k3s_does_without() {
+        let unit = "/home/edge/.config/systemd/user/k3s-rootless.service";
+        let text = "[Service]\nExecStart=/usr/local/bin/k3s server --rootless --disable traefik\n";
+        let service = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec:\n  type: LoadBalancer\n  \
+                       ports: [{port: 80}]\n";
+        // Root has 10080.
+        let host = with("/proc/net/tcp", "00000000:2760", "0A", 0).file(unit, text);
+        let outcome = run(&host.facts(), &workload(&[Stack::K3s], service), &edge());
+        assert_eq!(of(&outcome, "tcp/10080").0, Verdict::Unmet);
+        let asked = outcome.items.iter().flat_map(|item| &item.asked).map(ToString::to_string);
+        assert_eq!(asked.collect::<Vec<_>>(), ["web.yaml:6"]);
     }
 
     #[test]

@@ -219,7 +219,14 @@ impl Look<'_> {
             self.wanted.kind,
             Some(PathKind::Any | PathKind::Directory | PathKind::DirectoryOrCreate)
         );
-        let mut remedy = Remedy::manual(if is_dir { "make it, for the user" } else { "make it" });
+        let mut remedy = Remedy::manual(match self.wanted.kind {
+            _ if is_dir => "make it, for the user",
+            None | Some(PathKind::CharDevice | PathKind::BlockDevice) => {
+                "plug it in, or load the module that makes it"
+            }
+            Some(PathKind::Socket) => "start what listens there",
+            _ => "make it",
+        });
         if is_dir && self.facts.running() {
             remedy = remedy.command(format!("sudo install -d -o {} {}", quoted(user), quoted(path)));
         }
@@ -243,7 +250,7 @@ impl Look<'_> {
         let at = [seen(real, stat)];
         if self.allows(stat, all)? {
             let is = format!("{} that {who} can {}", self.wanted.is(), can(all));
-            outcome.add(demand, Finding::new(self.wanted.path, is, "it can", Verdict::Met).at(at));
+            outcome.add(demand, Finding::new(self.wanted.path, is, format!("open to {who}"), Verdict::Met).at(at));
             return Ok(());
         }
         // Many workloads do not write to what they could have mounted read-only.

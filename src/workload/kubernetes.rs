@@ -45,7 +45,9 @@ pub(super) fn asks(sources: &[Source]) -> Result<Vec<Ask>, Malformed> {
     }
     let defined = Defined::of(&objects)?;
     let mut asks = Vec::new();
+    let mut seen: BTreeMap<(&str, &str), Evidence> = BTreeMap::new();
     for object in &objects {
+        object.twice(&mut seen, &mut asks)?;
         object.asks(&defined, &mut asks)?;
     }
     Ok(asks)
@@ -73,6 +75,26 @@ impl<'a> Object<'a> {
         }
         let name = view.path(&["metadata", "name"])?.text()?;
         into.push(Object { view, kind, name });
+        Ok(())
+    }
+
+    /// Podman knows no namespaces: the second pod of a name does not start.
+    fn twice(
+        &self,
+        seen: &mut BTreeMap<(&'a str, &'a str), Evidence>,
+        into: &mut Vec<Ask>,
+    ) -> Result<(), Malformed> {
+        let (Some(name), "Pod" | "Deployment" | "DaemonSet" | "Job") = (self.name, self.kind) else {
+            return Ok(());
+        };
+        let at = self.view.path(&["metadata", "name"])?.at();
+        if let Some(first) = seen.get(&(self.kind, name)) {
+            let of = self.title()?;
+            let what = What::Wrong(format!("{first} has that name, too"));
+            Sayer { of: &of, into }.ask(Level::Required, at, PODMAN, what);
+        } else {
+            seen.insert((self.kind, name), at);
+        }
         Ok(())
     }
 

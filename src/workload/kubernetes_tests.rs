@@ -199,6 +199,23 @@ spec:
 }
 
 #[test]
+fn podman_knows_no_namespaces() {
+    let pod = |namespace: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: a, namespace: {namespace}}}\nspec: {{hostPID: true}}\n---\n"
+        )
+    };
+    let text = format!("{}{}", pod("one"), pod("two"));
+    let asks = parse(&text).unwrap();
+    assert_eq!(asks.len(), 1, "{asks:?}");
+    assert_eq!(
+        (&asks[0].what, asks[0].at.line),
+        (&What::Wrong("a.yaml:3 has that name, too".into()), Some(8))
+    );
+    assert_eq!(asks[0].stacks, PODMAN);
+}
+
+#[test]
 fn kinds_that_podman_does_not_run_ask_nothing_of_it_but_that() {
     let set = "\
 apiVersion: apps/v1

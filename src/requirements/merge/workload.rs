@@ -87,3 +87,75 @@ impl Ask {
         Demand { level, stacks, why, origin, asked: vec![at] }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Source;
+    use crate::profile::Layer;
+    use crate::requirements::Protocol;
+
+    const WEB: &str = "\
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  containers:
+    - image: a
+      ports: [{hostPort: 8080}]
+      resources: {limits: {cpu: 500m}}
+    - image: b
+      ports:
+        - hostPort: 53
+        - hostPort: 443
+      resources: {limits: {cpu: 1}}
+";
+
+    fn workload(text: &str) -> Workload {
+        Workload::parse(vec![Source::new("web.yaml", text)]).unwrap()
+    }
+
+    fn with(stacks: &[Stack], text: &str) -> Requirements {
+        Requirements::merge(stacks, &[]).unwrap().with_workload(&workload(text)).unwrap()
+    }
+
+    #[test]
+    fn the_lowest_port_is_required_of_who_publishes_it() {
+        let all = with(&[Stack::PodmanKube, Stack::Kind], WEB);
+        let rules: Vec<String> = all.sysctls[FIRST_PORT.0]
+            .rules
+            .iter()
+            .map(|rule| format!("{} {:?} {:?}", rule.value, rule.demand.level, rule.demand.stacks))
+            .collect();
+        assert_eq!(rules, ["at most 80 Advised [Kind]", "at most 53 Required [PodmanKube]"]);
+        let rule = &all.sysctls[FIRST_PORT.0].rules[1].demand;
+        assert_eq!(
+            (rule.why.as_str(), rule.origin.to_string()),
+            ("Pod web publishes tcp/53", "web.yaml:11".into())
+        );
+        assert_eq!(all.ports[&(Protocol::Tcp, 8080)][0].asked[0].to_string(), "web.yaml:7");
+        let high = with(&[Stack::PodmanKube], &WEB.replace("53", "5353").replace("443", "8443"));
+        assert_eq!(high.sysctls[FIRST_PORT.0].rules.len(), 1, "what is advised stays");
+        assert!(!with(&[Stack::Kind], WEB).ports.contains_key(&(Protocol::Tcp, 53)), "that of a node");
+    }
+
+    #[test]
+    fn limits_of_a_controller_are_one_demand() {
+        let all = with(&[Stack::PodmanKube], WEB);
+        let demand = &all.controllers[&Controller::Cpu][0];
+        assert_eq!(demand.level, Level::Required);
+        assert_eq!(demand.why, "Pod web limits cpu: 500m, and 1 more");
+        let lines: Vec<Option<u32>> = demand.asked.iter().map(|at| at.line).collect();
+        assert_eq!(lines, [Some(8), Some(13)]);
+        assert!(all.controllers[&Controller::Pids].iter().all(|demand| demand.level == Level::Advised));
+    }
+
+    #[test]
+    fn policy_that_forbids_it_contradicts_it() {
+        let text = format!("[[sysctl]]\nkey = \"{}\"\nlevel = \"required\"\nat-least = 1024\n", FIRST_PORT.0);
+        let site = Layer::parse("site.toml", &text).unwrap();
+        let merged = Requirements::merge(&[Stack::PodmanKube], &[site]).unwrap();
+        let why = merged.with_workload(&workload(WEB)).unwrap_err().to_string();
+        assert!(why.contains("site.toml:1") && why.contains("at most 53 (web.yaml:11)"), "{why}");
+    }
+}
