@@ -8,7 +8,7 @@ use crate::facts::podman::Podman;
 use crate::facts::quadlets::Quadlet;
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts, Source, listeners};
-use crate::finding::{Finding, Outcome, Remedy, Verdict};
+use crate::finding::{Finding, Level, Outcome, Remedy, Verdict};
 use crate::host::{Fact, OrAbsent};
 use crate::requirements::{Demand, Need, Protocol, Requirements};
 use crate::settings::quoted;
@@ -36,7 +36,8 @@ check! {
     ///
     /// The generator leaves a file with a fault out, and says so in the journal only: "Unit web.service not
     /// found". What it does not see, Podman stops at when the service starts. The services of other files
-    /// start all the same, which is why this is advised.
+    /// start all the same, which is why this is advised. But a line that Podman cannot read takes all
+    /// files of its folder along, which is why that is required.
     ///
     /// ## Repair
     ///
@@ -49,7 +50,7 @@ check! {
     /// - podman: pkg/systemd/quadlet/quadlet.go and unitdirs.go, pkg/systemd/parser/unitfile.go,
     ///   cmd/quadlet/main.go, in each minor version from 4.4 to 6.0
     /// - podman: pkg/specgen/container_validate.go, "must be defined when the pod is created"
-    QUADLET_FILES, "quadlet-files", Advised, User(run)
+    QUADLET_FILES, "quadlet-files", Required, User(run)
 }
 
 const EXPECTED: &str = "a service that can start";
@@ -105,6 +106,10 @@ fn look(
             Some(why) => Err(why),
             None => judge(facts, podman, user, unit, &units),
         };
+        let why = "Podman passes over all files of a folder with one that it cannot read".to_owned();
+        let raise = |demand: &Demand| Demand { level: Level::Required, why: why.clone(), ..demand.clone() };
+        let raised: Vec<Demand> = demands.iter().filter(|_| unit.is_refused()).map(raise).collect();
+        let demands = if raised.is_empty() { demands } else { &raised };
         outcome.looked(demands, &unit.path, Ok(looked));
     }
     Ok(())

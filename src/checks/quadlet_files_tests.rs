@@ -157,6 +157,12 @@ fn what_starts_it_at_boot() {
 }
 
 #[test]
+fn a_line_that_podman_cannot_read_takes_others_along() {
+    let level = |keys: &str| look_at(container(keys)).items[0].level;
+    assert_eq!((level("no key\n"), level("Imge=a\n")), (Level::Required, Level::Advised));
+}
+
+#[test]
 fn drop_ins_count() {
     let dir = format!("{DIR}/web.container.d");
     let host = container("").dir(&dir, "0755", 1000).file(&format!("{dir}/10.conf"), "[Container]\nImge=x\n");

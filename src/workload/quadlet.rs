@@ -186,6 +186,11 @@ impl Unit {
         values.filter(|value| *value == LEFT_OUT).count() > 0
     }
 
+    /// Whether Podman cannot read it, nor then any other file of its folder; a drop-in is left out alone.
+    pub fn is_refused(&self) -> bool {
+        self.refused.as_ref().is_some_and(|refused| *refused.at.path == *self.path)
+    }
+
     /// Whether it is a template, or an instance of one.
     pub fn is_template(&self) -> bool {
         self.name.contains('@')
