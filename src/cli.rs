@@ -125,8 +125,8 @@ pub struct WhomArgs {
 /// For what.
 #[derive(Clone, Debug, Default, Args)]
 pub struct WorkloadArgs {
-    /// Files of a workload that shall run, Kubernetes YAML, - for standard input; may be repeated. What
-    /// they ask is required, too [stack by default: podman-kube]
+    /// Files of a workload that shall run, Kubernetes YAML or Quadlet files, - for standard input (YAML);
+    /// may be repeated. What they ask is required, too [stack by default: podman-kube]
     #[arg(long = "workload", value_name = "FILE", num_args = 1.., env = "EDGEPREP_WORKLOAD", value_delimiter = ',')]
     pub files: Vec<String>,
 }

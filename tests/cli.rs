@@ -421,7 +421,6 @@ fn a_workload_that_is_none_exits_2_with_its_line() {
         ("c.yaml", &POD.replace("hostPort: 53", "hostPort: abc"), "c.yaml:9: hostPort: expected a number"),
         ("d.yaml", &laughs, "values, with aliases written out"),
         ("e.yaml", &large, "e.yaml"),
-        ("f.container", "[Container]\n", "f.container:1: "),
     ] {
         let (_dir, args) = workload(&[("dns.yaml", POD), (name, text)]);
         let output = edgeprep(&[&["check"][..], &refs(&args)].concat());
@@ -429,6 +428,16 @@ fn a_workload_that_is_none_exits_2_with_its_line() {
         assert!(stderr(&output).contains(message), "{name}: {}", stderr(&output));
         assert_eq!(stdout(&output), "", "{name}");
     }
+}
+
+#[test]
+fn a_quadlet_file_that_podman_refuses_is_a_finding_with_its_line() {
+    let (_dir, args) = workload(&[("web.container", "[Container]\nImge=localhost/web:1\n")]);
+    let output = edgeprep(&[&["check"][..], &refs(&args)].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let shown = stdout(&output);
+    assert!(shown.contains("[Container] has no key Imge="), "{shown}");
+    assert!(shown.contains("web.container:2 Imge=localhost/web:1"), "{shown}");
 }
 
 #[test]

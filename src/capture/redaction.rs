@@ -38,6 +38,7 @@ pub(super) fn clean(path: &str, text: &str) -> Option<String> {
         }
         path if path.ends_with("/.minikube/config/config.json") => each_line(text, minikube),
         path if path.ends_with("/policy.json") => return None,
+        path if path.ends_with("/secrets/secrets.json") => names_of_secrets(text),
         path if path.contains("/containers/") => containers(text),
         _ => return None,
     };
@@ -100,6 +101,13 @@ fn unit(text: &str, is_free: fn(&str, &str) -> bool) -> String {
 
 fn is_free(setting: &str) -> bool {
     FREE_SETTINGS.contains(&setting) || setting.starts_with("Exec")
+}
+
+/// Of Podman's list of secrets the names: labels and the options of drivers can hold one.
+fn names_of_secrets(text: &str) -> String {
+    let list: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let names = list["nameToID"].as_object().cloned().unwrap_or_default();
+    serde_json::json!({ "nameToID": names }).to_string()
 }
 
 /// As minikube writes it, with a key on each line.
@@ -224,6 +232,14 @@ mod tests {
         assert!(cleaned("/etc/systemd/user/x.service", text).ends_with("LEFT-OUT\nExecStart=LEFT-OUT\n"));
         let long = "[Service]\nEnvironment=A=b \\\n  T=hunter2 \\\n  U=hunter2\nDelegate=cpu\n";
         assert!(cleaned("/etc/systemd/user/x.service", long).ends_with("LEFT-OUT\nDelegate=cpu\n"));
+    }
+
+    #[test]
+    fn secrets_keep_their_names() {
+        let path = "/home/edge/.local/share/containers/storage/secrets/secrets.json";
+        let text = r#"{"secrets":{"0a":{"driverOptions":{"key":"hunter2"}}},"nameToID":{"tls":"0a"}}"#;
+        assert_eq!(cleaned(path, text), r#"{"nameToID":{"tls":"0a"}}"#);
+        assert_eq!(cleaned(path, "[hunter2"), r#"{"nameToID":{}}"#);
     }
 
     #[test]

@@ -70,6 +70,10 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
 
 fn of_quadlets(facts: &Facts, user: &User, demands: &[Demand], outcome: &mut Outcome) -> Fact<()> {
     for quadlet in facts.quadlets(user)? {
+        if let Err(why) = &quadlet.source {
+            outcome.unknown_all(demands, &quadlet.path, why);
+            continue;
+        }
         let fault = IDENTITY
             .iter()
             .filter_map(|key| last(&quadlet.assignments, key).filter(|set| !set.value.value.is_empty()))

@@ -3,6 +3,7 @@
 use crate::checks::{check, of_podman};
 use crate::facts::podman::Podman;
 use crate::facts::quadlets::Quadlet;
+use crate::workload::quadlet::{Kind, Unit};
 use crate::facts::users::User;
 use crate::facts::version::Version;
 use crate::facts::{Evidence, Facts};
@@ -97,18 +98,11 @@ fn look(facts: &Facts, podman: &Podman, user: &User) -> Fact<Finding> {
 
 /// The service that a Quadlet file of a network with names becomes.
 fn unit_of(quadlet: &Quadlet) -> Option<String> {
-    let name = quadlet.path.rsplit('/').next()?.strip_suffix(".network")?;
-    let last = |key: &str| {
-        let mut of = quadlet.assignments.iter().rev().filter(|a| a.section == "Network" && a.key == key);
-        of.next().map(|a| a.value.value.as_str())
-    };
-    let is_network = quadlet.sections.iter().any(|section| section == "Network");
-    let is_named = is_network && !matches!(last("DisableDNS"), Some("true" | "yes" | "on" | "1"));
-    let is_bridge = matches!(last("Driver"), None | Some("" | "bridge"));
-    (is_named && is_bridge).then(|| match last("ServiceName") {
-        Some(service) if !service.is_empty() => format!("{service}.service"),
-        _ => format!("{name}-network.service"),
-    })
+    let source = quadlet.source.as_ref().ok().filter(|_| quadlet.shadowed_by.is_none())?;
+    let unit = Unit::read(source, []).filter(|unit| unit.kind == Kind::Network && !unit.is_refused())?;
+    let is_named = unit.is_on("DisableDNS") != Some(true);
+    let is_bridge = unit.own("Driver").is_none_or(|(driver, _)| driver == "bridge");
+    (is_named && is_bridge).then(|| unit.service())
 }
 
 fn remedy(facts: &Facts, podman: &Podman, user: &User) -> Remedy {

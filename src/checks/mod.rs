@@ -119,6 +119,8 @@ registry! {
     k3s_configuration::K3S_CONFIGURATION,
     k3s_service::K3S_SERVICE,
     container_units::CONTAINER_UNITS,
+    quadlet_generator::QUADLET_GENERATOR,
+    quadlet_files::QUADLET_FILES,
     ip_forward::IP_FORWARD,
     rp_filter::RP_FILTER,
     bridge_netfilter::BRIDGE_NETFILTER,

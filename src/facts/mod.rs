@@ -18,6 +18,7 @@ pub mod environment;
 pub mod environment_d;
 mod existing;
 pub mod file_capability;
+pub mod generators;
 pub mod hardware;
 pub mod image_policy;
 pub mod installer;

@@ -1,17 +1,20 @@
 //! The Quadlet files of a rootless user (`podman-systemd.unit(5)`, "Podman rootless unit search path"),
-//! from which a generator makes units of the user manager. Their drop-ins are not looked at.
+//! from which a generator makes units of the user manager, and their drop-ins.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::unit_syntax::{Assignment, assignments};
 use super::users::User;
+use super::version::Version;
 use super::{Facts, Source};
 use crate::host::{Fact, OrAbsent, Unread};
 
 /// Those that become a service which runs Podman.
-const SUFFIXES: [&str; 7] = [".container", ".pod", ".kube", ".volume", ".network", ".image", ".build"];
+const SUFFIXES: [&str; 8] =
+    [".container", ".pod", ".kube", ".volume", ".network", ".image", ".build", ".artifact"];
 /// More files than anybody writes.
-const MOST: usize = 256;
+const MOST: usize = 1024;
 /// Folders below a directory, and how deep: more than anybody makes.
 const MOST_FOLDERS: usize = 64;
 const DEEPEST: u32 = 8;
@@ -23,21 +26,20 @@ const SHARED: [&str; 2] = ["/etc/containers/systemd/users", "/usr/share/containe
 pub struct Quadlet {
     /// The file.
     pub path: String,
-    /// Its sections, also those without a key.
-    pub sections: Vec<String>,
-    /// What it says.
+    /// What it says to systemd; nothing where it cannot be read.
     pub assignments: Vec<Assignment>,
+    /// Its text, or why it cannot be read, by us or by that user.
+    pub source: Fact<Rc<Source>>,
+    /// The file of the same name that Quadlet takes in its place.
+    pub shadowed_by: Option<String>,
 }
 
-impl Quadlet {
-    fn parse(source: &Source) -> Quadlet {
-        let section = |line: &str| Some(line.trim().strip_prefix('[')?.strip_suffix(']')?.to_owned());
-        Quadlet {
-            path: source.path().to_owned(),
-            sections: source.lines().filter_map(|(_, line)| section(line)).collect(),
-            assignments: assignments(source),
-        }
-    }
+/// Where Quadlet looks, first what counts most.
+#[derive(Debug)]
+struct Searched {
+    dirs: Vec<String>,
+    /// The folders of drop-ins, in that order, by their name.
+    drop_ins: BTreeMap<String, Vec<String>>,
 }
 
 /// Whether a folder is looked into: not those of drop-ins, nor those of single users.
@@ -46,55 +48,161 @@ fn is_searched(dir: &str, folder: &str) -> bool {
     !folder.ends_with(".d") && !is_users
 }
 
+/// The names of the folders of drop-ins of a file, first what counts most (podman:
+/// `pkg/systemd/parser/unitfile.go`, `GetUnitDropinPaths`).
+fn drop_in_folders(name: &str) -> Vec<String> {
+    let (base, extension) = name.rsplit_once('.').unwrap_or((name, ""));
+    let (unit, instance) = base.split_once('@').map_or((base, None), |(unit, of)| (unit, Some(of)));
+    let mut names = vec![format!("{extension}.d")];
+    for (at, _) in unit.match_indices('-') {
+        names.push(format!("{}.{extension}.d", &unit[..=at]));
+        if instance.is_some() {
+            names.push(format!("{}@.{extension}.d", &unit[..=at]));
+        }
+    }
+    if instance.is_some_and(|instance| !instance.is_empty()) {
+        names.push(format!("{unit}@.{extension}.d"));
+    }
+    names.push(format!("{name}.d"));
+    names.reverse();
+    names
+}
+
 impl Facts {
     /// The Quadlet files of a user: those in the runtime directory, the user's, and the administrator's and
-    /// the vendor's for this one and for all users, with the folders below (podman:
-    /// `pkg/systemd/quadlet/unitdirs.go`, `AppendSubPaths`). Folders that are links are not followed.
+    /// the vendor's for all users and for this one, with the folders below (podman:
+    /// `pkg/systemd/quadlet/unitdirs.go`, `getRootlessDirs`, `AppendSubPaths`). Of several with one name the
+    /// first counts. Folders that are links are not followed.
     ///
     /// # Errors
-    /// Where a directory or a file cannot be read, by us or by that user.
+    /// Where a directory cannot be read, by us or by that user, and where there are more files than anybody
+    /// writes.
     pub fn quadlets(&self, user: &User) -> Fact<Vec<Quadlet>> {
-        let mut dirs: Vec<String> = vec![
-            format!("/run/user/{}/containers/systemd", user.uid),
-            format!("{}/.config/containers/systemd", user.home.trim_end_matches('/')),
-        ];
-        let is_6 = self.podman_is_at_least(user, 6) == Some(true);
-        for shared in SHARED.into_iter().take(if is_6 { 2 } else { 1 }) {
-            dirs.extend([format!("{shared}/{}", user.uid), shared.to_owned()]);
-        }
-        let mut left: VecDeque<(String, u32)> = dirs.into_iter().map(|dir| (dir, 0)).collect();
-        let mut found = Vec::new();
-        let mut folders = 0;
-        while let Some((dir, depth)) = left.pop_front() {
-            // A link of the user must not list for root what the user could not list.
-            match self.stat(&dir).or_absent()? {
-                None => continue,
-                Some(stat) if !stat.allows(user.uid, &user.groups, 5) => {
-                    return Err(Unread::Denied { path: dir });
+        let mut found: Vec<Quadlet> = Vec::new();
+        let mut first: BTreeMap<String, String> = BTreeMap::new();
+        for dir in &self.quadlet_dirs(user)?.dirs {
+            for entry in self.names_in(dir)?.iter() {
+                if entry.is_dir || !SUFFIXES.iter().any(|suffix| entry.name.ends_with(suffix)) {
+                    continue;
                 }
-                Some(_) => {}
-            }
-            for entry in self.names_in(&dir)?.iter().take(MOST) {
                 let path = format!("{dir}/{}", entry.name);
-                if entry.is_dir && depth < DEEPEST && folders < MOST_FOLDERS && is_searched(&dir, &entry.name)
-                {
-                    folders += 1;
-                    left.push_back((path, depth + 1));
-                } else if !entry.is_dir && SUFFIXES.iter().any(|suffix| entry.name.ends_with(suffix)) {
-                    let source = self.user_source(&path, user.uid, &user.groups);
-                    found.extend(source.or_absent()?.map(|source| Quadlet::parse(&source)));
+                let shadowed_by = first.get(&entry.name).cloned();
+                first.entry(entry.name.clone()).or_insert_with(|| path.clone());
+                let source = match self.user_source(&path, user.uid, &user.groups) {
+                    // A link to /dev/null takes the place of another one.
+                    Err(Unread::Absent { .. } | Unread::Special { .. }) => continue,
+                    source => source,
+                };
+                let assignments = source.as_ref().map(|source| assignments(source)).unwrap_or_default();
+                found.push(Quadlet { path, assignments, source, shadowed_by });
+                if found.len() > MOST {
+                    let expected = format!("more than {MOST} Quadlet files are not looked at");
+                    return Err(Unread::Malformed { path: dir.clone(), line: None, expected });
                 }
             }
         }
         Ok(found)
     }
+
+    /// The drop-ins of a Quadlet file with this name, in the order in which they are read; Podman has them
+    /// from 5.0 on, and all folders from 5.2 on.
+    ///
+    /// # Errors
+    /// As [`Facts::quadlets`], and where there are some and they depend on the version of Podman.
+    pub fn quadlet_drop_ins(&self, user: &User, name: &str) -> Fact<Vec<Rc<Source>>> {
+        let podman = self.podman(user)?;
+        let version = podman.as_ref().and_then(|podman| podman.version.as_ref().ok());
+        let is_at_least =
+            |parts: &[u64]| version.and_then(|version| version.value.is_at_least(&Version::new(parts)));
+        if is_at_least(&[5]) == Some(false) {
+            return Ok(Vec::new());
+        }
+        let searched = self.quadlet_dirs(user)?;
+        let mut seen = BTreeSet::new();
+        let mut paths: Vec<(String, String)> = Vec::new();
+        for dir in drop_in_folders(name).iter().filter_map(|folder| searched.drop_ins.get(folder)).flatten() {
+            self.listable(dir, user)?;
+            for entry in self.names_in(dir)?.iter().filter(|entry| entry.name.ends_with(".conf")) {
+                if seen.insert(entry.name.clone()) {
+                    paths.push((entry.name.clone(), format!("{dir}/{}", entry.name)));
+                }
+            }
+        }
+        if let Some((_, path)) = paths.first().filter(|_| is_at_least(&[5, 2]) != Some(true)) {
+            let expected = "whether it counts depends on the version of Podman".to_owned();
+            return Err(Unread::Malformed { path: path.clone(), line: None, expected });
+        }
+        paths.sort();
+        let read = |(_, path): &(String, String)| self.user_source(path, user.uid, &user.groups);
+        paths.iter().take(MOST).map(read).collect()
+    }
+
+    /// Whether a user has units of their own, which can start the services of Quadlet files.
+    ///
+    /// # Errors
+    /// Where the directory cannot be read, by us or by that user.
+    pub fn has_own_units(&self, user: &User) -> Fact<bool> {
+        let dir = format!("{}/.config/systemd/user", user.home.trim_end_matches('/'));
+        Ok(self.listable(&dir, user)? && self.names_in(&dir)?.iter().any(|entry| !entry.is_dir))
+    }
+
+    /// Whether there is such a directory; a link of the user must not list for root what the user could not
+    /// list.
+    fn listable(&self, dir: &str, user: &User) -> Fact<bool> {
+        match self.stat(dir).or_absent()? {
+            Some(stat) if !stat.allows(user.uid, &user.groups, 5) => {
+                Err(Unread::Denied { path: dir.to_owned() })
+            }
+            found => Ok(found.is_some()),
+        }
+    }
+
+    fn quadlet_dirs(&self, user: &User) -> Fact<Rc<Searched>> {
+        self.memo_fact(&user.name, || {
+            let mut tops: Vec<String> = vec![
+                format!("/run/user/{}/containers/systemd", user.uid),
+                format!("{}/.config/containers/systemd", user.home.trim_end_matches('/')),
+            ];
+            let is_6 = self.podman_is_at_least(user, 6) == Some(true);
+            for shared in SHARED.into_iter().take(if is_6 { 2 } else { 1 }) {
+                tops.extend([shared.to_owned(), format!("{shared}/{}", user.uid)]);
+            }
+            let mut left: Vec<(String, u32)> = tops.into_iter().rev().map(|dir| (dir, 0)).collect();
+            let mut searched = Searched { dirs: Vec::new(), drop_ins: BTreeMap::new() };
+            let mut folders = 0;
+            while let Some((dir, depth)) = left.pop() {
+                if !self.listable(&dir, user)? {
+                    continue;
+                }
+                let mut below = Vec::new();
+                for entry in self.names_in(&dir)?.iter() {
+                    let path = format!("{dir}/{}", entry.name);
+                    if entry.name.ends_with(".d") {
+                        searched.drop_ins.entry(entry.name.clone()).or_default().push(path);
+                    } else if entry.is_dir
+                        && depth < DEEPEST
+                        && folders < MOST_FOLDERS
+                        && is_searched(&dir, &entry.name)
+                    {
+                        folders += 1;
+                        below.push((path, depth + 1));
+                    }
+                }
+                left.extend(below.into_iter().rev());
+                searched.dirs.push(dir);
+            }
+            Ok(searched)
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::drop_in_folders;
     use crate::facts::Evidence;
     use crate::facts::testing::{TestHost, empty_host, podman};
     use crate::facts::users::User;
+    use crate::host::Unread;
 
     const DIR: &str = "/home/edge/.config/containers/systemd";
 
@@ -146,17 +254,15 @@ mod tests {
             host = file(host, dir);
         }
         let host = file(host, &format!("{DIR}/web.container.d"));
-        let mut expected = vec![
+        let expected = vec![
             "/run/user/1000/containers/systemd/a.pod".to_owned(),
             format!("{DIR}/web.container"),
-            format!("{users}/1000/a.pod"),
-            format!("{users}/a.pod"),
             format!("{DIR}/site/web/a.pod"),
+            format!("{users}/a.pod"),
             format!("{users}/site/a.pod"),
+            format!("{users}/1000/a.pod"),
         ];
-        let mut found = paths(host.clone());
-        found.sort();
-        expected.sort();
+        let found = paths(host.clone());
         assert_eq!(found, expected);
         let deep = (0..40).fold(DIR.to_owned(), |dir, _| format!("{dir}/x"));
         assert_eq!(paths(file(host, &deep)).len(), expected.len(), "not for ever");
@@ -174,5 +280,57 @@ mod tests {
     fn what_the_user_cannot_list_is_not_listed() {
         let closed = host().dir(DIR, "0700", 0).facts();
         assert!(closed.quadlets(&edge()).is_err());
+        let one = host().mode(&format!("{DIR}/web.container"), "0600").facts();
+        assert!(one.quadlets(&edge()).unwrap()[0].source.is_err());
+    }
+
+    #[test]
+    fn the_first_of_a_name_counts() {
+        let users = "/etc/containers/systemd/users";
+        let host = host()
+            .dir(users, "0755", 0)
+            .file(&format!("{users}/web.container"), "")
+            .file(&format!("{users}/own.container"), "");
+        let found = host.facts().quadlets(&edge()).unwrap();
+        let shadowed: Vec<Option<&str>> = found.iter().map(|one| one.shadowed_by.as_deref()).collect();
+        assert_eq!(shadowed, [None, None, Some(format!("{DIR}/web.container").as_str())]);
+        assert_eq!(found[1].path, format!("{users}/own.container"));
+    }
+
+    #[test]
+    fn drop_ins_by_version() {
+        let drop_in = |host: TestHost, folder: &str, name: &str| {
+            let dir = format!("{DIR}/{folder}");
+            host.dir(&dir, "0755", 1000).file(&format!("{dir}/{name}"), "[Container]\n")
+        };
+        let host = drop_in(host(), "my-web.container.d", "20.conf");
+        let host = drop_in(drop_in(host, "container.d", "20.conf"), "my-.container.d", "10.conf");
+        let host = drop_in(host, "web.container.d", "30.txt");
+        let of = |host: TestHost, name: &str| {
+            let drop_ins = host.facts().quadlet_drop_ins(&edge(), name)?;
+            Ok(drop_ins.iter().map(|source| source.path().replace(DIR, "")).collect::<Vec<_>>())
+        };
+        let with = |version| podman(host.clone(), version);
+        let expected = ["/my-.container.d/10.conf", "/my-web.container.d/20.conf"];
+        assert_eq!(of(with("5.4.2-1"), "my-web.container").unwrap(), expected);
+        assert_eq!(of(with("5.4.2-1"), "web.container").unwrap(), ["/container.d/20.conf"]);
+        assert_eq!(of(with("5.4.2-1"), "web.pod"), Ok::<_, Unread>(Vec::new()));
+        assert_eq!(of(with("4.9.3-1"), "my-web.container"), Ok(Vec::new()));
+        assert!(of(with("5.0.1-1"), "my-web.container").is_err(), "some folders came later");
+        assert_eq!(of(with("5.0.1-1"), "web.pod"), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn the_names_of_folders() {
+        assert_eq!(
+            drop_in_folders("a-b@c.container"),
+            ["a-b@c.container.d", "a-b@.container.d", "a-@.container.d", "a-.container.d", "container.d",]
+        );
+    }
+
+    #[test]
+    fn more_files_than_anybody_writes() {
+        let many = (0..1100).fold(host(), |host, n| host.file(&format!("{DIR}/{n}.container"), ""));
+        assert!(many.facts().quadlets(&edge()).is_err());
     }
 }

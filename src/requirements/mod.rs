@@ -150,6 +150,10 @@ pub enum Need {
     ContainerLogs,
     /// Units that run containers are such that a user manager can run.
     ContainerUnits,
+    /// Podman's generator makes units of Quadlet files.
+    QuadletGenerator,
+    /// The user's Quadlet files become services that can start.
+    QuadletFiles,
     /// K3s can read its configuration file, which is one of a single server.
     K3sConfiguration,
     /// The host's name can be that of a node, and stays.

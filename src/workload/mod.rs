@@ -2,6 +2,7 @@
 //! a list of [`Ask`]s, each with the line that it comes from; what a host makes of them is for the checks.
 
 mod kubernetes;
+pub mod quadlet;
 mod quantity;
 mod yaml;
 
@@ -42,8 +43,6 @@ pub struct Ask {
 
 /// The most that files can ask of a host; what a report can hold.
 const ASK_LIMIT: usize = 10_000;
-/// What names of Quadlet files end with (podman-systemd.unit(5)).
-const QUADLET: [&str; 7] = [".container", ".pod", ".kube", ".network", ".volume", ".image", ".build"];
 
 impl Workload {
     /// What these files ask, each named once.
@@ -52,13 +51,10 @@ impl Workload {
     /// [`Malformed`] where one is not what its name says.
     pub fn parse(sources: Vec<Source>) -> Result<Workload, Malformed> {
         let files: Vec<String> = sources.iter().map(|source| source.path().to_owned()).collect();
-        let is_quadlet = |source: &Source| QUADLET.iter().any(|suffix| source.path().ends_with(suffix));
+        let is_quadlet = |source: &Source| quadlet::Kind::of(source.path()).is_some();
         let (quadlets, manifests): (Vec<Source>, Vec<Source>) = sources.into_iter().partition(is_quadlet);
         let mut asks = kubernetes::asks(&manifests)?;
-        if let Some(source) = quadlets.first() {
-            let expected = "expected Kubernetes YAML: Quadlet files are not read yet".to_owned();
-            return Err(Malformed { file: source.path().to_owned(), line: 1, expected });
-        }
+        asks.extend(quadlet::asks(&quadlets));
         if let Some(ask) = asks.get(ASK_LIMIT) {
             let expected = format!("expected a workload that asks for no more than {ASK_LIMIT} things");
             return Err(Malformed {

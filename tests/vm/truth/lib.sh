@@ -58,3 +58,11 @@ node() {
         { as_user podman logs node | tail -20; return 1; }
     as_user podman exec node bash -ec "$node_checks"
 }
+
+# A Quadlet file of the user with this name; its text is the input.
+quadlet() {
+    local dir=/home/edge/.config/containers/systemd
+    install -d -o edge -g edge /home/edge/.config /home/edge/.config/containers "$dir"
+    cat >"$dir/$1"
+    chown edge: "$dir/$1"
+}

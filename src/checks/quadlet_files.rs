@@ -1,0 +1,301 @@
+//! Whether a user's Quadlet files become services that can start: see [`QUADLET_FILES`].
+
+use std::collections::BTreeMap;
+
+use crate::checks::{check, of_podman};
+use crate::facts::listeners::Listener;
+use crate::facts::podman::Podman;
+use crate::facts::quadlets::Quadlet;
+use crate::facts::users::User;
+use crate::facts::{Evidence, Facts, Source, listeners};
+use crate::finding::{Finding, Level, Outcome, Remedy, Verdict};
+use crate::host::{Fact, OrAbsent};
+use crate::requirements::{Demand, Need, Protocol, Requirements};
+use crate::settings::quoted;
+use crate::workload::quadlet::{Fault, Kind, Named, Unit, Units, absolute, expand, faults, paths, place, ports};
+
+check! {
+    /// Quadlet files become services that can start
+    ///
+    /// ## What is looked at
+    ///
+    /// The Quadlet files of the user, in the directories that container-units names, with their drop-ins;
+    /// of several with one name the first. Of each the first fault is told: a line that Podman cannot
+    /// read; a kind or a key that this version of Podman does not have; what a kind cannot do without,
+    /// such as `Image=` or `Yaml=`; another Quadlet file that it names and that is not there; `Type=` and
+    /// `KillMode=` in `[Service]` that the generator refuses; `PublishPort=` of a container in a pod; a
+    /// port or a service that another file has, too. And of the host: the files of `Yaml=`, `ConfigMap=`
+    /// and `EnvironmentFile=`, which the user has to be able to read; paths of `Volume=` and `AddDevice=`;
+    /// ports below `ip_unprivileged_port_start` or in use by somebody else; secrets. At last, whether
+    /// anything starts it at boot, unless the user has units in `~/.config/systemd/user`, which can.
+    ///
+    /// Paths below `/run` and `/tmp`, and those with specifiers that only systemd knows, are not looked
+    /// at, nor is what a command of `ExecStartPre=` can make. A capture holds the keys alone.
+    ///
+    /// ## Why it matters
+    ///
+    /// The generator leaves a file with a fault out, and says so in the journal only: "Unit web.service not
+    /// found". What it does not see, Podman stops at when the service starts. The services of other files
+    /// start all the same, which is why this is advised. But a line that Podman cannot read takes all
+    /// files of its folder along, which is why that is required.
+    ///
+    /// ## Repair
+    ///
+    /// The line is corrected, then the user manager is told to reload. What the generator makes of all
+    /// files shows `/usr/libexec/podman/quadlet -dryrun -user`.
+    ///
+    /// ## Sources
+    ///
+    /// - podman-systemd.unit(5)
+    /// - podman: pkg/systemd/quadlet/quadlet.go and unitdirs.go, pkg/systemd/parser/unitfile.go,
+    ///   cmd/quadlet/main.go, in each minor version from 4.4 to 6.0
+    /// - podman: pkg/specgen/container_validate.go, "must be defined when the pod is created"
+    QUADLET_FILES, "quadlet-files", Required, User(run)
+}
+
+const EXPECTED: &str = "a service that can start";
+const FIRST_PORT: &str = "net.ipv4.ip_unprivileged_port_start";
+/// What the kernel begins with.
+const FIRST_PORT_DEFAULT: u16 = 1024;
+/// Places that are made when the host or the user's services start.
+const VOLATILE: [&str; 5] = ["/run/", "/tmp/", "/var/tmp/", "/proc/", "/sys/"];
+/// Keys of `[Install]` by which something starts it.
+const INSTALL: [&str; 4] = ["WantedBy", "RequiredBy", "UpheldBy", "Alias"];
+/// Keys of `[Unit]` by which another unit starts it.
+const PULLING: [&str; 5] = ["Wants", "Requires", "Requisite", "BindsTo", "Upholds"];
+/// Units of the same name that start a service.
+const STARTERS: [&str; 3] = ["timer", "socket", "path"];
+
+fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
+    let demands = req.need(Need::QuadletFiles);
+    let outcome = of_podman(facts, user, demands, |podman, outcome| {
+        look(facts, podman, user, demands, outcome)
+    });
+    outcome.or_skip("this user has no Quadlet files")
+}
+
+fn look(
+    facts: &Facts,
+    podman: &Podman,
+    user: &User,
+    demands: &[Demand],
+    outcome: &mut Outcome,
+) -> Fact<()> {
+    let mut read = Vec::new();
+    let mut doubts = BTreeMap::new();
+    let found = facts.quadlets(user)?;
+    for Quadlet { path, source, shadowed_by, .. } in &found {
+        if shadowed_by.is_some() {
+            continue;
+        }
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let drop_ins = facts.quadlet_drop_ins(user, name);
+        let both = source.as_ref().and_then(|source| Ok((source, drop_ins.as_ref()?)));
+        // Others can refer to what cannot be read.
+        read.extend(match both {
+            Ok((source, drop_ins)) => Unit::read(source, drop_ins.iter().map(|source| &**source)),
+            Err(why) => {
+                doubts.insert(name, why.to_string());
+                Unit::read(&Source::new(path, ""), [])
+            }
+        });
+    }
+    let units = Units::new(read);
+    for unit in units.iter() {
+        let looked = match doubts.remove(unit.name.as_str()) {
+            Some(why) => Err(why),
+            None => judge(facts, podman, user, unit, &units),
+        };
+        let why = "Podman passes over all files of a folder with one that it cannot read".to_owned();
+        let raise = |demand: &Demand| Demand { level: Level::Required, why: why.clone(), ..demand.clone() };
+        let raised: Vec<Demand> = demands.iter().filter(|_| unit.is_refused()).map(raise).collect();
+        let demands = if raised.is_empty() { demands } else { &raised };
+        outcome.looked(demands, &unit.path, Ok(looked));
+    }
+    Ok(())
+}
+
+/// The finding, or why there is none.
+fn judge(facts: &Facts, podman: &Podman, user: &User, unit: &Unit, units: &Units) -> Result<Finding, String> {
+    let known = podman.version.as_ref().ok();
+    let mut doubt = None;
+    for mut fault in faults(unit, units) {
+        let Some(until) = &fault.until else { return Ok(unmet(facts, user, unit, &fault, None)) };
+        fault.what = format!("{} before Podman {until}", fault.what);
+        match known.and_then(|known| known.value.is_at_least(until)) {
+            Some(true) => {}
+            Some(false) => return Ok(unmet(facts, user, unit, &fault, Some(podman.evidence()))),
+            None => {
+                doubt.get_or_insert_with(|| format!("{}; {}", fault.what, podman.unknown()));
+            }
+        }
+    }
+    if unit.is_left_out() {
+        return Err(doubt.unwrap_or_else(|| "the capture leaves out what it says".to_owned()));
+    }
+    for look in [of_paths, of_ports, of_secrets] {
+        match look(facts, user, unit) {
+            Ok(None) => {}
+            Ok(Some(fault)) => return Ok(unmet(facts, user, unit, &fault, None)),
+            Err(why) => {
+                doubt.get_or_insert(why.to_string());
+            }
+        }
+    }
+    match doubt {
+        Some(doubt) => Err(doubt),
+        None => match of_boot(facts, user, unit, units) {
+            Ok(Some(fault)) => {
+                let finding = unmet(facts, user, unit, &fault, None);
+                Ok(Finding { expected: "started at boot".to_owned(), ..finding })
+            }
+            Ok(None) => Ok(Finding::new(&unit.path, EXPECTED, EXPECTED, Verdict::Met)
+                .at([Evidence::path(&unit.path, "")])),
+            Err(why) => Err(why.to_string()),
+        },
+    }
+}
+
+fn unmet(facts: &Facts, user: &User, unit: &Unit, fault: &Fault, beside: Option<Evidence>) -> Finding {
+    let remedy = Remedy::manual(&fault.repair);
+    let remedy = match facts.running() {
+        true => remedy.command(format!("sudo systemctl --user -M {}@ daemon-reload", quoted(&user.name))),
+        false => remedy,
+    };
+    Finding::new(&unit.path, EXPECTED, &fault.what, Verdict::Unmet)
+        .at([fault.at.clone()])
+        .at(beside)
+        .repair(remedy)
+}
+
+fn of_paths(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
+    for Named { key, path: written, at, is_read, optional } in paths(unit) {
+        if optional {
+            continue;
+        }
+        let Some(path) = expand(&absolute(&written, &unit.path), &unit.service(), user) else { continue };
+        if !path.starts_with('/') || VOLATILE.iter().any(|volatile| path.starts_with(volatile)) {
+            continue;
+        }
+        // Devices of an image are made when it boots.
+        if path.starts_with("/dev/") && !facts.running() {
+            continue;
+        }
+        let what = match facts.stat(&path).or_absent()? {
+            None if written.starts_with('-') => format!("{key}={written}, where Podman has no leading \"-\""),
+            None if path.ends_with(&written) => format!("{key}={written}, which does not exist"),
+            None => format!("{key}={written}, and {path} does not exist"),
+            Some(stat) if is_read && !stat.allows(user.uid, &user.groups, 4) => {
+                format!("{key}={written}, which {} cannot read", user.name)
+            }
+            Some(_) => continue,
+        };
+        let repair = format!("put it there for {}, or correct {}", user.name, place(at));
+        return Ok(Some(Fault::new(at, what, repair)));
+    }
+    Ok(None)
+}
+
+/// The first port that the user may bind.
+fn first_port(facts: &Facts) -> Fact<u16> {
+    let value = match facts.running() {
+        true => Some(facts.sysctl(FIRST_PORT)?.value),
+        false => facts.sysctl_configured(FIRST_PORT)?.map(|configured| configured.value),
+    };
+    Ok(value.and_then(|value| value.trim().parse().ok()).unwrap_or(FIRST_PORT_DEFAULT))
+}
+
+fn of_ports(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
+    let published = ports(unit);
+    if unit.is_template() || published.is_empty() {
+        return Ok(None);
+    }
+    let first = first_port(facts)?;
+    let listeners = if facts.running() { Some(facts.listeners()?) } else { None };
+    for (port, at) in published {
+        let (Some((from, to)), Some(protocol)) = (port.ports, port.protocol) else { continue };
+        if from < first {
+            let what = format!("publishes port {from}, and users may bind ports from {first} on");
+            let repair = format!("publish a port from {first} on in {}, or lower {FIRST_PORT}", place(at));
+            return Ok(Some(Fault::new(at, what, repair)));
+        }
+        let is = match protocol {
+            Protocol::Tcp => listeners::Protocol::Tcp,
+            Protocol::Udp => listeners::Protocol::Udp,
+        };
+        let is_any = |listener: &Listener| {
+            port.address.is_none_or(|address| address.is_unspecified())
+                || listener.address.is_unspecified()
+                || port.address == Some(listener.address)
+        };
+        let holder = listeners.iter().flat_map(|all| all.iter()).find(|listener| {
+            listener.protocol == is
+                && (from..=to).contains(&listener.port)
+                && listener.uid != user.uid
+                && is_any(listener)
+        });
+        if let Some(Listener { port, uid, address, .. }) = holder {
+            let name = facts.user_by_uid(*uid).ok().flatten();
+            let name = name.map_or_else(|| format!("UID {uid}"), |user| user.name);
+            let what = format!("publishes port {port}, which {name} uses on {address}");
+            let repair = format!("publish another port in {}, or stop what listens", place(at));
+            return Ok(Some(Fault::new(at, what, repair)));
+        }
+    }
+    Ok(None)
+}
+
+fn of_secrets(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
+    if unit.kind != Kind::Container || unit.makes_what_it_needs() {
+        return Ok(None);
+    }
+    for (secret, at) in unit.words("Container", "Secret") {
+        let name = secret.split(',').next().unwrap_or_default();
+        // Podman takes the beginning of an ID, too.
+        if name.contains('%') || name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            continue;
+        }
+        if !facts.podman_secret(user, name)?.0 {
+            let what = format!("Secret={name}, and {} has no such secret", user.name);
+            let repair = format!("make it as {}: podman secret create {} FILE", user.name, quoted(name));
+            return Ok(Some(Fault::new(at, what, repair)));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether nothing starts it at boot, as far as files of the user tell.
+fn of_boot(facts: &Facts, user: &User, unit: &Unit, units: &Units) -> Fact<Option<Fault>> {
+    let is_installed = |unit: &Unit| INSTALL.iter().any(|key| unit.has("Install", key));
+    let is_once = unit.last("Service", "Type").is_some_and(|(kind, _)| kind == "oneshot");
+    let in_pod = unit.own("Pod").is_some() && unit.is_on("StartWithPod") != Some(false);
+    if !unit.kind.is_workload() || is_installed(unit) || is_once || in_pod || unit.is_template() {
+        return Ok(None);
+    }
+    let service = unit.service();
+    let is_pulled = units.iter().any(|other| {
+        let names = |key: &&str| {
+            let words = other.words("Unit", key);
+            words.iter().any(|(word, _)| *word == unit.name || *word == service)
+        };
+        let in_it = |key| other.own(key).is_some_and(|(name, _)| name == unit.name);
+        PULLING.iter().any(names) || in_it("Network") || in_it("Pod") && is_installed(other)
+    });
+    if is_pulled || facts.has_own_units(user)? {
+        return Ok(None);
+    }
+    let base = service.strip_suffix(".service").unwrap_or(&service);
+    for starter in STARTERS {
+        if facts.stat(&format!("/etc/systemd/user/{base}.{starter}")).or_absent()?.is_some() {
+            return Ok(None);
+        }
+    }
+    let at = Evidence::path(&unit.path, "");
+    let what = "started by nothing, without WantedBy= in [Install]".to_owned();
+    let repair = format!("write [Install] with WantedBy=default.target into {}", unit.name);
+    Ok(Some(Fault::new(&at, what, repair)))
+}
+
+#[cfg(test)]
+#[path = "quadlet_files_tests.rs"]
+mod tests;

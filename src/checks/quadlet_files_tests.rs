@@ -1,0 +1,203 @@
+use super::*;
+use crate::checks::testing::{edge, findings, requirements, unknown, verdicts};
+use crate::facts::testing::{TestHost, fixture, podman};
+use crate::requirements::Stack;
+
+const DIR: &str = "/home/edge/.config/containers/systemd";
+const INSTALL: &str = "[Install]\nWantedBy=default.target\n";
+const SECRETS: &str = "/home/edge/.local/share/containers/storage/secrets/secrets.json";
+
+fn look_at(host: TestHost) -> Outcome {
+    run(&host.facts(), &requirements(&[Stack::PodmanKube]), &edge())
+}
+
+fn with(host: TestHost, name: &str, text: &str) -> TestHost {
+    host.dir(DIR, "0755", 1000).file(&format!("{DIR}/{name}"), format!("{text}{INSTALL}"))
+}
+
+/// Debian 13 with one container, after the first example of podman-systemd.unit(5).
+fn container(keys: &str) -> TestHost {
+    with(fixture("debian-13"), "web.container", &format!("[Container]\nImage=docker.io/library/nginx\n{keys}"))
+}
+
+/// What is found of a host with one file; empty for what is met.
+fn found(host: TestHost) -> String {
+    let outcome = look_at(host);
+    assert_eq!(unknown(&outcome), [""; 0]);
+    let finding = findings(&outcome)[0];
+    if finding.verdict == Verdict::Met { String::new() } else { finding.found.clone() }
+}
+
+#[test]
+fn what_is_in_order_is_met() {
+    let host = container("PublishPort=8080:80\nVolume=%h:/data:ro\nVolume=data:/var\nAddDevice=/dev/fuse\n");
+    assert_eq!(verdicts(&look_at(host)), [(format!("{DIR}/web.container").as_str(), Verdict::Met)]);
+    let none = look_at(fixture("debian-13"));
+    assert_eq!(none.skipped.as_deref(), Some("this user has no Quadlet files"));
+    let other = run(&container("").facts(), &requirements(&[Stack::Podman]), &edge());
+    assert!(other.skipped.is_some());
+}
+
+#[test]
+fn the_first_fault_is_told_with_its_line() {
+    let outcome = look_at(container("Memroy=1g\nVolume=/nowhere:/data\n"));
+    let [finding] = findings(&outcome)[..] else { panic!() };
+    assert_eq!(finding.found, "[Container] has no key Memroy=");
+    assert_eq!(finding.evidence[0].to_string(), format!("{DIR}/web.container:3"));
+    assert_eq!(finding.remedy.summary, "write Memory= in place of Memroy= in web.container:3");
+    assert_eq!(finding.remedy.commands, ["sudo systemctl --user -M edge@ daemon-reload"]);
+    let image = look_at(container("Memroy=1g\n").image());
+    assert!(findings(&image)[0].remedy.commands.is_empty());
+}
+
+#[test]
+fn what_this_podman_does_not_have() {
+    // Debian 13 has 5.4.2.
+    let host = container("Memory=1g\n");
+    let outcome = look_at(host.clone());
+    let finding = findings(&outcome)[0];
+    assert_eq!(finding.found, "Quadlet refuses Memory= in [Container] before Podman 5.5");
+    assert!(finding.remedy.summary.starts_with("write PodmanArgs=--memory=... in web.container:3"));
+    assert_eq!(&*finding.evidence[1].path, "/var/lib/dpkg/status");
+    assert_eq!(found(podman(host, "5.5.0-1")), "");
+    let artifact = with(fixture("debian-13"), "a.artifact", "[Artifact]\nArtifact=quay.io/a/b:1\n");
+    assert_eq!(found(artifact), "Quadlet passes over .artifact files before Podman 5.7");
+}
+
+#[test]
+fn files_that_the_user_reads() {
+    let kube = |text: &str| with(fixture("debian-13"), "web.kube", &format!("[Kube]\n{text}\n"));
+    let yaml = format!("{DIR}/pods.yaml");
+    let missing = "Yaml=pods.yaml, which does not exist";
+    assert_eq!(found(kube("Yaml=pods.yaml").error(&yaml, "absent")), missing);
+    let host = kube("Yaml=pods.yaml").file(&yaml, "");
+    assert_eq!(found(host.clone()), "");
+    let closed = host.mode(&yaml, "0600");
+    assert_eq!(found(closed), "Yaml=pods.yaml, which edge cannot read");
+    let configured = kube("Yaml=pods.yaml\nConfigMap=%h/map.yaml").file(&yaml, "");
+    let map = "/home/edge/map.yaml";
+    let expected = format!("ConfigMap=%h/map.yaml, and {map} does not exist");
+    assert_eq!(found(configured.error(map, "absent")), expected);
+    let env = container("EnvironmentFile=-/etc/web.env\n").error(&format!("{DIR}/-/etc/web.env"), "absent");
+    assert_eq!(found(env), "EnvironmentFile=-/etc/web.env, where Podman has no leading \"-\"");
+}
+
+#[test]
+fn paths_of_the_host() {
+    let host = |keys: &str| container(keys).error("/srv/data", "absent");
+    let expected = "Volume=/srv/data, which does not exist";
+    assert_eq!(found(host("Volume=/srv/data:/data\n")), expected);
+    for fine in [
+        "Volume=/run/x/y:/data\n",
+        "Volume=data:/data\n",
+        "Volume=/data\n",
+        "AddDevice=-/dev/nothing\n",
+        "AddDevice=nvidia.com/gpu=all\n",
+        "Volume=/srv/data:/data\n[Service]\nExecStartPre=/usr/bin/mkdir -p /srv/data\n",
+        "Volume=/srv/%H:/data\n",
+    ] {
+        assert_eq!(found(host(fine)), "", "{fine}");
+    }
+    let device = container("AddDevice=/dev/nothing:/dev/x\n").error("/dev/nothing", "absent");
+    assert_eq!(found(device), "AddDevice=/dev/nothing, which does not exist");
+}
+
+#[test]
+fn ports_of_the_host() {
+    let host = container("PublishPort=80:80\n");
+    assert_eq!(
+        found(host.clone().file("/proc/sys/net/ipv4/ip_unprivileged_port_start", "1024\n")),
+        "publishes port 80, and users may bind ports from 1024 on"
+    );
+    let low = host.file("/proc/sys/net/ipv4/ip_unprivileged_port_start", "80\n");
+    assert_eq!(found(low), "");
+    let rest = "00000000:0000";
+    let taken = |uid: u32| {
+        let line = format!(
+            "   0: 0100007F:1F90 {rest} 0A 00000000:00000000 00:00000000 00000000 {uid} 0 485 1 0\n"
+        );
+        container("PublishPort=8000-8090:8000-8090\n").append("/proc/net/tcp", &line)
+    };
+    assert_eq!(found(taken(0)), "publishes port 8080, which root uses on 127.0.0.1");
+    assert_eq!(found(taken(1000)), "", "its own");
+    let elsewhere = taken(0).edit(&format!("{DIR}/web.container"), "PublishPort=", "PublishPort=10.0.0.1:");
+    assert_eq!(found(elsewhere), "");
+}
+
+#[test]
+fn secrets_of_the_user() {
+    let host = container("Secret=token,type=env,target=TOKEN\n");
+    let missing = "Secret=token, and edge has no such secret";
+    assert_eq!(found(host.clone().error(SECRETS, "absent")), missing);
+    let made = host.clone().file(SECRETS, r#"{"nameToID":{"token":"0a1b"}}"#);
+    assert_eq!(found(made), "");
+    let denied = host.error(SECRETS, "denied");
+    assert_eq!(unknown(&look_at(denied)), [format!("{SECRETS} is not readable as this user")]);
+}
+
+#[test]
+fn what_starts_it_at_boot() {
+    let path = format!("{DIR}/web.container");
+    let idle = || {
+        let host = container("").edit(&path, INSTALL, "");
+        let host = host.without("/home/edge/.config/systemd/user");
+        let starters = ["timer", "socket", "path"].iter();
+        starters.fold(host, |host, name| host.error(&format!("/etc/systemd/user/web.{name}"), "absent"))
+    };
+    assert_eq!(found(idle()), "started by nothing, without WantedBy= in [Install]");
+    assert_eq!(found(idle().file("/etc/systemd/user/web.timer", "")), "");
+    let own = "/home/edge/.config/systemd/user";
+    assert_eq!(found(idle().dir(own, "0755", 1000).file(&format!("{own}/site.service"), "")), "");
+    let once = idle().append(&path, "[Service]\nType=oneshot\n");
+    assert_eq!(found(once), "");
+    let other = with(idle(), "zoo.kube", "[Unit]\nWants=web.container\n[Kube]\nYaml=/etc/passwd\n");
+    assert!(findings(&look_at(other)).iter().all(|finding| finding.verdict == Verdict::Met));
+    let of_pod = with(idle(), "b.pod", "[Pod]\n").edit(&path, "[Container]\n", "[Container]\nPod=b.pod\n");
+    assert!(findings(&look_at(of_pod)).iter().all(|finding| finding.verdict == Verdict::Met));
+}
+
+#[test]
+fn a_line_that_podman_cannot_read_takes_others_along() {
+    let level = |keys: &str| look_at(container(keys)).items[0].level;
+    assert_eq!((level("no key\n"), level("Imge=a\n")), (Level::Required, Level::Advised));
+}
+
+#[test]
+fn drop_ins_count() {
+    let dir = format!("{DIR}/web.container.d");
+    let host = container("").dir(&dir, "0755", 1000).file(&format!("{dir}/10.conf"), "[Container]\nImge=x\n");
+    let outcome = look_at(host.clone());
+    assert_eq!(findings(&outcome)[0].evidence[0].to_string(), format!("{dir}/10.conf:2"));
+    assert_eq!(found(podman(host.clone(), "4.9.3-1")), "");
+    let reason = format!("{dir}/10.conf: whether it counts depends on the version of Podman");
+    assert_eq!(unknown(&look_at(podman(host, "5.0.0-1"))), [reason]);
+}
+
+#[test]
+fn the_one_that_counts_is_judged() {
+    let users = "/etc/containers/systemd/users";
+    let host = container("").dir(users, "0755", 0).file(&format!("{users}/web.container"), "[Broken\n");
+    assert_eq!(found(host), "");
+}
+
+#[test]
+fn what_cannot_be_told_is_unknown() {
+    let captured = with(fixture("debian-13"), "web.container", "[Container]\nImage=LEFT-OUT\n");
+    assert_eq!(unknown(&look_at(captured)), ["the capture leaves out what it says"]);
+    let path = format!("{DIR}/web.container");
+    let denied = container("").path(&path, |record| record.read_error = Some("denied".to_owned()));
+    assert_eq!(unknown(&look_at(denied)), [format!("{path} is not readable as this user")]);
+    let rpm = container("Memory=1g\n")
+        .without("/var/lib/dpkg")
+        .without("/usr/lib/systemd/user/podman-user-wait-network-online.service")
+        .without("/usr/lib/systemd/user/podman.socket")
+        .dir("/var/lib/rpm", "0755", 0);
+    assert!(unknown(&look_at(rpm))[0].starts_with("Quadlet passes over .container files before Podman 4.4; "));
+}
+
+#[test]
+fn control_characters_do_not_reach_terminals() {
+    let outcome = look_at(container("Im\u{1b}[31mage=\u{1b}]0;x\u{7}\nPod=\u{1b}.pod\n"));
+    let finding = findings(&outcome)[0];
+    assert!(finding.evidence.iter().all(|at| !at.text.contains('\u{1b}')));
+}

@@ -1,0 +1,272 @@
+//! What Quadlet files ask of a host, in the words of all workloads.
+
+use std::net::IpAddr;
+
+use super::faults::{missing, own_faults, same_service};
+use super::{Kind, Unit, Units, paths, ports};
+use crate::facts::cgroup::Controller;
+use crate::facts::version::Version;
+use crate::facts::{Evidence, Source};
+use crate::finding::Level;
+use crate::requirements::Stack;
+use crate::workload::{Ask, By, PathKind, What};
+
+/// Keys of a container and options of `podman run` that take a controller.
+const LIMITS: [(&str, Controller); 15] = [
+    ("Memory", Controller::Memory),
+    ("PidsLimit", Controller::Pids),
+    ("--memory", Controller::Memory),
+    ("-m", Controller::Memory),
+    ("--memory-reservation", Controller::Memory),
+    ("--memory-swap", Controller::Memory),
+    ("--pids-limit", Controller::Pids),
+    ("--cpus", Controller::Cpu),
+    ("--cpu-shares", Controller::Cpu),
+    ("-c", Controller::Cpu),
+    ("--cpu-quota", Controller::Cpu),
+    ("--cpuset-cpus", Controller::Cpuset),
+    ("--cpuset-mems", Controller::Cpuset),
+    ("--blkio-weight", Controller::Io),
+    ("--device-write-bps", Controller::Io),
+];
+/// Keys of `[Service]` that do (systemd.resource-control(5)).
+const SERVICE_LIMITS: [(&str, Controller); 11] = [
+    ("MemoryMax", Controller::Memory),
+    ("MemoryHigh", Controller::Memory),
+    ("MemoryLow", Controller::Memory),
+    ("MemoryMin", Controller::Memory),
+    ("MemorySwapMax", Controller::Memory),
+    ("CPUQuota", Controller::Cpu),
+    ("CPUWeight", Controller::Cpu),
+    ("AllowedCPUs", Controller::Cpuset),
+    ("TasksMax", Controller::Pids),
+    ("IOWeight", Controller::Io),
+    ("IOWriteBandwidthMax", Controller::Io),
+];
+/// The first version that has Quadlet; stacks ask for it anyway.
+const FIRST: [u64; 2] = [4, 4];
+
+/// What these files ask, which the generator reads together. Paths that are relative or have specifiers are
+/// left out, and so are templates but for what is wrong with them.
+pub fn asks(sources: &[Source]) -> Vec<Ask> {
+    let units = Units::new(sources.iter().filter_map(|source| Unit::read(source, [])));
+    let mut asks = Vec::new();
+    for unit in units.iter() {
+        let mut ask = |at: &Evidence, what| {
+            let (of, at, stacks) = (unit.name.clone(), at.clone(), vec![Stack::PodmanKube]);
+            asks.push(Ask { what, of, at, level: Level::Required, stacks });
+        };
+        for fault in own_faults(unit).into_iter().chain(same_service(unit, &units)) {
+            match fault.until {
+                None => ask(&fault.at, What::Wrong(fault.what)),
+                Some(since) if since <= Version::new(&FIRST) => {}
+                Some(since) => {
+                    ask(&fault.at, What::Unsupported { text: fault.what, since: Some(since) });
+                }
+            }
+        }
+        for (_, name, at) in missing(unit, &units) {
+            if let Some(kind) = Kind::of(&name).map(Kind::extension) {
+                ask(at, What::Undefined { kind, name, optional: false });
+            }
+        }
+        if !unit.is_template() {
+            of_unit(unit, &units, &mut ask);
+        }
+    }
+    asks
+}
+
+fn of_unit(unit: &Unit, units: &Units, ask: &mut dyn FnMut(&Evidence, What)) {
+    let group = unit.kind.group();
+    for (published, at) in ports(unit) {
+        let (Some(protocol), Some((from, to))) = (published.protocol, published.ports) else { continue };
+        let address = published.address.filter(|address: &IpAddr| !address.is_unspecified());
+        (from..=to).for_each(|port| ask(at, What::HostPort { protocol, address, port }));
+    }
+    for named in paths(unit).into_iter().filter(|named| named.path.starts_with('/')) {
+        if named.path.contains('%') {
+            continue;
+        }
+        let path = named.path;
+        let what = match named.key {
+            "AddDevice" => What::Device { path, optional: named.optional },
+            "Volume" => {
+                let writable = !named.at.text.split([':', ',']).any(|option| option.trim() == "ro");
+                What::HostPath { path, kind: PathKind::Any, writable, by: by(unit) }
+            }
+            _ => What::HostPath { path, kind: PathKind::File, writable: false, by: By::User },
+        };
+        ask(named.at, what);
+    }
+    for (key, controller) in SERVICE_LIMITS {
+        if let Some((value, at)) = unit.last("Service", key).filter(|(value, _)| is_limit(value)) {
+            ask(at, What::Limit { controller, text: format!("{key}={value}") });
+        }
+    }
+    let image = unit.own("Image").filter(|(name, _)| !name.ends_with(".image") && !name.ends_with(".build"));
+    if let Some((name, at)) = image.filter(|(name, _)| !name.contains('%')) {
+        ask(at, What::Image(name.to_owned()));
+    }
+    let host_network = networks_of_host(unit);
+    if let Some(at) = host_network {
+        ask(at, What::HostNetwork);
+    }
+    if unit.kind != Kind::Container {
+        return;
+    }
+    for (key, controller) in LIMITS {
+        if let Some((value, at)) = unit.own(key).filter(|(value, _)| is_limit(value)) {
+            ask(at, What::Limit { controller, text: format!("{key}={value}") });
+        }
+    }
+    let arguments = unit.words(group, "PodmanArgs");
+    for (index, (argument, at)) in arguments.iter().enumerate() {
+        if ["--privileged", "--privileged=true"].contains(&argument.as_str()) {
+            ask(at, What::Privileged);
+        }
+        let (option, value) = match argument.split_once('=') {
+            Some((option, value)) => (option, Some(value)),
+            None => (argument.as_str(), arguments.get(index + 1).map(|(next, _)| next.as_str())),
+        };
+        let limit = LIMITS.iter().find(|(name, _)| name.starts_with('-') && *name == option);
+        if let (Some((_, controller)), Some(value)) = (limit, value.filter(|value| is_limit(value))) {
+            ask(at, What::Limit { controller: *controller, text: format!("{option}={value}") });
+        }
+    }
+    let pod = unit.own("Pod").and_then(|(pod, _)| units.get(pod));
+    let own_network = host_network.or(pod.and_then(networks_of_host)).is_none();
+    let own_ipc = !arguments.iter().any(|(argument, _)| argument == "--ipc=host");
+    for (sysctl, at) in unit.words(group, "Sysctl") {
+        if let Some((key, value)) = sysctl.split_once('=').filter(|_| !sysctl.contains('%')) {
+            let (key, value) = (key.replace('/', "."), value.to_owned());
+            ask(at, What::Sysctl { key, value, own_network, own_ipc });
+        }
+    }
+    for (secret, at) in unit.words(group, "Secret") {
+        let name = secret.split(',').next().unwrap_or_default().to_owned();
+        if !name.is_empty() && !name.contains('%') {
+            ask(at, What::Undefined { kind: "Secret", name, optional: false });
+        }
+    }
+}
+
+/// Whether a value limits anything.
+fn is_limit(value: &str) -> bool {
+    !value.is_empty() && !["infinity", "0", "-1", "max"].contains(&value)
+}
+
+/// The line by which it is in the network namespace of the host.
+fn networks_of_host(unit: &Unit) -> Option<&Evidence> {
+    let networks = unit.all(unit.kind.group(), "Network");
+    networks.iter().find(|(network, _)| *network == "host").map(|(_, at)| *at)
+}
+
+/// Who it is outside of a container that uses its volumes.
+fn by(unit: &Unit) -> By {
+    let maps_user = unit.own("UserNS").is_some_and(|(mode, _)| mode.starts_with("keep-id"));
+    match unit.own("User").map(|(user, _)| user.parse::<u32>()) {
+        _ if maps_user => By::User,
+        Some(Ok(0)) => By::User,
+        Some(Ok(uid)) => By::Subordinate(uid),
+        _ => By::Image,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// `OF LINE WHAT` of all asks.
+    fn of(files: &[(&str, &str)]) -> Vec<String> {
+        let sources: Vec<Source> = files.iter().map(|(name, text)| Source::new(name, *text)).collect();
+        let line = |ask: Ask| format!("{} {} {:?}", ask.of, ask.at.line.unwrap_or(0), ask.what);
+        asks(&sources).into_iter().map(line).collect()
+    }
+
+    #[test]
+    fn a_container() {
+        let text = "[Container]\nImage=quay.io/a/b:1\nPublishPort=127.0.0.1:8080-8081:80-81/udp\n\
+                    PublishPort=80\nVolume=/srv/web:/srv:ro\nVolume=%h/x:/x\nVolume=x:/y\nUser=101\n\
+                    AddDevice=-/dev/dri:/dev/dri\nNetwork=bridge\nSysctl=net.ipv4.ip_forward=1\n\
+                    PodmanArgs=--memory 64m --cpus=0.5 --privileged\nPidsLimit=100\nSecret=t,type=env\n\
+                    EnvironmentFile=/etc/web.env\n[Service]\nMemoryMax=1G\nTasksMax=infinity\n";
+        let found = of(&[("/srv/a.container", text)]);
+        let since = "since: Some(Version([4, 7]))";
+        let later = format!("{{ text: \"Quadlet refuses PidsLimit= in [Container]\", {since} }}");
+        assert!(found.contains(&format!("a.container 13 Unsupported {later}")), "{found:#?}");
+        for line in [
+            "3 HostPort { protocol: Udp, address: Some(127.0.0.1), port: 8080 }",
+            "3 HostPort { protocol: Udp, address: Some(127.0.0.1), port: 8081 }",
+            "15 HostPath { path: \"/etc/web.env\", kind: File, writable: false, by: User }",
+            "9 Device { path: \"/dev/dri\", optional: true }",
+            "5 HostPath { path: \"/srv/web\", kind: Any, writable: false, by: Subordinate(101) }",
+            "17 Limit { controller: Memory, text: \"MemoryMax=1G\" }",
+            "2 Image(\"quay.io/a/b:1\")",
+            "13 Limit { controller: Pids, text: \"PidsLimit=100\" }",
+            "12 Limit { controller: Memory, text: \"--memory=64m\" }",
+            "12 Limit { controller: Cpu, text: \"--cpus=0.5\" }",
+            "12 Privileged",
+            "11 Sysctl { key: \"net.ipv4.ip_forward\", value: \"1\", own_network: true, own_ipc: true }",
+            "14 Undefined { kind: \"Secret\", name: \"t\", optional: false }",
+        ] {
+            assert!(found.contains(&format!("a.container {line}")), "{line}: {found:#?}");
+        }
+        let later = found.iter().filter(|line| line.contains("Unsupported")).count();
+        assert_eq!(found.len(), 13 + later, "{found:#?}");
+    }
+
+    #[test]
+    fn files_refer_to_each_other() {
+        let container = ("a.container", "[Container]\nImage=a.build\nPod=b.pod\nVolume=c.volume:/c\n");
+        let found = of(&[container]);
+        for (kind, name) in [("build", "a.build"), ("pod", "b.pod"), ("volume", "c.volume")] {
+            let what = format!("Undefined {{ kind: {kind:?}, name: {name:?}, optional: false }}");
+            assert!(found.iter().any(|line| line.ends_with(&what)), "{found:?}");
+        }
+        let all = [
+            container,
+            ("a.build", "[Build]\nImageTag=localhost/a\nFile=/srv/Containerfile\n"),
+            ("b.pod", "[Pod]\nPublishPort=8080:80\n"),
+            ("c.volume", "[Volume]\n"),
+        ];
+        let found = of(&all);
+        assert!(!found.iter().any(|line| line.contains("Undefined")), "{found:?}");
+        assert!(found.contains(&"b.pod 2 HostPort { protocol: Tcp, address: None, port: 8080 }".to_owned()));
+    }
+
+    #[test]
+    fn in_the_network_of_the_host() {
+        let text = "[Container]\nImage=a\nSysctl=net.ipv4.ip_forward=1\n";
+        let in_pod = format!("{text}Pod=b.pod\n");
+        let pod = ("b.pod", "[Pod]\nPublishPort=8080:80\nNetwork=host\n");
+        let found = of(&[("a.container", &in_pod), pod]);
+        assert!(found.iter().any(|line| line.contains("own_network: false")), "{found:?}");
+        assert!(found.contains(&"b.pod 3 HostNetwork".to_owned()), "{found:?}");
+        assert!(!found.iter().any(|line| line.contains("HostPort")), "Podman publishes none: {found:?}");
+    }
+
+    #[test]
+    fn what_is_wrong() {
+        let found =
+            of(&[("a.kube", "[Kube]\nYml=x\n"), ("b@.container", "[Container]\nPublishPort=80:80\n")]);
+        assert_eq!(found[0], "a.kube 2 Wrong(\"[Kube] has no key Yml=\")");
+        assert_eq!(found[1], "a.kube 0 Wrong(\"no Yaml= in [Kube]\")");
+        assert_eq!(found[2], "b@.container 0 Wrong(\"no Image= or Rootfs= in [Container]\")");
+        assert_eq!(found.len(), 3);
+        assert_eq!(of(&[("a.container", "Image\n")]).len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_makes_it_panic(
+            text in "(\\[Container\\]|\\[Pod\\]|(PublishPort|Volume|PodmanArgs)=|\\PC|[\n\\\\=:/%-]){0,60}",
+        ) {
+            for name in ["a.container", "a.pod", "a@.kube", "x.network"] {
+                asks(&[Source::new(name, text.clone())]);
+            }
+        }
+    }
+}
