@@ -3,6 +3,7 @@
 mod capture;
 mod check;
 mod detect;
+mod diagnose;
 mod fix;
 mod history;
 mod place;
@@ -37,6 +38,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Fix(args) => return fix::run(&args),
         Command::Undo(args) => return undo::run(&args),
         Command::History(args) => return history::run(&args),
+        Command::Diagnose(args) => return diagnose::run(&args),
         Command::Detect(args) => return detect::run(&args),
         Command::Capture(args) => return capture::run(&args),
         Command::Explain { id: None } | Command::List { what: Listing::Checks } => explain::checks(),
@@ -92,6 +94,7 @@ fn request(profile: &str, whom: &WhomArgs, selection: &SelectionArgs) -> Request
         ignore: selection.ignore.clone(),
         strict: selection.strict,
         today: day(i64::try_from(now()).unwrap_or(i64::MAX)),
+        ..Request::default()
     }
 }
 
