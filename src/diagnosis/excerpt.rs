@@ -50,6 +50,8 @@ pub(super) fn without_secrets(line: &str) -> String {
 /// What is known of the next word.
 enum Secret {
     None,
+    /// It is one if it is after `=`.
+    Named,
     /// It is one.
     Next,
     /// It is one, as are all up to this quote.
@@ -74,7 +76,11 @@ impl Secret {
                 *self = Secret::None;
                 return self.value(word);
             }
-            Secret::None => {}
+            Secret::Named if word == "=" => {
+                *self = Secret::Next;
+                return word.to_owned();
+            }
+            Secret::None | Secret::Named => *self = Secret::None,
         }
         if looks_secret(bare) {
             return LEFT_OUT.to_owned();
@@ -90,7 +96,12 @@ impl Secret {
                 *self = Secret::Next;
                 return word.to_owned();
             }
-            None => return word.to_owned(),
+            None => {
+                if is_secret(word, '=') {
+                    *self = Secret::Named;
+                }
+                return word.to_owned();
+            }
         };
         let by = if word[name.len()..].starts_with('=') { '=' } else { ':' };
         if !is_secret(name, by) {

@@ -5,6 +5,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, BuildError};
 use crate::symptoms::Symptom;
 
 /// The patterns of symptoms, ready to be found.
+#[derive(Clone)]
 pub(super) struct Matcher {
     searcher: AhoCorasick,
     patterns: Vec<Pattern>,
@@ -12,6 +13,7 @@ pub(super) struct Matcher {
     except: Vec<Vec<Vec<u8>>>,
 }
 
+#[derive(Clone)]
 struct Pattern {
     symptom: usize,
     /// In small letters, in the order in which they have to be in a line.
