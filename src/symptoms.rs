@@ -45,9 +45,8 @@ pub struct Symptom {
 }
 
 /// A check, or one thing that it looks at: `cgroup-delegation`, `cgroup-delegation/cpuset`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(from = "String")]
 pub struct Pointer {
     /// The check.
     pub check: String,
@@ -55,14 +54,13 @@ pub struct Pointer {
     pub subject: Option<String>,
 }
 
-impl From<String> for Pointer {
-    fn from(text: String) -> Pointer {
-        match text.split_once('/') {
-            Some((check, subject)) => {
-                Pointer { check: check.to_owned(), subject: Some(subject.to_owned()) }
-            }
+impl<'de> Deserialize<'de> for Pointer {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Pointer, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Ok(match text.split_once('/') {
+            Some((check, subject)) => Pointer { check: check.to_owned(), subject: Some(subject.to_owned()) },
             None => Pointer { check: text, subject: None },
-        }
+        })
     }
 }
 

@@ -69,7 +69,10 @@ impl Secret {
                 return String::new();
             }
             // What follows a scheme of HTTP is the secret.
-            Secret::Next if bare.is_empty() || ["basic", "bearer", "="].contains(&bare.to_ascii_lowercase().as_str()) => {
+            Secret::Next
+                if bare.is_empty()
+                    || ["basic", "bearer", "="].contains(&bare.to_ascii_lowercase().as_str()) =>
+            {
                 return word.to_owned();
             }
             Secret::Next => {

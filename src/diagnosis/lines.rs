@@ -22,7 +22,12 @@ pub(super) struct Lines<R> {
 
 impl<R: Read> Lines<R> {
     pub(super) fn new(reader: R) -> Lines<R> {
-        Lines { reader: BufReader::with_capacity(PART_BYTES, reader), part: Vec::new(), number: 0, within: false }
+        Lines {
+            reader: BufReader::with_capacity(PART_BYTES, reader),
+            part: Vec::new(),
+            number: 0,
+            within: false,
+        }
     }
 
     /// The first bytes, for those that are no text.

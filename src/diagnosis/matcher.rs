@@ -43,8 +43,10 @@ impl Matcher {
         }
         let small = |text: &String| text.to_ascii_lowercase().into_bytes();
         let except = symptoms.iter().map(|symptom| symptom.except.iter().map(small).collect()).collect();
-        let searcher =
-            AhoCorasick::builder().ascii_case_insensitive(true).kind(Some(AhoCorasickKind::DFA)).build(longest)?;
+        let searcher = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .kind(Some(AhoCorasickKind::DFA))
+            .build(longest)?;
         Ok(Matcher { searcher, patterns, except })
     }
 

@@ -132,7 +132,8 @@ impl<'a> Logs<'a> {
                         Some(hit) => (hit.count, hit.last) = (hit.count + 1, place),
                         None => {
                             let text = excerpt::excerpt(&text, one.start);
-                            self.found.insert(one.symptom, Hit::new(&self.symptoms[one.symptom], place, text));
+                            self.found
+                                .insert(one.symptom, Hit::new(&self.symptoms[one.symptom], place, text));
                         }
                     }
                 }
@@ -184,7 +185,8 @@ impl<'a> Logs<'a> {
 
 impl Hit {
     fn new(symptom: &Symptom, place: Place, text: String) -> Hit {
-        let Symptom { id, cause, stacks, versions, checks, repair, sources, patterns: _, except: _ } = symptom.clone();
+        let Symptom { id, cause, stacks, versions, checks, repair, sources, patterns: _, except: _ } =
+            symptom.clone();
         Hit {
             symptom: id,
             cause,

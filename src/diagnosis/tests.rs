@@ -208,7 +208,8 @@ fn diagnosis(host: TestHost, log: &str, stacks: &[Stack]) -> Diagnosis {
 #[test]
 fn the_host_answers_for_what_is_meant_alone() {
     use crate::facts::testing::openrc_host;
-    let log = "expected sysctl value \"net.ipv4.ip_forward\" to be \"1\"\nfailed to find memory cgroup (v2)\n";
+    let log =
+        "expected sysctl value \"net.ipv4.ip_forward\" to be \"1\"\nfailed to find memory cgroup (v2)\n";
     let told = diagnosis(openrc_host(), log, &[Stack::K3s]);
     let ids: Vec<&str> = told.hits.iter().map(|hit| hit.symptom.as_str()).collect();
     assert_eq!(ids.len(), 2);
@@ -234,7 +235,8 @@ fn a_log_without_known_messages_asks_nobody() {
     let told = diagnosis(crate::facts::testing::empty_host(), "all is well\n", &[]);
     assert!(told.hits.is_empty() && told.report.is_none());
     assert_eq!((told.exit_code, told.lines), (exit_code::DONE, 1));
-    let told = diagnosis(crate::facts::testing::empty_host(), "failed to start noop process for unshare\n", &[]);
+    let told =
+        diagnosis(crate::facts::testing::empty_host(), "failed to start noop process for unshare\n", &[]);
     assert_eq!((told.hits.len(), told.hits[0].met, told.exit_code), (1, None, exit_code::DONE));
     assert!(told.report.is_none(), "no check knows of it");
 }
