@@ -20,7 +20,7 @@ pub(super) fn run(args: &DiagnoseArgs) -> anyhow::Result<u8> {
     }
     let facts = open(&args.target.host)?;
     let symptoms = symptoms::of_site(&facts)?;
-    let mut logs = Logs::new(&symptoms)?;
+    let mut logs = Logs::new(&symptoms);
     for file in &args.files {
         read(&mut logs, file).with_context(|| format!("cannot read {}", file.display()))?;
     }

@@ -13,9 +13,9 @@ use crate::symptoms;
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
 static SYMPTOMS: LazyLock<Vec<Symptom>> = LazyLock::new(|| symptoms::built_in().unwrap());
-static MATCHER: LazyLock<Matcher> = LazyLock::new(|| Matcher::new(&SYMPTOMS).unwrap());
+static MATCHER: LazyLock<Matcher> = LazyLock::new(|| Matcher::new(&SYMPTOMS));
 
-/// To make a matcher anew takes longer than a log.
+/// To read the data anew takes longer than a log.
 fn empty() -> Logs<'static> {
     Logs { symptoms: &SYMPTOMS, matcher: MATCHER.clone(), found: BTreeMap::new(), lines: 0 }
 }
