@@ -60,6 +60,8 @@ pub enum Command {
         /// What to list
         what: Listing,
     },
+    /// Read a log; of what its messages point to, say what is so on the host
+    Diagnose(DiagnoseArgs),
     /// Show the hardware, the profile chosen for it, and why
     Detect(TargetArgs),
     /// Print the variables that a stack's commands start with, for: eval "$(edgeprep env ...)"
@@ -306,6 +308,23 @@ pub enum Shell {
     Posix,
     /// fish
     Fish,
+}
+
+/// Arguments of `diagnose`.
+#[derive(Clone, Debug, Args)]
+pub struct DiagnoseArgs {
+    /// Logs of k3s, podman, kind, rootlesskit, systemd and the like; - or none is standard input
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Which host.
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// For whom.
+    #[command(flatten)]
+    pub whom: WhomArgs,
+    /// How it is shown.
+    #[command(flatten)]
+    pub shown: ShownArgs,
 }
 
 /// Arguments of `capture`.

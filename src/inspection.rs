@@ -39,6 +39,8 @@ pub struct Request {
     pub select: Vec<String>,
     /// Globs of check ids.
     pub ignore: Vec<String>,
+    /// Of these checks only what they say of subjects that match one of the globs.
+    pub subjects: BTreeMap<String, Vec<String>>,
     /// Advised counts as required.
     pub strict: bool,
     /// Today as `YYYY-MM-DD`, for waivers.
@@ -227,6 +229,7 @@ impl Policy {
         let mut selection = Selection {
             select: request.select.clone(),
             ignore: request.ignore.clone(),
+            subjects: request.subjects.clone(),
             strict: request.strict,
             ..Selection::default()
         };

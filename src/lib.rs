@@ -5,13 +5,15 @@
 //! [`requirements`], [`report`] collects, [`render`] prints. Of the [`settings`] that findings ask for,
 //! [`fixes`] make files, a [`plan`] compares those with the host, and [`apply`] carries it out; then the same
 //! checks run again. Where it is asked for, [`probes`] try as the user what the checks tell, and the report has
-//! both. Each step is a plain value.
+//! both. A [`diagnosis`] goes the other way: from the messages of a log, by the [`symptoms`] that are known, to
+//! the checks. Each step is a plain value.
 
 pub mod apply;
 pub mod capture;
 pub mod checks;
 pub mod cli;
 pub mod commands;
+pub mod diagnosis;
 #[cfg(test)]
 mod distribution_tests;
 pub mod exit_code;
@@ -29,4 +31,5 @@ pub mod render;
 pub mod report;
 pub mod requirements;
 pub mod settings;
+pub mod symptoms;
 pub mod workload;

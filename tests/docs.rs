@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use edgeprep::checks::{ALL, Check};
 use edgeprep::finding::Level;
+use edgeprep::symptoms;
 use serde::Deserialize;
 
 fn docs() -> PathBuf {
@@ -126,10 +127,51 @@ fn read_peers() -> Vec<Peer> {
     toml::from_str::<Peers>(&text).unwrap().peer
 }
 
+/// The messages that `edgeprep diagnose` knows, in the order of the data.
+fn messages() -> String {
+    let mut page = String::from(
+        "# Messages that `edgeprep diagnose` knows\n\nGenerated from `profiles/symptoms.toml`. `*` stands for any \
+         text; small and large letters are the same.\n",
+    );
+    for symptom in symptoms::built_in().unwrap() {
+        let _ = writeln!(page, "\n## {}\n", symptom.id);
+        for pattern in &symptom.patterns {
+            // A code span that holds a backquote is fenced by two.
+            let fence = if pattern.contains('`') { "``" } else { "`" };
+            let space = if pattern.starts_with('`') || pattern.ends_with('`') { " " } else { "" };
+            let _ = writeln!(page, "- {fence}{space}{pattern}{space}{fence}");
+        }
+        let _ = writeln!(page, "\n{}.", symptom.cause);
+        let checks: Vec<String> = symptom
+            .checks
+            .iter()
+            .map(|one| match &one.subject {
+                Some(subject) => format!("[{0}](checks/{0}.md) (`{subject}`)", one.check),
+                None => format!("[{0}](checks/{0}.md)", one.check),
+            })
+            .collect();
+        let stacks: Vec<&str> = symptom.stacks.iter().map(|stack| stack.as_str()).collect();
+        let row = |name: &str, text: String| match text.as_str() {
+            "" => String::new(),
+            text => format!("- {name}: {text}\n"),
+        };
+        let _ = write!(
+            page,
+            "\n{}{}{}{}{}",
+            row("checks", checks.join(", ")),
+            row("repair", symptom.repair.clone().unwrap_or_default()),
+            row("stacks", stacks.join(", ")),
+            row("versions", symptom.versions.clone().unwrap_or_default()),
+            row("sources", symptom.sources.join("; ")),
+        );
+    }
+    page
+}
+
 /// All generated pages, by file.
 fn pages() -> BTreeMap<PathBuf, String> {
     let each = ALL.iter().map(|check| (docs().join("checks").join(format!("{}.md", check.id)), page(check)));
-    let lists = [("checks.md", index()), ("peers.md", peers(&read_peers()))];
+    let lists = [("checks.md", index()), ("peers.md", peers(&read_peers())), ("symptoms.md", messages())];
     each.chain(lists.map(|(file, text)| (docs().join(file), text))).collect()
 }
 

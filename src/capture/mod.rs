@@ -2,7 +2,7 @@
 //! packs the rest.
 
 mod k3s;
-mod redaction;
+pub(crate) mod redaction;
 
 use sha2::{Digest, Sha256};
 

@@ -12,9 +12,9 @@ use crate::facts::users::without_personal_fields;
 use crate::host::Caller;
 
 /// What stands in the place of a secret.
-pub(super) const LEFT_OUT: &str = "LEFT-OUT";
+pub(crate) const LEFT_OUT: &str = "LEFT-OUT";
 /// A parameter of the kernel command line whose name holds one of these has a value that is nobody's business.
-const SECRET_WORDS: [&str; 9] =
+pub(crate) const SECRET_WORDS: [&str; 9] =
     ["token", "pass", "secret", "key", "credential", "auth", "cookie", "private", "login"];
 /// Settings of units whose values can hold anything; no check looks at them.
 const FREE_SETTINGS: [&str; 4] = ["Environment", "SetCredential", "SetCredentialEncrypted", "LoadCredential"];
@@ -141,7 +141,7 @@ fn command_line(text: &str) -> String {
 }
 
 /// Every `scheme://user:password@host` without the part before the `@`.
-pub(super) fn without_userinfo(text: &str) -> String {
+pub(crate) fn without_userinfo(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("://") {

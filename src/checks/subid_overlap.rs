@@ -24,8 +24,8 @@ check! {
     /// ## Why it matters
     ///
     /// The kernel refuses a map in which an ID occurs twice. The user's own ID is always mapped, so
-    /// with it in a range nothing starts: "invalid configuration: the specified mapping includes the
-    /// user UID"; with the same line twice, newuidmap says "write to uid_map failed: Invalid
+    /// with it in a range nothing starts: "invalid configuration: the specified mapping ... includes
+    /// the user UID"; with the same line twice, newuidmap says "write to uid_map failed: Invalid
     /// argument". IDs of others do not stop anything, which is worse: whoever escapes from a
     /// container of one user has the files and processes of the other, or of root.
     ///

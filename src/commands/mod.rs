@@ -3,6 +3,7 @@
 mod capture;
 mod check;
 mod detect;
+mod diagnose;
 mod env;
 mod fix;
 mod history;
@@ -38,6 +39,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Fix(args) => return fix::run(&args),
         Command::Undo(args) => return undo::run(&args),
         Command::History(args) => return history::run(&args),
+        Command::Diagnose(args) => return diagnose::run(&args),
         Command::Detect(args) => return detect::run(&args),
         Command::Env(args) => return env::run(&args),
         Command::Capture(args) => return capture::run(&args),
@@ -100,6 +102,7 @@ fn request(
         strict: selection.strict,
         today: day(i64::try_from(now()).unwrap_or(i64::MAX)),
         workload: inspection::workload(&workload.files)?,
+        ..Request::default()
     })
 }
 

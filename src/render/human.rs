@@ -2,6 +2,7 @@
 //!
 //! At most 80 columns, no meaning in colour alone, nothing but ASCII of our own.
 
+mod diagnosis;
 mod probes;
 
 use console::Style;
@@ -13,6 +14,8 @@ use crate::render::{printable, wrap};
 use crate::report::{NOT_SELECTED, Readiness, Report, ReportedFinding, Row, StackVerdict, Status};
 use crate::requirements::Stack;
 use crate::settings::{by_hand, quoted};
+
+pub use diagnosis::diagnosis;
 
 const WIDTH: usize = 80;
 const INDENT: usize = 4;

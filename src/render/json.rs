@@ -12,6 +12,7 @@ pub fn report(report: &Report) -> serde_json::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use crate::diagnosis::Diagnosis;
     use crate::render::fix::FixReport;
     use crate::render::undo::UndoReport;
     use crate::report::Report;
@@ -25,6 +26,7 @@ mod tests {
             ("report", schemars::schema_for!(Report)),
             ("fix", schemars::schema_for!(FixReport)),
             ("undo", schemars::schema_for!(UndoReport)),
+            ("diagnosis", schemars::schema_for!(Diagnosis)),
         ] {
             let file = format!("{DOCS}/{name}.schema.json");
             let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";

@@ -213,8 +213,10 @@ pub fn run(facts: &Facts, req: &Requirements, users: &[User], selection: &Select
         };
         match check.run {
             _ if !selection.selected(check.id) => add(None, None),
-            Run::Host(run) => add(None, Some(run(facts, req))),
-            Run::User(run) => users.iter().for_each(|user| add(Some(user), Some(run(facts, req, user)))),
+            Run::Host(run) => add(None, Some(selection.narrowed(check.id, run(facts, req)))),
+            Run::User(run) => users.iter().for_each(|user| {
+                add(Some(user), Some(selection.narrowed(check.id, run(facts, req, user))));
+            }),
         }
     }
     said
