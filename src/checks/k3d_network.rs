@@ -163,7 +163,7 @@ mod tests {
             network("k3d-demo", "\"dns_enabled\": true,\n\"labels\": {\"app\": \"k3d\"}"),
             quadlet("[Network]\nDisableDNS=true\n"),
             quadlet("[Network]\nDriver=macvlan\n"),
-            quadlet(""),
+            quadlet("[Network\n"),
         ] {
             let outcome = look_at(none);
             assert_eq!(verdicts(&outcome), [(SUBJECT, Verdict::Unmet)]);

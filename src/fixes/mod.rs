@@ -267,16 +267,17 @@ mod tests {
                 "UserReload",
                 "NewPodmanNamespace",
                 "UserStart",
+                "UserStart",
                 "UserStart"
             ]
         );
         let left: Vec<&str> = fixes.manual.iter().map(|step| step.summary.as_str()).collect();
         assert_eq!(left, ["once K3s runs, have kubectl of edge find it"]);
         let mut paths: Vec<&str> = fixes.artifacts.iter().map(|artifact| artifact.path.as_str()).collect();
-        assert_eq!(paths.len(), 19);
+        assert_eq!(paths.len(), 20);
         paths.sort_unstable();
         paths.dedup();
-        assert_eq!(paths.len(), 19, "each path once");
+        assert_eq!(paths.len(), 20, "each path once");
         for artifact in &fixes.artifacts {
             let of_user = matches!(artifact.by, Writer::User(_));
             assert_eq!(of_user, artifact.path.starts_with("/home/edge/"), "{}", artifact.path);
@@ -287,7 +288,7 @@ mod tests {
     fn nothing_is_activated_where_nothing_runs_or_shall_be_told() {
         let quiet = Options { no_activate: true, ..Options::default() };
         let (fixes, _) = settled(&with_everything(managed()), &all(), &quiet);
-        assert_eq!((fixes.activations.len(), fixes.artifacts.len()), (0, 20), "lingering is a file then");
+        assert_eq!((fixes.activations.len(), fixes.artifacts.len()), (0, 21), "lingering is a file then");
         for options in [Options::default(), vendor()] {
             let (fixes, _) = settled(&with_everything(host()).image(), &all(), &options);
             assert_eq!(fixes.activations, []);
