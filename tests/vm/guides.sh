@@ -40,7 +40,7 @@ blocks() { # of the guide $1: one file each, in /tmp/blocks
     chmod -R a+rX /tmp/blocks
 }
 
-for guide in podman podman-kube kind k3d; do
+for guide in podman podman-kube kind k3d minikube k3s usernetes; do
     echo "===== $guide"
     blocks "/share/guides/$guide.md"
     [ -n "$(ls /tmp/blocks)" ]
