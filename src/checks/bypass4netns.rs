@@ -67,7 +67,9 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
         runtime(facts, user, demands, outcome)?;
         let (found, verdict, at) = match facts.helper_program(SLIRP4NETNS, user)? {
             Some(program) => ("installed", Verdict::Met, program.evidence()),
-            None => ("not installed", Verdict::Unmet, Evidence::path("/usr/bin/slirp4netns", "does not exist")),
+            None => {
+                ("not installed", Verdict::Unmet, Evidence::path("/usr/bin/slirp4netns", "does not exist"))
+            }
         };
         let finding = Finding::new(SLIRP4NETNS, "installed", found, verdict).at([at]);
         outcome.add_all(demands, &finding.repair(install(facts, &[SLIRP4NETNS])));
@@ -178,7 +180,9 @@ mod tests {
         assert_eq!(unmet(host().without(ACTIONS)), [ACTION]);
         assert_eq!(unmet(host().without("/usr/bin/slirp4netns")), [SLIRP4NETNS]);
         let status = "Package: crun\nStatus: install ok installed\nVersion: 1.5+dfsg-1\n\n";
-        let early = host().file("/var/lib/dpkg/status", status).file("/var/lib/dpkg/info/crun.list", "/usr/bin/crun\n");
+        let early = host()
+            .file("/var/lib/dpkg/status", status)
+            .file("/var/lib/dpkg/info/crun.list", "/usr/bin/crun\n");
         assert_eq!(unmet(early), ["crun"]);
     }
 

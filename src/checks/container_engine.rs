@@ -68,7 +68,12 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
 }
 
 /// `None` where there is no other engine; else the finding, or why there is none.
-fn look(facts: &Facts, user: &User, name: &str, variable: &Variable) -> Fact<Option<Result<Finding, String>>> {
+fn look(
+    facts: &Facts,
+    user: &User,
+    name: &str,
+    variable: &Variable,
+) -> Fact<Option<Result<Finding, String>>> {
     let Some(other) = other_engine(facts, user, &variable.instead_of)? else { return Ok(None) };
     let wanted = variable.value_for(user.uid, &user.home);
     let finding = |found: String, verdict, at: [Evidence; 2]| {

@@ -146,10 +146,7 @@ mod tests {
             value: value.to_owned(),
         };
         assert_eq!(log.remedy.settings, [key("containers", "log_driver", "\"k8s-file\"")]);
-        assert_eq!(
-            findings(&outcome)[1].remedy.settings,
-            [key("engine", "events_logger", "\"file\"")]
-        );
+        assert_eq!(findings(&outcome)[1].remedy.settings, [key("engine", "events_logger", "\"file\"")]);
         let repaired = "[containers]\nlog_driver = \"k8s-file\"\n[engine]\nevents_logger = \"file\"\n";
         assert_eq!(verdicts(&look_at(debian().file(CONF, repaired), &user)), both(Verdict::Met));
     }
@@ -159,10 +156,7 @@ mod tests {
     fn a_journal_in_memory_is_closed_where_it_is_named() {
         let named = debian().without(PERSISTENT).file(CONF, "[containers]\nlog_driver = \"journald\"\n");
         let outcome = look_at(named, &edge());
-        assert_eq!(
-            verdicts(&outcome),
-            [(BOTH[0], Verdict::Unmet), (BOTH[1], Verdict::Met)]
-        );
+        assert_eq!(verdicts(&outcome), [(BOTH[0], Verdict::Unmet), (BOTH[1], Verdict::Met)]);
         assert_eq!(findings(&outcome)[0].evidence[1].to_string(), format!("{CONF}:2"));
     }
 

@@ -143,10 +143,7 @@ mod tests {
 
     #[test]
     fn unknown_and_skipped() {
-        assert_eq!(
-            unknown(&look_at(published().error("/dev/fuse", "errno 5"))),
-            ["/dev/fuse: I/O error"]
-        );
+        assert_eq!(unknown(&look_at(published().error("/dev/fuse", "errno 5"))), ["/dev/fuse: I/O error"]);
         assert!(look_at(published().image()).skipped.is_some());
         let podman = run(&fixture("debian-13").facts(), &requirements(&[Stack::Podman]), &edge());
         assert_eq!(podman.skipped.as_deref(), Some("no chosen stack asks for it"));

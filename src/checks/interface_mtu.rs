@@ -57,7 +57,8 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
         return Outcome::skip("an image has no interfaces yet");
     }
     let mut outcome = Outcome::default();
-    let k3s: Vec<Demand> = req.need(Need::K3sService).iter().map(|demand| demand.advised(IN_PIECES)).collect();
+    let k3s: Vec<Demand> =
+        req.need(Need::K3sService).iter().map(|demand| demand.advised(IN_PIECES)).collect();
     match defaults(facts) {
         Ok(interfaces) => {
             look(&interfaces).iter().for_each(|finding| outcome.add_all(demands, finding));
@@ -184,7 +185,10 @@ mod tests {
         let outcome = look_at(two(), 1500);
         let finding = findings(&outcome)[0];
         assert_eq!((finding.verdict, outcome.items[0].level), (Verdict::Unmet, Level::Advised));
-        assert_eq!((finding.expected.as_str(), finding.found.as_str()), ("at most 1460, the MTU of ens4", "1500"));
+        assert_eq!(
+            (finding.expected.as_str(), finding.found.as_str()),
+            ("at most 1460, the MTU of ens4", "1500")
+        );
         let at: Vec<String> = finding.evidence.iter().map(ToString::to_string).collect();
         assert_eq!(at, ["site.toml:4", "/sys/class/net/ens4/mtu:1"]);
         assert!(finding.remedy.summary.starts_with("set mtu = 1460 below [k3s] in site.toml:4"));

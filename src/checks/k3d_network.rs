@@ -3,7 +3,6 @@
 use crate::checks::{check, of_podman};
 use crate::facts::podman::Podman;
 use crate::facts::quadlets::Quadlet;
-use crate::workload::quadlet::{Kind, Unit};
 use crate::facts::users::User;
 use crate::facts::version::Version;
 use crate::facts::{Evidence, Facts};
@@ -11,6 +10,7 @@ use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::{Need, Requirements};
 use crate::settings::{self, Setting, as_user};
+use crate::workload::quadlet::{Kind, Unit};
 
 check! {
     /// Podman has a network with name resolution for k3d
@@ -80,13 +80,19 @@ fn look(facts: &Facts, podman: &Podman, user: &User) -> Fact<Finding> {
         let (needs, remedy) = match facts.user_manager_runs(user.uid)? {
             true => {
                 let summary = format!("start {unit} of {name}");
-                (Needs::None, Remedy::setting(summary, Setting::UserUnitInEffect { user: name, unit: unit.clone() }))
+                (
+                    Needs::None,
+                    Remedy::setting(summary, Setting::UserUnitInEffect { user: name, unit: unit.clone() }),
+                )
             }
-            false => {
-                (Needs::ReLogin, Remedy::manual(format!("start the user manager of {name}, with a login say")))
-            }
+            false => (
+                Needs::ReLogin,
+                Remedy::manual(format!("start the user manager of {name}, with a login say")),
+            ),
         };
-        return Ok(finding(format!("none yet: {unit} makes one"), Verdict::Pending(needs)).at([at]).repair(remedy));
+        return Ok(finding(format!("none yet: {unit} makes one"), Verdict::Pending(needs))
+            .at([at])
+            .repair(remedy));
     }
     let home = user.home.trim_end_matches('/');
     let at = Evidence::path(
@@ -108,7 +114,8 @@ fn unit_of(quadlet: &Quadlet) -> Option<String> {
 fn remedy(facts: &Facts, podman: &Podman, user: &User) -> Remedy {
     let name = settings::K3D_NETWORK;
     let summary = format!("have Podman of {} make the network {name}", user.name);
-    let names_networks = podman.version.as_ref().ok().and_then(|v| v.value.is_at_least(&Version::new(&[4, 7])));
+    let names_networks =
+        podman.version.as_ref().ok().and_then(|v| v.value.is_at_least(&Version::new(&[4, 7])));
     match names_networks {
         Some(false) => {
             let create = format!("podman network create {name}");
@@ -151,7 +158,10 @@ mod tests {
         let outcome = look_at(network("lab", "\"dns_enabled\": true"));
         assert_eq!(verdicts(&outcome), [(SUBJECT, Verdict::Met)]);
         let finding = findings(&outcome)[0];
-        assert_eq!((finding.found.as_str(), finding.evidence[0].to_string()), ("lab", format!("{DIR}/lab.json:4")));
+        assert_eq!(
+            (finding.found.as_str(), finding.evidence[0].to_string()),
+            ("lab", format!("{DIR}/lab.json:4"))
+        );
     }
 
     #[test]

@@ -126,7 +126,10 @@ fn look(facts: &Facts, req: &Requirements, user: &User, k3s: &Program, outcome: 
         let held = port.ok().and_then(|port| Some((port, held(facts, user, port)?)));
         let found = match &held {
             Some((port, _)) => {
-                format!("no such unit, and a program of {} listens on tcp/{port}: K3s in a terminal?", user.name)
+                format!(
+                    "no such unit, and a program of {} listens on tcp/{port}: K3s in a terminal?",
+                    user.name
+                )
             }
             None => "no such unit".to_owned(),
         };
@@ -271,16 +274,19 @@ fn environment(req: &Requirements, unit: &Unit, service: &Setting, outcome: &mut
 fn snapshotter(facts: &Facts, user: &User, demands: &[Demand], outcome: &mut Outcome) -> Fact<()> {
     // Why the options are not known is said by others.
     let Ok(taken) = facts.k3s_snapshotter(user) else { return Ok(()) };
-    let Some(kernel) = facts.oldest_kernel().or_absent()?.flatten().filter(|_| taken.name == OVERLAYFS) else {
+    let Some(kernel) = facts.oldest_kernel().or_absent()?.flatten().filter(|_| taken.name == OVERLAYFS)
+    else {
         return Ok(());
     };
-    let Some(version) = KernelVersion::parse(&kernel.value).filter(|version| *version < NATIVE_OVERLAY) else {
+    let Some(version) = KernelVersion::parse(&kernel.value).filter(|version| *version < NATIVE_OVERLAY)
+    else {
         return Ok(());
     };
     let patched = kernel.value.contains(".el") || facts.os_release().is_ok_and(|os| os.is_like("debian"));
     for demand in demands.iter().map(|demand| demand.advised(OVERLAY)) {
         if patched || version >= FIRST_OVERLAY {
-            let why = format!("whether Linux {} can mount overlay without root is not in its number", kernel.value);
+            let why =
+                format!("whether Linux {} can mount overlay without root is not in its number", kernel.value);
             outcome.unknown(&demand, "snapshotter", why);
             continue;
         }

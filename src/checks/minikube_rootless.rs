@@ -177,7 +177,8 @@ mod tests {
     const CONFIG: &str = "/home/edge/.minikube/config/config.json";
     const PROGRAM: &str = "/usr/local/bin/minikube";
     /// As `minikube config set` writes it.
-    const SET: &str = "{\n    \"driver\": \"podman\",\n    \"rootless\": true,\n    \"container-runtime\": \"cri-o\"\n}";
+    const SET: &str =
+        "{\n    \"driver\": \"podman\",\n    \"rootless\": true,\n    \"container-runtime\": \"cri-o\"\n}";
 
     fn look_at(host: TestHost) -> Outcome {
         run(&host.facts(), &requirements(&[Stack::Minikube]), &edge())
@@ -214,9 +215,8 @@ mod tests {
         let finding = findings(&outcome)[0];
         assert_eq!((finding.found.as_str(), finding.verdict), ("not set", Verdict::Unmet));
         assert_eq!(finding.evidence[0].to_string(), CONFIG);
-        let setting = |key, value| {
-            [Setting::Minikube { user: "edge".to_owned(), path: CONFIG.to_owned(), key, value }]
-        };
+        let setting =
+            |key, value| [Setting::Minikube { user: "edge".to_owned(), path: CONFIG.to_owned(), key, value }];
         assert_eq!(finding.remedy.settings, setting(ROOTLESS, "true"));
         assert_eq!(findings(&outcome)[2].remedy.settings, setting(RUNTIME, "containerd"));
         let elsewhere =

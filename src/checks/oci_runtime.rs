@@ -182,7 +182,8 @@ mod tests {
             let mut req = requirements(&[Stack::Podman]);
             let origin = Origin { file: "/etc/edgeprep/edgeprep.toml".into(), line: 1 };
             let stacks = vec![Stack::Podman];
-            let demand = Demand { level: Level::Required, stacks, why: String::new(), origin, asked: Vec::new() };
+            let demand =
+                Demand { level: Level::Required, stacks, why: String::new(), origin, asked: Vec::new() };
             req.versions.insert(Component::Crun, vec![Want { value: Version::new(at_least), demand }]);
             req
         };

@@ -12,7 +12,9 @@ use crate::finding::{Finding, Level, Outcome, Remedy, Verdict};
 use crate::host::{Fact, OrAbsent};
 use crate::requirements::{Demand, Need, Protocol, Requirements};
 use crate::settings::quoted;
-use crate::workload::quadlet::{Fault, Kind, Named, Unit, Units, absolute, expand, faults, paths, place, ports};
+use crate::workload::quadlet::{
+    Fault, Kind, Named, Unit, Units, absolute, expand, faults, paths, place, ports,
+};
 
 check! {
     /// Quadlet files become services that can start
@@ -68,19 +70,12 @@ const STARTERS: [&str; 3] = ["timer", "socket", "path"];
 
 fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     let demands = req.need(Need::QuadletFiles);
-    let outcome = of_podman(facts, user, demands, |podman, outcome| {
-        look(facts, podman, user, demands, outcome)
-    });
+    let outcome =
+        of_podman(facts, user, demands, |podman, outcome| look(facts, podman, user, demands, outcome));
     outcome.or_skip("this user has no Quadlet files")
 }
 
-fn look(
-    facts: &Facts,
-    podman: &Podman,
-    user: &User,
-    demands: &[Demand],
-    outcome: &mut Outcome,
-) -> Fact<()> {
+fn look(facts: &Facts, podman: &Podman, user: &User, demands: &[Demand], outcome: &mut Outcome) -> Fact<()> {
     let mut read = Vec::new();
     let mut doubts = BTreeMap::new();
     let found = facts.quadlets(user)?;

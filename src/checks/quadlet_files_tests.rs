@@ -17,7 +17,11 @@ fn with(host: TestHost, name: &str, text: &str) -> TestHost {
 
 /// Debian 13 with one container, after the first example of podman-systemd.unit(5).
 fn container(keys: &str) -> TestHost {
-    with(fixture("debian-13"), "web.container", &format!("[Container]\nImage=docker.io/library/nginx\n{keys}"))
+    with(
+        fixture("debian-13"),
+        "web.container",
+        &format!("[Container]\nImage=docker.io/library/nginx\n{keys}"),
+    )
 }
 
 /// What is found of a host with one file; empty for what is met.
@@ -113,9 +117,8 @@ fn ports_of_the_host() {
     assert_eq!(found(low), "");
     let rest = "00000000:0000";
     let taken = |uid: u32| {
-        let line = format!(
-            "   0: 0100007F:1F90 {rest} 0A 00000000:00000000 00:00000000 00000000 {uid} 0 485 1 0\n"
-        );
+        let line =
+            format!("   0: 0100007F:1F90 {rest} 0A 00000000:00000000 00:00000000 00000000 {uid} 0 485 1 0\n");
         container("PublishPort=8000-8090:8000-8090\n").append("/proc/net/tcp", &line)
     };
     assert_eq!(found(taken(0)), "publishes port 8080, which root uses on 127.0.0.1");
@@ -192,7 +195,9 @@ fn what_cannot_be_told_is_unknown() {
         .without("/usr/lib/systemd/user/podman-user-wait-network-online.service")
         .without("/usr/lib/systemd/user/podman.socket")
         .dir("/var/lib/rpm", "0755", 0);
-    assert!(unknown(&look_at(rpm))[0].starts_with("Quadlet passes over .container files before Podman 4.4; "));
+    assert!(
+        unknown(&look_at(rpm))[0].starts_with("Quadlet passes over .container files before Podman 4.4; ")
+    );
 }
 
 #[test]

@@ -117,7 +117,9 @@ mod tests {
         let outcome = look_at(fixture("debian-13"));
         assert_eq!(verdicts(&outcome), [(NAME, Verdict::Met)]);
         assert_eq!(findings(&outcome)[0].evidence[0].to_string(), VENDOR);
-        assert!(run(&fixture("debian-13").facts(), &requirements(&[Stack::Podman]), &edge()).skipped.is_some());
+        assert!(
+            run(&fixture("debian-13").facts(), &requirements(&[Stack::Podman]), &edge()).skipped.is_some()
+        );
     }
 
     #[test]

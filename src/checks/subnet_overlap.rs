@@ -71,7 +71,8 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
                 match &used {
                     Ok(used) => {
                         let finding = look(used, node.value, &demand.why);
-                        let finding = Finding { expected: "not used here, nor by other nodes".to_owned(), ..finding };
+                        let finding =
+                            Finding { expected: "not used here, nor by other nodes".to_owned(), ..finding };
                         outcome.add(demand, finding.at([node.at]));
                     }
                     Err(why) => outcome.unknown(demand, node.value.to_string(), why),

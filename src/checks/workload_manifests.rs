@@ -165,10 +165,7 @@ spec:
     fn what_no_file_defines_is_looked_for_where_podman_keeps_it() {
         let req = workload(&[Stack::PodmanKube], POD);
         let outcome = run(&fixture("debian-13").facts(), &req, &edge());
-        assert_eq!(
-            verdicts(&outcome),
-            [("ConfigMap site", Verdict::Unmet), ("Secret tls", Verdict::Unmet)]
-        );
+        assert_eq!(verdicts(&outcome), [("ConfigMap site", Verdict::Unmet), ("Secret tls", Verdict::Unmet)]);
         assert_eq!(outcome.items[0].asked[0].to_string(), "web.yaml:9");
         let path = "/home/edge/.local/share/containers/storage/secrets/secrets.json";
         let kept = fixture("debian-13").file(path, r#"{"nameToID": {"tls": "1"}}"#);
@@ -176,7 +173,10 @@ spec:
         assert_eq!(verdicts(&outcome)[1], ("Secret tls", Verdict::Met));
         assert_eq!(findings(&outcome)[1].evidence[0].to_string(), path);
         let closed = fixture("debian-13").error(path, "denied");
-        assert_eq!(unknown(&run(&closed.facts(), &req, &edge())), [format!("{path} is not readable as this user")]);
+        assert_eq!(
+            unknown(&run(&closed.facts(), &req, &edge())),
+            [format!("{path} is not readable as this user")]
+        );
         let all = format!(
             "{POD}---\napiVersion: v1\nkind: Secret\nmetadata: {{name: tls}}\n---\napiVersion: v1\n\
              kind: ConfigMap\nmetadata: {{name: site}}\n"

@@ -67,7 +67,9 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
             }
             _ => continue,
         };
-        let below = |dir: &&str| wanted.path.strip_prefix(*dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let below = |dir: &&str| {
+            wanted.path.strip_prefix(*dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
         if !facts.running() && MADE_AT_BOOT.iter().any(below) {
             continue;
         }
@@ -200,8 +202,7 @@ impl Look<'_> {
     fn missing(&self, real: &str, existing: &str, stat: &Stat) -> Finding {
         let (path, user) = (self.wanted.path, &self.user.name);
         let at = [Evidence::path(path, "does not exist"), seen(existing, stat)];
-        let may_make = stat.kind == Kind::Dir
-            && stat.allows(self.user.uid, &self.user.groups, WRITE | ENTER);
+        let may_make = stat.kind == Kind::Dir && stat.allows(self.user.uid, &self.user.groups, WRITE | ENTER);
         let made = match self.wanted.made_in(real) {
             Some(None) => may_make,
             Some(Some(dir)) => may_make && dir == existing,
@@ -209,7 +210,8 @@ impl Look<'_> {
         };
         let expected = self.wanted.is();
         if made {
-            return Finding::new(path, expected, format!("not there, and made by {user}"), Verdict::Met).at(at);
+            return Finding::new(path, expected, format!("not there, and made by {user}"), Verdict::Met)
+                .at(at);
         }
         let found = match self.wanted.made_in(real) {
             None => "not there".to_owned(),
@@ -250,7 +252,10 @@ impl Look<'_> {
         let at = [seen(real, stat)];
         if self.allows(stat, all)? {
             let is = format!("{} that {who} can {}", self.wanted.is(), can(all));
-            outcome.add(demand, Finding::new(self.wanted.path, is, format!("open to {who}"), Verdict::Met).at(at));
+            outcome.add(
+                demand,
+                Finding::new(self.wanted.path, is, format!("open to {who}"), Verdict::Met).at(at),
+            );
             return Ok(());
         }
         // Many workloads do not write to what they could have mounted read-only.
@@ -292,9 +297,9 @@ impl Look<'_> {
         match self.wanted.by {
             By::Subordinate(id) => Ok(stat.allows(self.outside(id)?, &gids, bits)),
             // CAP_DAC_OVERRIDE of root of the container holds for what is mapped.
-            By::User | By::Image => {
-                Ok(stat.uid == self.user.uid || stat.allows(self.user.uid, &gids, bits) || self.is_mapped(stat))
-            }
+            By::User | By::Image => Ok(stat.uid == self.user.uid
+                || stat.allows(self.user.uid, &gids, bits)
+                || self.is_mapped(stat)),
         }
     }
 

@@ -69,7 +69,11 @@ fn who_uses_it_has_to_be_let_in() {
     let (met, unmet) = ((Verdict::Met, Level::Required), (Verdict::Unmet, Level::Required));
     assert_eq!(judged(dir("0700", 1000), "0", ""), met);
     assert_eq!(judged(dir("0700", 0), "0", ""), unmet);
-    assert_eq!(judged(dir("0755", 0), "0", ""), (Verdict::Unmet, Level::Advised), "it is not written to by all");
+    assert_eq!(
+        judged(dir("0755", 0), "0", ""),
+        (Verdict::Unmet, Level::Advised),
+        "it is not written to by all"
+    );
     assert_eq!(judged(dir("0755", 0), "0", ", readOnly: true"), met);
     // To a subordinate ID the user is somebody else.
     assert_eq!(judged(dir("0700", 1000), "101", ""), unmet);

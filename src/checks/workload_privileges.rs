@@ -105,7 +105,8 @@ mod tests {
     }
 
     fn sysctls(more: &str, key: &str) -> Outcome {
-        let spec = format!("  securityContext:\n    sysctls:\n      - name: {key}\n        value: \"1\"\n{more}");
+        let spec =
+            format!("  securityContext:\n    sysctls:\n      - name: {key}\n        value: \"1\"\n{more}");
         look(Stack::PodmanKube, &spec)
     }
 
@@ -136,7 +137,10 @@ mod tests {
     fn privileged_is_no_more_than_the_user() {
         let spec = "  containers:\n    - image: a\n      securityContext: {privileged: true}\n";
         let outcome = look(Stack::Podman, spec);
-        assert_eq!((verdicts(&outcome), outcome.items[0].level), (vec![("Pod web", Verdict::Unmet)], Level::Advised));
+        assert_eq!(
+            (verdicts(&outcome), outcome.items[0].level),
+            (vec![("Pod web", Verdict::Unmet)], Level::Advised)
+        );
         assert!(look(Stack::Podman, &spec.replace("true", "false")).skipped.is_some());
     }
 
