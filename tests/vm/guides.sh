@@ -6,7 +6,7 @@
 #
 # Each block that is fenced as `sh` is run, in order, as the user edge, or as root where it begins with sudo. Those
 # fenced as `sh network` need what is not here, and are passed over. A check may find something, and a fix may leave
-# something that no configuration brings; any other command has to succeed.
+# the program of the stack where Debian has none; any other command has to succeed.
 . /share/guest-lib.sh
 set -euo pipefail
 wait_user_manager
@@ -26,7 +26,7 @@ sudo() { "$@"; }
 edgeprep() {
     local code=0
     command edgeprep "$@" || code=$?
-    case $1:$code in *:0 | check:[134] | fix:[14]) ;; *) return "$code" ;; esac
+    case $1:$code in *:0 | check:[134] | "fix:$FIX_LEAVES") ;; *) return "$code" ;; esac
 }
 BASH
 
@@ -42,6 +42,7 @@ blocks() { # of the guide $1: one file each, in /tmp/blocks
 
 for guide in podman podman-kube kind k3d minikube k3s usernetes; do
     echo "===== $guide"
+    case $guide in k3d | minikube | k3s) export FIX_LEAVES=1 ;; *) export FIX_LEAVES=0 ;; esac
     blocks "/share/guides/$guide.md"
     [ -n "$(ls /tmp/blocks)" ]
     for block in /tmp/blocks/*; do
@@ -50,7 +51,7 @@ for guide in podman podman-kube kind k3d minikube k3s usernetes; do
         if grep -q '^sudo ' "$block"; then
             env HOME=/root bash -c '. /tmp/prelude; . "$0"' "$block"
         else
-            as_user env PATH="$PATH" bash -c '. /tmp/prelude; . "$0"' "$block"
+            as_user env PATH="$PATH" FIX_LEAVES="$FIX_LEAVES" bash -c '. /tmp/prelude; . "$0"' "$block"
         fi
     done
 done

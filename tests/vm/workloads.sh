@@ -109,6 +109,8 @@ if [ ! -e "$kept/before" ]; then
     as_docker run --rm --network k3d localhost/bb:1 nslookup server
     as_docker rm --force server
 
+    # Plainly, and in a scope as its documentation has it for sessions.
+    fails 'ulling image|ull image' as_user env KIND_EXPERIMENTAL_PROVIDER=podman kind create cluster
     fails 'ulling image|ull image' as_user systemd-run --user --scope --quiet -p Delegate=yes \
         env KIND_EXPERIMENTAL_PROVIDER=podman kind create cluster
     as_user podman pod rm --force web >/dev/null
