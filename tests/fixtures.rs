@@ -23,6 +23,21 @@ fn verdict<'a>(report: &'a Value, stack: &str) -> (&'a str, Vec<&'a str>) {
     (found["verdict"].as_str().unwrap(), blockers)
 }
 
+/// Nobody asked for the mode of `/home`, only whether it is a link.
+#[test]
+fn what_was_not_looked_at_keeps_no_workload_from_starting() {
+    let dir = tempfile::tempdir().unwrap();
+    let pod = dir.path().join("pod.yaml");
+    let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers: [{image: a}]\n  volumes: \
+                [{name: a, hostPath: {path: /home/edge}}]\n";
+    #[expect(clippy::disallowed_methods, reason = "the test makes the workload")]
+    std::fs::write(&pod, text).unwrap();
+    let capture = fixture("debian-13");
+    let args = ["--capture", capture.to_str().unwrap(), "--workload", pod.to_str().unwrap()];
+    let (report, _) = report(&args);
+    assert_eq!(status(&report, "workload-paths"), "unknown");
+}
+
 /// Seen: `podman run` works, `kind create cluster` gets as far as pulling its node image, and a unit with
 /// `Delegate=yes` has no cpuset.
 #[test]

@@ -7,29 +7,87 @@ use crate::render::printable;
 const SHOWN: usize = 160;
 /// How many of them at least stand before the message, where there are as many.
 const BEFORE: usize = 40;
+/// How many bytes of a line are looked at before the beginning of the message, and how many after it: a
+/// character has four at most.
+const LOOKED_AT: usize = 4 * SHOWN;
 /// What a colon sets apart from a secret; more words would hide what messages say of tokens and keys.
-const NAMES: [&str; 8] =
-    ["token", "password", "passwd", "passphrase", "secret", "authorization", "api-key", "credentials"];
+const NAMES: [&str; 11] = [
+    "token",
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "authorization",
+    "auth",
+    "api-key",
+    "client-key-data",
+    "credentials",
+    "cookie",
+];
+/// What a blank alone sets apart from a secret.
+const PASSWORDS: [&str; 3] = ["password", "passwd", "passphrase"];
+/// What messages say of one, so that it is none.
+const OF_PASSWORDS: [&str; 28] = [
+    "and",
+    "are",
+    "as",
+    "authentication",
+    "by",
+    "cannot",
+    "change",
+    "could",
+    "does",
+    "entry",
+    "expired",
+    "file",
+    "for",
+    "from",
+    "has",
+    "in",
+    "is",
+    "must",
+    "not",
+    "of",
+    "on",
+    "or",
+    "prompt",
+    "required",
+    "to",
+    "was",
+    "will",
+    "with",
+];
+/// How tokens begin: GitHub, "About authentication to GitHub", "GitHub's token formats"; GitLab, "Token
+/// overview", "Token prefixes"; Docker Hub's personal access tokens.
+const PREFIXES: [&str; 8] = ["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "dckr_pat_"];
+/// AWS, "IAM identifiers", "Understanding unique ID prefixes": of keys that last, and that do not.
+const AWS_PREFIXES: [&str; 2] = ["AKIA", "ASIA"];
+const AWS_LENGTH: usize = 20;
+/// What sets a name apart from its value, in small letters: also as in URLs, and as encoders of JSON write it.
+const SEPARATORS: [(&str, char); 6] =
+    [("=", '='), (":", ':'), ("%3d", '='), ("%3a", ':'), ("\\u003d", '='), ("\\u003a", ':')];
 
 /// The part of a line around the message that begins at byte `start`, in at most [`SHOWN`] characters, without
 /// secrets and control characters.
 pub(super) fn excerpt(line: &[u8], start: usize) -> String {
-    let before = without_secrets(&printable(&String::from_utf8_lossy(&line[..start])));
-    let whole: Vec<char> =
-        without_secrets(&printable(&String::from_utf8_lossy(line))).trim_end().chars().collect();
-    if whole.len() <= SHOWN {
-        return whole.into_iter().collect::<String>().trim_start().to_owned();
-    }
+    // A word that is cut may be a secret without its name.
+    let begin = start.saturating_sub(LOOKED_AT);
+    let blank = || line[begin..start].iter().position(u8::is_ascii_whitespace);
+    let begin = if begin == 0 { 0 } else { blank().map_or(start, |at| begin + at) };
+    let end = line.len().min(start + LOOKED_AT);
+    let clean = |text| without_secrets(&printable(&String::from_utf8_lossy(text)));
+    let before = clean(&line[begin..start]);
+    let whole: Vec<char> = clean(&line[begin..end]).trim_end().chars().collect();
     let message = before.chars().count().min(whole.len());
     // Whole words, unless one is as long as what is shown.
-    let mut from = message.saturating_sub(BEFORE);
+    let mut from = if whole.len() > SHOWN { message.saturating_sub(BEFORE) } else { 0 };
     if from > 0 {
         from = (from..message).find(|&at| whole[at - 1] == ' ').unwrap_or(message);
     }
     let to = whole.len().min(from + SHOWN);
     let text: String = whole[from..to].iter().collect();
     let mark = |cut: bool| if cut { "..." } else { "" };
-    format!("{}{}{}", mark(from > 0), text.trim(), mark(to < whole.len()))
+    format!("{}{}{}", mark(begin + from > 0), text.trim(), mark(to < whole.len() || end < line.len()))
 }
 
 /// A line without the values of what is named like a secret, without tokens that are known by their look, and
@@ -41,7 +99,12 @@ pub(super) fn without_secrets(line: &str) -> String {
     for chunk in line.split_inclusive(|c: char| c.is_whitespace() || ",;&{}()[]<>".contains(c)) {
         let word = chunk.trim_end_matches(|c: char| c.is_whitespace() || ",;&{}()[]<>".contains(c));
         let after = &chunk[word.len()..];
-        out.push_str(&secret.clean(word));
+        if !word.is_empty() {
+            secret.clean(word, &mut out);
+        }
+        if matches!(secret, Secret::Named { .. }) && !after.trim().is_empty() {
+            secret = Secret::None;
+        }
         out.push_str(after);
     }
     out
@@ -50,87 +113,119 @@ pub(super) fn without_secrets(line: &str) -> String {
 /// What is known of the next word.
 enum Secret {
     None,
-    /// It is one if it is after `=`.
-    Named,
+    /// It is one if it is after `=`, with `colon` also after a colon, with `blank` in any case.
+    Named {
+        colon: bool,
+        blank: bool,
+    },
     /// It is one.
     Next,
+    /// It is one, and so is the next as long as they are `name=value`.
+    Cookies,
     /// It is one, as are all up to this quote.
     Until(char),
 }
 
 impl Secret {
-    fn clean(&mut self, word: &str) -> String {
-        let bare = word.trim_matches(['"', '\'', '`']);
-        match self {
+    /// Appends a word, or what stands for it.
+    fn clean(&mut self, word: &str, out: &mut String) {
+        match std::mem::replace(self, Secret::None) {
             Secret::Until(quote) => {
-                if word.ends_with(*quote) {
-                    *self = Secret::None;
+                if !word.ends_with(quote) {
+                    *self = Secret::Until(quote);
                 }
-                return String::new();
+                return;
             }
             // What follows a scheme of HTTP is the secret.
             Secret::Next
-                if bare.is_empty()
-                    || ["basic", "bearer", "="].contains(&bare.to_ascii_lowercase().as_str()) =>
+                if ["", "basic", "bearer", "="].contains(&bare(word).to_ascii_lowercase().as_str()) =>
             {
-                return word.to_owned();
-            }
-            Secret::Next => {
-                *self = Secret::None;
-                return self.value(word);
-            }
-            Secret::Named if word == "=" => {
                 *self = Secret::Next;
-                return word.to_owned();
+                return out.push_str(word);
             }
-            Secret::None | Secret::Named => *self = Secret::None,
-        }
-        if looks_secret(bare) {
-            return LEFT_OUT.to_owned();
-        }
-        let separator = word.find(['=', ':']);
-        let (name, value) = match separator {
-            Some(at) => (&word[..at], &word[at + 1..]),
-            None if bare.eq_ignore_ascii_case("bearer") => {
-                *self = Secret::Next;
-                return word.to_owned();
-            }
-            None if word.starts_with("--") && is_secret(word, '=') => {
-                *self = Secret::Next;
-                return word.to_owned();
-            }
-            None => {
-                if is_secret(word, '=') {
-                    *self = Secret::Named;
+            Secret::Next => return self.value(word, out),
+            Secret::Cookies => {
+                self.value(word, out);
+                if word.contains('=') && !matches!(self, Secret::Until(_)) {
+                    *self = Secret::Cookies;
                 }
-                return word.to_owned();
+                return;
             }
-        };
-        let by = if word[name.len()..].starts_with('=') { '=' } else { ':' };
-        if !is_secret(name, by) {
-            // A word can hold a quoted text that begins with a name: err="token=abc.
-            return match value.find(['=', ':']) {
-                Some(_) => format!("{name}{by}{}", self.clean(value)),
-                None if looks_secret(value.trim_matches(['"', '\''])) => format!("{name}{by}{LEFT_OUT}"),
-                None => word.to_owned(),
+            Secret::Named { colon, blank } => match separator(word) {
+                Some((0, length, by)) if by == '=' || colon => {
+                    out.push_str(&word[..length]);
+                    return self.named("", &word[length..], out);
+                }
+                _ if blank && !OF_PASSWORDS.contains(&bare(word).to_ascii_lowercase().as_str()) => {
+                    return self.value(word, out);
+                }
+                _ => {}
+            },
+            Secret::None => {}
+        }
+        // A word can hold a quoted text that begins with a name: err="token=abc.
+        let mut rest = word;
+        while !looks_secret(bare(rest)) {
+            let Some((at, length, by)) = separator(rest) else {
+                out.push_str(rest);
+                return self.follow(rest);
             };
+            let (name, value) = (&rest[..at], &rest[at + length..]);
+            out.push_str(&rest[..at + length]);
+            if is_secret(name, by) {
+                return self.named(name, value, out);
+            }
+            rest = value;
         }
-        if value.trim_matches(['"', '\'']).is_empty() {
-            *self = Secret::Next;
-            return word.to_owned();
-        }
-        format!("{name}{by}{}", self.value(value))
+        out.push_str(LEFT_OUT);
     }
 
-    /// A secret, which goes on where a quote is open.
-    fn value(&mut self, word: &str) -> String {
+    /// What a name without a separator says of the next word.
+    fn follow(&mut self, name: &str) {
+        if bare(name).eq_ignore_ascii_case("bearer") || name.starts_with("--") && is_secret(name, '=') {
+            *self = Secret::Next;
+        } else if is_secret(name, '=') {
+            let blank = PASSWORDS.iter().any(|word| bare(name).eq_ignore_ascii_case(word));
+            *self = Secret::Named { colon: is_secret(name, ':'), blank };
+        }
+    }
+
+    /// Appends what stands for the value of a name; without one it is the next word.
+    fn named(&mut self, name: &str, value: &str, out: &mut String) {
+        if bare(value).is_empty() {
+            out.push_str(value);
+            *self = Secret::Next;
+        } else {
+            self.value(value, out);
+        }
+        if !matches!(self, Secret::Until(_)) && name.to_ascii_lowercase().contains("cookie") {
+            *self = Secret::Cookies;
+        }
+    }
+
+    /// Appends what stands for a secret, which goes on where a quote is open.
+    fn value(&mut self, word: &str, out: &mut String) {
         if let Some(quote) = word.chars().next().filter(|c| matches!(c, '"' | '\''))
             && (word.len() == 1 || !word.ends_with(quote))
         {
             *self = Secret::Until(quote);
         }
-        LEFT_OUT.to_owned()
+        out.push_str(LEFT_OUT);
     }
+}
+
+fn bare(word: &str) -> &str {
+    word.trim_matches(['"', '\'', '`'])
+}
+
+/// The first separator of a word: where it is, its length in bytes, and what it stands for.
+fn separator(word: &str) -> Option<(usize, usize, char)> {
+    word.match_indices(['=', ':', '%', '\\']).find_map(|(at, _)| {
+        let is = |text: &str| {
+            word.as_bytes()[at..].get(..text.len()).is_some_and(|it| it.eq_ignore_ascii_case(text.as_bytes()))
+        };
+        SEPARATORS.iter().find(|(text, _)| is(text)).map(|&(text, by)| (at, text.len(), by))
+    })
 }
 
 fn is_secret(name: &str, by: char) -> bool {
@@ -141,16 +236,23 @@ fn is_secret(name: &str, by: char) -> bool {
     }
 }
 
-/// Tokens of K3s (`K10...::server:...`) and of kubeadm, JSON Web Tokens, tokens of GitHub.
+/// Tokens of K3s (`K10...::server:...`) and of kubeadm, JSON Web Tokens, and what begins as tokens do.
 fn looks_secret(word: &str) -> bool {
     let kubeadm = |(id, rest): (&str, &str)| {
         let letters = |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         id.len() == 6 && rest.len() == 16 && letters(id) && letters(rest)
     };
+    let aws = |part: &str| {
+        AWS_PREFIXES.iter().any(|prefix| part.starts_with(prefix))
+            && part.len() == AWS_LENGTH
+            && part.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+    };
     (word.starts_with("K10") && word.contains("::"))
         || (word.starts_with("eyJ") && word.contains('.'))
-        || word.starts_with("ghp_")
         || word.split_once('.').is_some_and(kubeadm)
+        || word
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-')
+            .any(|part| aws(part) || PREFIXES.iter().any(|prefix| part.starts_with(prefix)))
 }
 
 #[cfg(test)]
@@ -180,6 +282,23 @@ mod tests {
             "jwt eyJhunter2.eyJ.x",
             "env DB_PASS = hunter2",
             "ds=nocloud;api_key=hunter2",
+            "\"token\" : \"hunter2\", \"a\": 1",
+            "\"token\"  :  \"hunter2\"",
+            "token :hunter2",
+            "\"auth\": \"hunter2\"",
+            "client-key-data: hunter2",
+            "Cookie: session=hunter2",
+            "Cookie: a=b; session=hunter2; c=hunter2",
+            "\"Cookie\":[\"session=hunter2\"]",
+            "login with password hunter2 failed",
+            "msg=\"password 'a hunter2' is wrong\"",
+            "GET /v1?token%3Dhunter2",
+            "GET /v1?x%3D1%26password%3dhunter2",
+            "token\\u003dhunter2",
+            "password\\u003Ahunter2",
+            "login as glpat-hunter2 failed",
+            "https://x/ghp_hunter2",
+            "user/gho_hunter2 ghs_hunter2 ghu_hunter2 ghr_hunter2 github_pat_hunter2 dckr_pat_hunter2",
         ] {
             let text = without_secrets(line);
             assert!(!text.contains("hunter2"), "{line}: {text}");
@@ -190,8 +309,26 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_aws_are_left_out() {
+        for key in ["AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE"] {
+            for line in [
+                format!("access key {key} refused"),
+                format!("Credential={key}/20260101"),
+                format!("({key})"),
+            ] {
+                assert!(!without_secrets(&line).contains(key), "{line}");
+            }
+        }
+    }
+
+    #[test]
     fn messages_stay_as_they_are() {
         for line in [
+            "certificate-authority-data: LS0tLS1CRUdJTg==",
+            "sudo: a password is required",
+            "the password, which nobody knows",
+            "token was 5 % of it: 100%",
+            "C:\\users AKIA AKIAlpha",
             "time=\"2026-01-01T10:00:00Z\" level=fatal msg=\"failed to find cpuset cgroup (v2)\"",
             "unable to join session keyring: unable to create session key: disk quota exceeded",
             "sd-bus call: Interactive authentication required.: Permission denied",
@@ -210,8 +347,23 @@ mod tests {
         assert!(text.starts_with("...before ") && text.contains("the message after"), "{text}");
         assert!(text.ends_with("...") && text.chars().count() <= SHOWN + 6, "{text}");
         assert_eq!(excerpt(b"  a short\x07 line ", 4), "a short\u{fffd} line");
-        let word = format!("{}message", "x".repeat(500));
-        assert!(excerpt(word.as_bytes(), 500).starts_with("...message"));
+        for length in [500, 5000] {
+            let word = format!("{}message", "x".repeat(length));
+            assert!(excerpt(word.as_bytes(), length).starts_with("...message"));
+        }
+        let word = format!("token={} message", "hunter2".repeat(100));
+        assert_eq!(excerpt(word.as_bytes(), word.len() - 7), "...message");
+    }
+
+    #[test]
+    fn separators_without_end_are_read_in_a_moment() {
+        for separator in ["=", ":", "%3d", "K10=", "\\"] {
+            let many = separator.repeat(65_000);
+            let text = excerpt(format!("message {many}").as_bytes(), 0);
+            assert!(text.starts_with("message") && text.ends_with("..."), "{text}");
+            let text = excerpt(format!("{many} message").as_bytes(), many.len() + 1);
+            assert_eq!(text, "...message");
+        }
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, BufRead, BufReader, Read};
 
-use memchr::{memchr, memchr2};
+use memchr::memchr2;
 
 /// A longer line comes in parts.
 const PART_BYTES: usize = 64 << 10;
@@ -100,10 +100,9 @@ fn sequence(after: &[u8]) -> usize {
             let end = after.iter().skip(1).position(|byte| (0x40..=0x7e).contains(byte));
             end.map_or(after.len(), |end| end + 2)
         }
-        Some(b']') => match (memchr(BELL, after), memchr(ESCAPE, after)) {
-            (Some(bell), escape) if escape.is_none_or(|escape| bell < escape) => bell + 1,
-            (_, Some(escape)) => escape,
-            _ => after.len(),
+        Some(b']') => match memchr2(BELL, ESCAPE, after) {
+            Some(end) => end + usize::from(after[end] == BELL),
+            None => after.len(),
         },
         Some(_) => 1,
     }
@@ -111,6 +110,8 @@ fn sequence(after: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -158,11 +159,20 @@ mod tests {
             (b"dev-disk\\x2dby", b"dev-disk\\x2dby"),
             (b"end\\", b"end\\"),
             (b"end\x1b[", b"end"),
+            (b"a\x1b]0;title\x1b\\b\x1b]0;c", b"ab"),
         ] {
             assert_eq!(plain(text), expected, "{}", String::from_utf8_lossy(text));
         }
         let shown: Vec<&[u8]> = shown(b"10 %\r20 %\rError: x\r").collect();
         assert_eq!(shown, [&b"10 %"[..], b"20 %", b"Error: x"]);
+    }
+
+    #[test]
+    fn sequences_that_do_not_end_are_read_once() {
+        let text = b"\x1b]".repeat(1 << 19);
+        let started = Instant::now();
+        assert_eq!(plain(&text), &b""[..]);
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
     }
 
     proptest! {

@@ -16,6 +16,7 @@ use crate::facts::Facts;
 use crate::inspection::{Request, RequestError, inspect};
 use crate::report::{NOT_SELECTED, Report, Row, Status};
 use crate::requirements::Stack;
+use crate::settings::quoted;
 use crate::symptoms::{Pointer, Symptom};
 
 use lines::Lines;
@@ -116,7 +117,7 @@ impl<'a> Logs<'a> {
         let mut lines = Lines::new(log);
         let start = lines.start()?;
         if let Some((_, what, command)) = NO_TEXT.iter().find(|(magic, ..)| start.starts_with(magic)) {
-            let command = command.replace("FILE", file.unwrap_or("FILE"));
+            let command = command.replace("FILE", &quoted(file.unwrap_or("FILE")));
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is {what}: {command}")));
         }
         let mut last = 0;

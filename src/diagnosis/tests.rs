@@ -123,6 +123,8 @@ fn what_is_no_text_is_told() {
         let error = logs.read(Some("x"), file).unwrap_err();
         assert!(error.to_string().contains(command), "{error}");
     }
+    let error = logs.read(Some("x y;reboot.gz"), &b"\x1f\x8b\x08\0"[..]).unwrap_err();
+    assert!(error.to_string().ends_with("zcat 'x y;reboot.gz' | edgeprep diagnose"), "{error}");
 }
 
 /// A message that a check quotes, or a requirement gives as its reason, leads back to it.

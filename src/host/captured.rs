@@ -223,8 +223,7 @@ impl Captured {
     pub(super) fn read(&self, path: &str, limit_bytes: u64) -> Fact<(Stat, Vec<u8>)> {
         let record = self.readable(path)?;
         let bytes = self.content(path, limit_bytes)?;
-        let stat = stored_stat(record, Kind::File, bytes.len() as u64);
-        Ok((stat, bytes))
+        Ok((stored_stat(record, Kind::File, bytes.len() as u64), bytes))
     }
 
     pub(super) fn head(&self, path: &str, limit_bytes: u64) -> Fact<(Stat, Vec<u8>)> {
@@ -237,8 +236,7 @@ impl Captured {
             Files::Memory(_) => self.content(path, ARCHIVE_LIMIT_BYTES)?,
         };
         bytes.truncate(usize::try_from(limit_bytes).unwrap_or(usize::MAX));
-        let stat = stored_stat(record, Kind::File, bytes.len() as u64);
-        Ok((stat, bytes))
+        Ok((stored_stat(record, Kind::File, bytes.len() as u64), bytes))
     }
 
     pub(super) fn scan(&self, path: &str, limit_bytes: u64, line: &mut dyn FnMut(&[u8]) -> bool) -> Fact<()> {
@@ -257,13 +255,9 @@ impl Captured {
 
     pub(super) fn list(&self, path: &str) -> Fact<Vec<Entry>> {
         if let Some(names) = self.toml.listings.get(path) {
-            let mut entries: Vec<Entry> = names
-                .iter()
-                .map(|name| Entry {
-                    name: name.trim_end_matches('/').to_owned(),
-                    is_dir: name.ends_with('/'),
-                })
-                .collect();
+            let bare = |name: &String| name.trim_end_matches('/').to_owned();
+            let entry = |name: &String| Entry { name: bare(name), is_dir: name.ends_with('/') };
+            let mut entries: Vec<Entry> = names.iter().map(entry).collect();
             entries.sort();
             return Ok(entries);
         }
@@ -287,11 +281,13 @@ impl Captured {
     }
 
     pub(super) fn stat(&self, path: &str) -> Fact<Stat> {
-        if let Some(record) = self.record(path)? {
+        // Of a path that stat(2) was not asked of only links and the like are known.
+        let asked = |r: &&PathRecord| r.kind.is_some() || r.mode.is_some() || r.uid.is_some();
+        if let Some(record) = self.record(path)?.filter(|r| self.toml.complete || asked(r)) {
             let size = || self.content(path, DATABASE_LIMIT_BYTES).map_or(0, |bytes| bytes.len() as u64);
             return Ok(stored_stat(Some(record), Kind::File, record.size.unwrap_or_else(size)));
         }
-        if self.toml.listings.contains_key(path) {
+        if self.toml.complete && self.toml.listings.contains_key(path) {
             return Ok(stored_stat(None, Kind::Dir, 0));
         }
         let found = match &self.files {

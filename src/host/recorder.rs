@@ -158,6 +158,18 @@ mod tests {
     }
 
     #[test]
+    fn what_only_links_and_names_were_asked_of_has_no_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::image(dir.path()).unwrap().recorded();
+        assert_eq!(host.link_target("/"), Ok(None));
+        assert_eq!(host.list("/"), Ok(Vec::new()));
+        let recording = host.into_recording().unwrap();
+        let replayed = Host::from_memory(recording.toml, recording.files);
+        assert_eq!((replayed.link_target("/"), replayed.list("/")), (Ok(None), Ok(Vec::new())));
+        assert_eq!(replayed.stat("/"), Err(Unread::NotCaptured { path: "/".to_owned() }));
+    }
+
+    #[test]
     fn a_head_is_recorded_with_the_size_of_the_whole() {
         let dir = tempfile::tempdir().unwrap();
         #[expect(clippy::disallowed_methods, reason = "the test makes the file that the host reads")]

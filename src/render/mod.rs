@@ -22,11 +22,38 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// What was read from a host goes to a terminal: without control characters.
+/// What has no look of its own and can change the order of a line: category Cf, and what separates lines and
+/// paragraphs (Unicode 16, `UnicodeData.txt`), the first and the last of each range, in order.
+const FORMAT: [(char, char); 21] = [
+    ('\u{ad}', '\u{ad}'),
+    ('\u{600}', '\u{605}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{6dd}', '\u{6dd}'),
+    ('\u{70f}', '\u{70f}'),
+    ('\u{890}', '\u{891}'),
+    ('\u{8e2}', '\u{8e2}'),
+    ('\u{180e}', '\u{180e}'),
+    ('\u{200b}', '\u{200f}'),
+    ('\u{2028}', '\u{202e}'),
+    ('\u{2060}', '\u{2064}'),
+    ('\u{2066}', '\u{206f}'),
+    ('\u{feff}', '\u{feff}'),
+    ('\u{fff9}', '\u{fffb}'),
+    ('\u{110bd}', '\u{110bd}'),
+    ('\u{110cd}', '\u{110cd}'),
+    ('\u{13430}', '\u{1343f}'),
+    ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d173}', '\u{1d17a}'),
+    ('\u{e0001}', '\u{e0001}'),
+    ('\u{e0020}', '\u{e007f}'),
+];
+
+/// What was read from a host goes to a terminal: without control and format characters.
 pub fn printable(text: &str) -> String {
+    let is_format = |c: char| FORMAT.iter().take_while(|(first, _)| *first <= c).any(|(_, last)| c <= *last);
     let printable = |c: char| match c {
         '\n' | '\t' => ' ',
-        c if c.is_control() => '\u{fffd}',
+        c if c.is_control() || is_format(c) => '\u{fffd}',
         c => c,
     };
     text.chars().map(printable).collect()
@@ -59,6 +86,19 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_changes_the_order_of_a_line_is_replaced() {
+        for c in "\u{7}\u{1b}\u{9b}\u{ad}\u{61c}\u{200b}\u{200d}\u{200f}\u{2028}\u{202a}\u{202e}\u{2060}\u{2066}\u{2069}\u{feff}\u{e0041}"
+            .chars()
+        {
+            assert_eq!(printable(&format!("a{c}b")), "a\u{fffd}b", "{c:?}");
+        }
+        assert_eq!(printable("a\tb\nc"), "a b c");
+        let plain = "Grüße, 日本, שלום, \u{2027}\u{202f}\u{2065}\u{2070}\u{fff8}\u{fffd}";
+        assert_eq!(printable(plain), plain);
+        assert!(FORMAT.is_sorted() && FORMAT.iter().all(|(first, last)| first <= last));
+    }
 
     #[test]
     fn wrapped_lines_fit_and_lose_nothing() {
