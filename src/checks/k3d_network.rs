@@ -104,8 +104,11 @@ fn look(facts: &Facts, podman: &Podman, user: &User) -> Fact<Finding> {
 
 /// The service that a Quadlet file of a network with names becomes.
 fn unit_of(quadlet: &Quadlet) -> Option<String> {
+    if Kind::of(&quadlet.path) != Some(Kind::Network) {
+        return None;
+    }
     let source = quadlet.source.as_ref().ok().filter(|_| quadlet.shadowed_by.is_none())?;
-    let unit = Unit::read(source, []).filter(|unit| unit.kind == Kind::Network && !unit.is_refused())?;
+    let unit = Unit::read(source, []).filter(|unit| !unit.is_refused())?;
     let is_named = unit.is_on("DisableDNS") != Some(true);
     let is_bridge = unit.own("Driver").is_none_or(|(driver, _)| driver == "bridge");
     (is_named && is_bridge).then(|| unit.service())

@@ -1,5 +1,6 @@
 //! Whether K3s can read what it is told: see [`K3S_CONFIGURATION`].
 
+use crate::capture::redaction::LEFT_OUT;
 use crate::checks::check;
 use crate::facts::k3s_config::PATH;
 use crate::facts::unit::Unit;
@@ -47,8 +48,6 @@ check! {
     K3S_CONFIGURATION, "k3s-configuration", Required, User(run)
 }
 
-/// What stands in a capture in place of what could hold a secret.
-const LEFT_OUT: &str = "LEFT-OUT";
 const ONE_NODE: &str =
     "clusters of several nodes are not supported rootless: their pods do not reach each other";
 

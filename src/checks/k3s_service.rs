@@ -1,5 +1,6 @@
 //! Whether K3s runs as a unit of the user manager: see [`K3S_SERVICE`].
 
+use crate::capture::redaction::LEFT_OUT;
 use crate::checks::check;
 use crate::facts::delegation::delegation;
 use crate::facts::k3s_options::variable;
@@ -81,8 +82,6 @@ const OVERLAY: &str = "K3s stops: \"overlayfs\" snapshotter cannot be enabled";
 const GRACE_SECS: i64 = 300;
 /// The first of a unit's processes are enough to tell how long it runs.
 const MOST_PROCESSES: usize = 16;
-/// What stands in a capture in place of what could hold a secret.
-const LEFT_OUT: &str = "LEFT-OUT";
 
 fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     let demands = req.need(Need::K3sService);

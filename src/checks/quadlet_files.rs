@@ -55,6 +55,8 @@ check! {
     QUADLET_FILES, "quadlet-files", Required, User(run)
 }
 
+/// More than anybody writes, with drop-ins, which count for each file that they are of.
+const MOST_LINES: usize = 1 << 16;
 const EXPECTED: &str = "a service that can start";
 const FIRST_PORT: &str = "net.ipv4.ip_unprivileged_port_start";
 /// What the kernel begins with.
@@ -78,6 +80,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
 fn look(facts: &Facts, podman: &Podman, user: &User, demands: &[Demand], outcome: &mut Outcome) -> Fact<()> {
     let mut read = Vec::new();
     let mut doubts = BTreeMap::new();
+    let mut lines = 0;
     let found = facts.quadlets(user)?;
     for Quadlet { path, source, shadowed_by, .. } in &found {
         if shadowed_by.is_some() {
@@ -86,14 +89,20 @@ fn look(facts: &Facts, podman: &Podman, user: &User, demands: &[Demand], outcome
         let name = path.rsplit('/').next().unwrap_or_default();
         let drop_ins = facts.quadlet_drop_ins(user, name);
         let both = source.as_ref().and_then(|source| Ok((source, drop_ins.as_ref()?)));
-        // Others can refer to what cannot be read.
-        read.extend(match both {
-            Ok((source, drop_ins)) => Unit::read(source, drop_ins.iter().map(|source| &**source)),
-            Err(why) => {
-                doubts.insert(name, why.to_string());
-                Unit::read(&Source::new(path, ""), [])
+        let both = both.map_err(ToString::to_string).and_then(|(source, drop_ins)| {
+            let drop_ins = drop_ins.iter().map(|source| &**source);
+            let all = std::iter::once(&**source).chain(drop_ins.clone());
+            lines += all.map(|source| source.lines().count()).sum::<usize>();
+            match lines > MOST_LINES {
+                true => Err(format!("Quadlet files of more than {MOST_LINES} lines are not looked at")),
+                false => Ok(Unit::read(source, drop_ins)),
             }
         });
+        // Others can refer to what cannot be read.
+        read.extend(both.unwrap_or_else(|why| {
+            doubts.insert(name, why);
+            Unit::read(&Source::new(path, ""), [])
+        }));
     }
     let units = Units::new(read);
     for unit in units.iter() {
