@@ -91,8 +91,12 @@ fn paths_of_the_host() {
     let host = |keys: &str| container(keys).error("/srv/data", "absent");
     let expected = "Volume=/srv/data, which does not exist";
     assert_eq!(found(host("Volume=/srv/data:/data\n")), expected);
+    let mounted = "Mount=type=bind,source=/srv/data,destination=/data\n";
+    assert_eq!(found(host(mounted)), "Mount=/srv/data, which does not exist");
     for fine in [
         "Volume=/run/x/y:/data\n",
+        "Mount=type=volume,source=data,destination=/data\n",
+        "Mount=type=glob,source=/srv/d*,destination=/data\n",
         "Volume=data:/data\n",
         "Volume=/data\n",
         "AddDevice=-/dev/nothing\n",
@@ -205,4 +209,17 @@ fn control_characters_do_not_reach_terminals() {
     let outcome = look_at(container("Im\u{1b}[31mage=\u{1b}]0;x\u{7}\nPod=\u{1b}.pod\n"));
     let finding = findings(&outcome)[0];
     assert!(finding.evidence.iter().all(|at| !at.text.contains('\u{1b}')));
+}
+
+#[test]
+fn more_than_anybody_writes_takes_no_time() {
+    let text = format!("[Container]\nImage=a\n{}", "PublishPort=20000-20100:1-101\n".repeat(2000));
+    let many = (100..300).fold(fixture("debian-13").dir(DIR, "0755", 1000), |host, n| {
+        host.file(&format!("{DIR}/{n}.container"), text.as_str())
+    });
+    let outcome = look_at(many);
+    let unknown = unknown(&outcome);
+    assert_eq!((findings(&outcome).len(), unknown.len()), (32, 168));
+    assert_eq!(unknown[0], "Quadlet files of more than 65536 lines are not looked at");
+    assert!(unknown[167].ends_with("Quadlet files of more than 4194304 bytes are not looked at"));
 }

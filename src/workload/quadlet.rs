@@ -6,6 +6,7 @@ mod faults;
 mod keys;
 mod paths;
 mod publish;
+mod refused;
 mod specifiers;
 mod syntax;
 
@@ -18,13 +19,12 @@ pub use specifiers::{absolute, expand};
 
 use std::collections::BTreeMap;
 
+use crate::capture::redaction::LEFT_OUT;
 use crate::facts::unit_syntax::{Assignment, words};
 use crate::facts::version::Version;
 use crate::facts::{Evidence, Source};
 use syntax::Refused;
 
-/// What stands in a capture in place of what could hold a secret.
-const LEFT_OUT: &str = "LEFT-OUT";
 /// More lines that publish ports than anybody writes, of all files together.
 const MOST_PORTS: usize = 2048;
 
@@ -256,7 +256,9 @@ impl Units {
         self.get(self.by_service.get(service)?)
     }
 
-    fn ports(&self) -> impl Iterator<Item = (&String, &Published)> {
-        self.ports.iter().map(|(name, published)| (name, published))
+    /// What the files publish whose names come before this one.
+    fn ports_before(&self, name: &str) -> &[(String, Published)] {
+        let end = self.ports.partition_point(|(of, _)| of.as_str() < name);
+        self.ports.get(..end).unwrap_or_default()
     }
 }

@@ -43,6 +43,8 @@ const SERVICE_LIMITS: [(&str, Controller); 11] = [
     ("IOWeight", Controller::Io),
     ("IOWriteBandwidthMax", Controller::Io),
 ];
+/// Options by which a path is mounted read-only.
+const READ_ONLY: [&str; 4] = ["ro", "readonly", "ro=true", "readonly=true"];
 /// The first version that has Quadlet; stacks ask for it anyway.
 const FIRST: [u64; 2] = [4, 4];
 
@@ -91,8 +93,9 @@ fn of_unit(unit: &Unit, units: &Units, ask: &mut dyn FnMut(&Evidence, What)) {
         let path = named.path;
         let what = match named.key {
             "AddDevice" => What::Device { path, optional: named.optional },
-            "Volume" => {
-                let writable = !named.at.text.split([':', ',']).any(|option| option.trim() == "ro");
+            "Volume" | "Mount" => {
+                let mut options = named.at.text.split([':', ',']);
+                let writable = !options.any(|option| READ_ONLY.contains(&option.trim()));
                 What::HostPath { path, kind: PathKind::Any, writable, by: by(unit) }
             }
             _ => What::HostPath { path, kind: PathKind::File, writable: false, by: By::User },
@@ -164,12 +167,20 @@ fn networks_of_host(unit: &Unit) -> Option<&Evidence> {
 
 /// Who it is outside of a container that uses its volumes.
 fn by(unit: &Unit) -> By {
-    let maps_user = unit.own("UserNS").is_some_and(|(mode, _)| mode.starts_with("keep-id"));
-    match unit.own("User").map(|(user, _)| user.parse::<u32>()) {
-        _ if maps_user => By::User,
-        Some(Ok(0)) => By::User,
-        Some(Ok(uid)) => By::Subordinate(uid),
-        _ => By::Image,
+    let user = unit.own("User").map(|(user, _)| user.split(':').next().unwrap_or_default());
+    let uid = user.map(|user| user.parse::<u32>().ok());
+    let kept = unit.own("UserNS").and_then(|(mode, _)| mode.strip_prefix("keep-id"));
+    match (kept, uid) {
+        (Some(_), None) => By::User,
+        // As which UID `keep-id` has the user, where it does not say, depends on the user.
+        (Some(mode), Some(uid)) => {
+            let option = |option: &str| option.strip_prefix("uid=")?.parse().ok();
+            let kept_as: Option<u32> = mode.trim_start_matches(':').split(',').find_map(option);
+            if uid.is_some() && uid == kept_as { By::User } else { By::Image }
+        }
+        (None, Some(Some(0))) => By::User,
+        (None, Some(Some(uid))) => By::Subordinate(uid),
+        (None, _) => By::Image,
     }
 }
 
@@ -192,7 +203,8 @@ mod tests {
                     PublishPort=80\nVolume=/srv/web:/srv:ro\nVolume=%h/x:/x\nVolume=x:/y\nUser=101\n\
                     AddDevice=-/dev/dri:/dev/dri\nNetwork=bridge\nSysctl=net.ipv4.ip_forward=1\n\
                     PodmanArgs=--memory 64m --cpus=0.5 --privileged\nPidsLimit=100\nSecret=t,type=env\n\
-                    EnvironmentFile=/etc/web.env\n[Service]\nMemoryMax=1G\nTasksMax=infinity\n";
+                    EnvironmentFile=/etc/web.env\n\
+                    Mount=type=bind,src=/srv/m,dst=/m,ro=true\nMount=type=tmpfs,dst=/t\n[Service]\nMemoryMax=1G\nTasksMax=infinity\n";
         let found = of(&[("/srv/a.container", text)]);
         let since = "since: Some(Version([4, 7]))";
         let later = format!("{{ text: \"Quadlet refuses PidsLimit= in [Container]\", {since} }}");
@@ -203,7 +215,8 @@ mod tests {
             "15 HostPath { path: \"/etc/web.env\", kind: File, writable: false, by: User }",
             "9 Device { path: \"/dev/dri\", optional: true }",
             "5 HostPath { path: \"/srv/web\", kind: Any, writable: false, by: Subordinate(101) }",
-            "17 Limit { controller: Memory, text: \"MemoryMax=1G\" }",
+            "16 HostPath { path: \"/srv/m\", kind: Any, writable: false, by: Subordinate(101) }",
+            "19 Limit { controller: Memory, text: \"MemoryMax=1G\" }",
             "2 Image(\"quay.io/a/b:1\")",
             "13 Limit { controller: Pids, text: \"PidsLimit=100\" }",
             "12 Limit { controller: Memory, text: \"--memory=64m\" }",
@@ -215,7 +228,25 @@ mod tests {
             assert!(found.contains(&format!("a.container {line}")), "{line}: {found:#?}");
         }
         let later = found.iter().filter(|line| line.contains("Unsupported")).count();
-        assert_eq!(found.len(), 13 + later, "{found:#?}");
+        assert_eq!(found.len(), 14 + later, "{found:#?}");
+    }
+
+    #[test]
+    fn who_uses_its_volumes() {
+        for (keys, by) in [
+            ("", "Image"),
+            ("User=0:0\n", "User"),
+            ("User=1000:1000\n", "Subordinate(1000)"),
+            ("User=web\n", "Image"),
+            ("UserNS=keep-id\n", "User"),
+            ("UserNS=keep-id\nUser=101\n", "Image"),
+            ("UserNS=keep-id:gid=1,uid=101\nUser=101\n", "User"),
+            ("UserNS=keep-id:uid=101\nUser=0\n", "Image"),
+        ] {
+            let text = format!("[Container]\nImage=a\nVolume=/srv:/srv\n{keys}");
+            let found = of(&[("a.container", &text)]);
+            assert!(found.iter().any(|line| line.ends_with(&format!("by: {by} }}"))), "{keys}: {found:?}");
+        }
     }
 
     #[test]
