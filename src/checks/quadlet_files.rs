@@ -217,7 +217,11 @@ fn of_ports(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
     let first = first_port(facts)?;
     let listeners = if facts.running() { Some(facts.listeners()?) } else { None };
     for (port, at) in published {
-        let (Some((from, to)), Some(protocol)) = (port.ports, port.protocol) else { continue };
+        let Some(protocol) = port.protocol else {
+            let repair = format!("publish TCP or UDP in {}", place(at));
+            return Ok(Some(Fault::new(at, "publishes SCTP, which rootless Podman does not", repair)));
+        };
+        let Some((from, to)) = port.ports else { continue };
         if from < first {
             let what = format!("publishes port {from}, and users may bind ports from {first} on");
             let repair = format!("publish a port from {first} on in {}, or lower {FIRST_PORT}", place(at));

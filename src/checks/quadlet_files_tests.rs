@@ -119,6 +119,8 @@ fn ports_of_the_host() {
     );
     let low = host.file("/proc/sys/net/ipv4/ip_unprivileged_port_start", "80\n");
     assert_eq!(found(low), "");
+    let sctp = container("PublishPort=13200:132/sctp\n");
+    assert_eq!(found(sctp), "publishes SCTP, which rootless Podman does not");
     let rest = "00000000:0000";
     let taken = |uid: u32| {
         let line =
