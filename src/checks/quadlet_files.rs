@@ -13,7 +13,7 @@ use crate::host::{Fact, OrAbsent};
 use crate::requirements::{Demand, Need, Protocol, Requirements};
 use crate::settings::quoted;
 use crate::workload::quadlet::{
-    Fault, Kind, Named, Unit, Units, absolute, expand, faults, paths, place, ports,
+    Fault, Kind, Named, Unit, Units, WANTED, absolute, expand, faults, paths, place, ports,
 };
 
 check! {
@@ -29,7 +29,8 @@ check! {
     /// port or a service that another file has, too. And of the host: the files of `Yaml=`, `ConfigMap=`
     /// and `EnvironmentFile=`, which the user has to be able to read; paths of `Volume=` and `AddDevice=`;
     /// ports below `ip_unprivileged_port_start` or in use by somebody else; secrets. At last, whether
-    /// anything starts it at boot, unless the user has units in `~/.config/systemd/user`, which can.
+    /// anything starts it at boot, unless the user has units in `~/.config/systemd/user`, which can: units
+    /// in `[Install]` have to be the user manager's, which has no `multi-user.target`.
     ///
     /// Paths below `/run` and `/tmp`, and those with specifiers that only systemd knows, are not looked
     /// at, nor is what a command of `ExecStartPre=` can make. A capture holds the keys alone.
@@ -63,10 +64,16 @@ const FIRST_PORT: &str = "net.ipv4.ip_unprivileged_port_start";
 const FIRST_PORT_DEFAULT: u16 = 1024;
 /// Places that are made when the host or the user's services start.
 const VOLATILE: [&str; 5] = ["/run/", "/tmp/", "/var/tmp/", "/proc/", "/sys/"];
-/// Keys of `[Install]` by which something starts it.
-const INSTALL: [&str; 4] = ["WantedBy", "RequiredBy", "UpheldBy", "Alias"];
-/// Keys of `[Unit]` by which another unit starts it.
-const PULLING: [&str; 5] = ["Wants", "Requires", "Requisite", "BindsTo", "Upholds"];
+/// What a user manager reaches by itself, the last at a graphical login (systemd.special(7), "Units managed
+/// by the user service manager").
+const REACHED: [&str; 6] = [
+    "default.target",
+    "basic.target",
+    "paths.target",
+    "sockets.target",
+    "timers.target",
+    "graphical-session.target",
+];
 /// Units of the same name that start a service.
 const STARTERS: [&str; 3] = ["timer", "socket", "path"];
 
@@ -274,22 +281,27 @@ fn of_secrets(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
 
 /// Whether nothing starts it at boot, as far as files of the user tell.
 fn of_boot(facts: &Facts, user: &User, unit: &Unit, units: &Units) -> Fact<Option<Fault>> {
-    let is_installed = |unit: &Unit| INSTALL.iter().any(|key| unit.has("Install", key));
     let is_once = unit.last("Service", "Type").is_some_and(|(kind, _)| kind == "oneshot");
     let in_pod = unit.own("Pod").is_some() && unit.is_on("StartWithPod") != Some(false);
-    if !unit.kind.is_workload() || is_installed(unit) || is_once || in_pod || unit.is_template() {
+    if !unit.kind.is_workload() || is_once || in_pod || unit.is_template() {
         return Ok(None);
     }
+    let mut lost = None;
+    for key in WANTED {
+        for (by, at) in unit.words("Install", key) {
+            let is_there = REACHED.contains(&by.as_str()) || by.contains('%') || units.make(&by);
+            if is_there || facts.has_user_unit(user, &by)? {
+                return Ok(None);
+            }
+            lost = lost.or(Some((key, by, at)));
+        }
+    }
     let service = unit.service();
-    let is_pulled = units.iter().any(|other| {
-        let names = |key: &&str| {
-            let words = other.words("Unit", key);
-            words.iter().any(|(word, _)| *word == unit.name || *word == service)
-        };
-        let in_it = |key| other.own(key).is_some_and(|(name, _)| name == unit.name);
-        PULLING.iter().any(names) || in_it("Network") || in_it("Pod") && is_installed(other)
-    });
-    if is_pulled || facts.has_own_units(user)? {
+    let is_pulled = units.is_pulled(&unit.name) || units.is_pulled(&service);
+    if is_pulled || !unit.words("Install", "Alias").is_empty() {
+        return Ok(None);
+    }
+    if lost.is_none() && facts.has_own_units(user)? {
         return Ok(None);
     }
     let base = service.strip_suffix(".service").unwrap_or(&service);
@@ -297,6 +309,10 @@ fn of_boot(facts: &Facts, user: &User, unit: &Unit, units: &Units) -> Fact<Optio
         if facts.stat(&format!("/etc/systemd/user/{base}.{starter}")).or_absent()?.is_some() {
             return Ok(None);
         }
+    }
+    if let Some((key, by, at)) = lost {
+        let what = format!("started by nothing: {key}={by}, which the user manager does not have");
+        return Ok(Some(Fault::new(at, what, format!("write {key}=default.target in {}", place(at)))));
     }
     let at = Evidence::path(&unit.path, "");
     let what = "started by nothing, without WantedBy= in [Install]".to_owned();

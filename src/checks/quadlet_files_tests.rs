@@ -157,6 +157,25 @@ fn what_starts_it_at_boot() {
     assert_eq!(found(idle().file("/etc/systemd/user/web.timer", "")), "");
     let own = "/home/edge/.config/systemd/user";
     assert_eq!(found(idle().dir(own, "0755", 1000).file(&format!("{own}/site.service"), "")), "");
+    let wanted = |by: &str| idle().append(&path, &format!("[Install]\n{by}\n"));
+    assert_eq!(found(wanted("WantedBy=")), "started by nothing, without WantedBy= in [Install]");
+    let outcome = look_at(wanted("WantedBy=multi-user.target"));
+    let finding = findings(&outcome)[0];
+    let expected = "started by nothing: WantedBy=multi-user.target, which the user manager does not have";
+    assert_eq!((finding.verdict, finding.found.as_str()), (Verdict::Unmet, expected));
+    assert_eq!(outcome.items[0].level, Level::Advised);
+    assert_eq!(finding.evidence[0].to_string(), format!("{path}:4"));
+    assert_eq!(finding.remedy.summary, "write WantedBy=default.target in web.container:4");
+    for fine in [
+        "WantedBy=multi-user.target default.target",
+        "RequiredBy=timers.target",
+        "WantedBy=podman.socket",
+        "WantedBy=%i.target",
+    ] {
+        assert_eq!(found(wanted(fine)), "", "{fine}");
+    }
+    let by_other = with(wanted("WantedBy=zoo.service"), "zoo.kube", "[Kube]\nYaml=/etc/passwd\n");
+    assert!(findings(&look_at(by_other)).iter().all(|finding| finding.verdict == Verdict::Met));
     let once = idle().append(&path, "[Service]\nType=oneshot\n");
     assert_eq!(found(once), "");
     let other = with(idle(), "zoo.kube", "[Unit]\nWants=web.container\n[Kube]\nYaml=/etc/passwd\n");

@@ -181,7 +181,7 @@ impl Facts {
 
     /// Whether there is such a directory; a link of the user must not list for root what the user could not
     /// list.
-    fn listable(&self, dir: &str, user: &User) -> Fact<bool> {
+    pub(super) fn listable(&self, dir: &str, user: &User) -> Fact<bool> {
         match self.stat(dir).or_absent()? {
             Some(stat) if !stat.allows(user.uid, &user.groups, 5) => {
                 Err(Unread::Denied { path: dir.to_owned() })

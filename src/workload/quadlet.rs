@@ -17,7 +17,7 @@ pub use paths::{Named, paths};
 pub use publish::Published;
 pub use specifiers::{absolute, expand};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::capture::redaction::LEFT_OUT;
 use crate::facts::unit_syntax::{Assignment, words};
@@ -25,6 +25,10 @@ use crate::facts::version::Version;
 use crate::facts::{Evidence, Source};
 use syntax::Refused;
 
+/// Keys of `[Install]` by which another unit starts it.
+pub(crate) const WANTED: [&str; 3] = ["WantedBy", "RequiredBy", "UpheldBy"];
+/// Keys of `[Unit]` by which it starts another one.
+const PULLING: [&str; 5] = ["Wants", "Requires", "Requisite", "BindsTo", "Upholds"];
 /// More lines that publish ports than anybody writes, of all files together.
 const MOST_PORTS: usize = 2048;
 
@@ -196,6 +200,15 @@ impl Unit {
         self.name.contains('@')
     }
 
+    /// The files and services that its service starts, a pod where it is started itself.
+    fn pulls(&self) -> Vec<String> {
+        let named = PULLING.iter().flat_map(|key| self.words("Unit", key)).map(|(word, _)| word);
+        let networks = self.all(self.kind.group(), "Network").into_iter();
+        let is_wanted = WANTED.iter().any(|key| !self.words("Install", key).is_empty());
+        let pod = self.own("Pod").filter(|_| is_wanted);
+        named.chain(networks.chain(pod).map(|(name, _)| name.to_owned())).collect()
+    }
+
     /// The service that the generator makes.
     pub fn service(&self) -> String {
         if let Some((name, _)) = self.own("ServiceName") {
@@ -219,6 +232,8 @@ pub struct Units {
     by_name: BTreeMap<String, Unit>,
     /// The first of those that make a service, by the service.
     by_service: BTreeMap<String, String>,
+    /// What other units start of them, by the names of files or services.
+    pulled: BTreeSet<String>,
     /// What those that are no templates publish, in the order of their names.
     ports: Vec<(String, Published)>,
 }
@@ -231,15 +246,17 @@ impl Units {
             by_name.entry(unit.name.clone()).or_insert(unit);
         }
         let mut by_service = BTreeMap::new();
+        let mut pulled = BTreeSet::new();
         let mut published = Vec::new();
         for unit in by_name.values().filter(|unit| !unit.is_left_out()) {
+            pulled.extend(unit.pulls());
             by_service.entry(unit.service()).or_insert_with(|| unit.name.clone());
             if !unit.is_template() {
                 published.extend(ports(unit).into_iter().map(|(port, _)| (unit.name.clone(), port)));
                 published.truncate(MOST_PORTS);
             }
         }
-        Units { by_name, by_service, ports: published }
+        Units { by_name, by_service, pulled, ports: published }
     }
 
     /// The one with this name.
@@ -250,6 +267,16 @@ impl Units {
     /// All, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Unit> {
         self.by_name.values()
+    }
+
+    /// Whether one makes this service.
+    pub fn make(&self, service: &str) -> bool {
+        self.by_service.contains_key(service)
+    }
+
+    /// Whether one starts another, by the name of the file or of the service.
+    pub fn is_pulled(&self, name: &str) -> bool {
+        self.pulled.contains(name)
     }
 
     fn first_with(&self, service: &str) -> Option<&Unit> {
