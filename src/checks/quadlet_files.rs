@@ -6,6 +6,7 @@ use crate::checks::{check, of_podman};
 use crate::facts::listeners::Listener;
 use crate::facts::podman::Podman;
 use crate::facts::quadlets::Quadlet;
+use crate::facts::sysctl::FIRST_PORT;
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts, Source, listeners};
 use crate::finding::{Finding, Level, Outcome, Remedy, Verdict};
@@ -59,9 +60,6 @@ check! {
 /// More than anybody writes, with drop-ins, which count for each file that they are of.
 const MOST_LINES: usize = 1 << 16;
 const EXPECTED: &str = "a service that can start";
-const FIRST_PORT: &str = "net.ipv4.ip_unprivileged_port_start";
-/// What the kernel begins with.
-const FIRST_PORT_DEFAULT: u16 = 1024;
 /// Places that are made when the host or the user's services start.
 const VOLATILE: [&str; 5] = ["/run/", "/tmp/", "/var/tmp/", "/proc/", "/sys/"];
 /// What a user manager reaches by itself, the last at a graphical login (systemd.special(7), "Units managed
@@ -210,10 +208,10 @@ fn of_paths(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
 /// The first port that the user may bind.
 fn first_port(facts: &Facts) -> Fact<u16> {
     let value = match facts.running() {
-        true => Some(facts.sysctl(FIRST_PORT)?.value),
-        false => facts.sysctl_configured(FIRST_PORT)?.map(|configured| configured.value),
+        true => Some(facts.sysctl(FIRST_PORT.0)?.value),
+        false => facts.sysctl_configured(FIRST_PORT.0)?.map(|configured| configured.value),
     };
-    Ok(value.and_then(|value| value.trim().parse().ok()).unwrap_or(FIRST_PORT_DEFAULT))
+    Ok(value.and_then(|value| value.trim().parse().ok()).unwrap_or(FIRST_PORT.1))
 }
 
 fn of_ports(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
@@ -231,7 +229,8 @@ fn of_ports(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
         let Some((from, to)) = port.ports else { continue };
         if from < first {
             let what = format!("publishes port {from}, and users may bind ports from {first} on");
-            let repair = format!("publish a port from {first} on in {}, or lower {FIRST_PORT}", place(at));
+            let repair =
+                format!("publish a port from {first} on in {}, or lower {}", place(at), FIRST_PORT.0);
             return Ok(Some(Fault::new(at, what, repair)));
         }
         let is = match protocol {

@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 use super::super::{Demand, Origin, Ports, Stack, SysctlRule, Want};
 use super::{Requirements, join};
 use crate::facts::cgroup::Controller;
+use crate::facts::sysctl::FIRST_PORT;
 use crate::finding::Level;
 use crate::profile::ProfileError;
 use crate::workload::{Ask, What, Workload};
-
-/// The first port that users may bind (ip(7)), and with what the kernel starts.
-const FIRST_PORT: (&str, u64) = ("net.ipv4.ip_unprivileged_port_start", 1024);
 
 impl Requirements {
     /// With what the files of a workload ask of the chosen stacks.
@@ -42,7 +40,7 @@ impl Requirements {
             let ports = Ports { protocol: *protocol, first: *ports.start(), last: *ports.end() };
             let port = ports.first;
             let demand = ask.demand(format!("{} publishes it", ask.of));
-            if u64::from(port) < FIRST_PORT.1 && lowest.as_ref().is_none_or(|(known, _)| port < *known) {
+            if port < FIRST_PORT.1 && lowest.as_ref().is_none_or(|(known, _)| port < *known) {
                 lowest = Some((port, ask.demand(format!("{} publishes {ports}", ask.of))));
             }
             join(self.ports.entry(ports).or_default(), demand);
