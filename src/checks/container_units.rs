@@ -1,10 +1,9 @@
 //! Whether units that run a user's containers suit rootless Podman: see [`CONTAINER_UNITS`].
 
-use crate::capture::redaction::LEFT_OUT;
 use crate::checks::check;
 use crate::facts::unit_syntax::{Assignment, assignments, boolean, words};
 use crate::facts::users::User;
-use crate::facts::{Evidence, Facts};
+use crate::facts::{Evidence, Facts, LEFT_OUT};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::{Demand, Need, Requirements};

@@ -1,12 +1,11 @@
 //! Whether K3s can read what it is told: see [`K3S_CONFIGURATION`].
 
-use crate::capture::redaction::LEFT_OUT;
 use crate::checks::check;
 use crate::facts::k3s_config::PATH;
 use crate::facts::unit::Unit;
 use crate::facts::unit_syntax::words;
 use crate::facts::users::User;
-use crate::facts::{Evidence, Facts};
+use crate::facts::{Evidence, Facts, LEFT_OUT};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::{Demand, Need, Requirements};

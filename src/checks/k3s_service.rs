@@ -1,6 +1,5 @@
 //! Whether K3s runs as a unit of the user manager: see [`K3S_SERVICE`].
 
-use crate::capture::redaction::LEFT_OUT;
 use crate::checks::check;
 use crate::facts::delegation::delegation;
 use crate::facts::k3s_options::variable;
@@ -11,7 +10,7 @@ use crate::facts::programs::Program;
 use crate::facts::unit::Unit;
 use crate::facts::unit_syntax::words;
 use crate::facts::users::User;
-use crate::facts::{Evidence, Facts};
+use crate::facts::{Evidence, Facts, LEFT_OUT};
 use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
 use crate::host::{Fact, OrAbsent, Unread};
 use crate::requirements::{Demand, Need, Requirements};

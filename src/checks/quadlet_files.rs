@@ -28,10 +28,11 @@ check! {
     /// such as `Image=` or `Yaml=`; another Quadlet file that it names and that is not there; `Type=` and
     /// `KillMode=` in `[Service]` that the generator refuses; `PublishPort=` of a container in a pod; a
     /// port or a service that another file has, too. And of the host: the files of `Yaml=`, `ConfigMap=`
-    /// and `EnvironmentFile=`, which the user has to be able to read; paths of `Volume=` and `AddDevice=`;
-    /// ports below `ip_unprivileged_port_start` or in use by somebody else; secrets. At last, whether
-    /// anything starts it at boot, unless the user has units in `~/.config/systemd/user`, which can: units
-    /// in `[Install]` have to be the user manager's, which has no `multi-user.target`.
+    /// and `EnvironmentFile=`, which the user has to be able to read; paths of `Volume=`, `AddDevice=` and
+    /// bind mounts; ports below `ip_unprivileged_port_start` or in use by somebody else; secrets.
+    /// At last, whether anything starts it at boot, unless the user has units in
+    /// `~/.config/systemd/user`, which can: units in `[Install]` have to be the user manager's,
+    /// which has no `multi-user.target`.
     ///
     /// Paths below `/run` and `/tmp`, and those with specifiers that only systemd knows, are not looked
     /// at, nor is what a command of `ExecStartPre=` can make. A capture holds the keys alone.

@@ -13,8 +13,7 @@ use super::k3s_config::{KEYS, PATH as CONFIG};
 use super::unit::Unit;
 use super::unit_syntax::words;
 use super::users::User;
-use super::{Evidence, Facts, Source, Sourced};
-use crate::capture::redaction::LEFT_OUT;
+use super::{Evidence, Facts, LEFT_OUT, Source, Sourced};
 use crate::host::{Fact, OrAbsent, Unread};
 use crate::settings::K3S_SERVICE;
 

@@ -19,10 +19,9 @@ pub use specifiers::{absolute, expand};
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::capture::redaction::LEFT_OUT;
 use crate::facts::unit_syntax::{Assignment, words};
 use crate::facts::version::Version;
-use crate::facts::{Evidence, Source};
+use crate::facts::{Evidence, LEFT_OUT, Source};
 use syntax::Refused;
 
 /// Keys of `[Install]` by which another unit starts it.

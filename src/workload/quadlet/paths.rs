@@ -68,7 +68,7 @@ pub fn paths(unit: &Unit) -> Vec<Named<'_>> {
         for (mount, at) in unit.words(group, "Mount") {
             let options = || mount.split(',').filter_map(|option| option.split_once('='));
             let is_bind = options().any(|option| option == ("type", "bind"));
-            let source = options().filter(|(key, _)| ["source", "src"].contains(key)).last();
+            let source = options().rfind(|(key, _)| ["source", "src"].contains(key));
             if let Some((_, path)) = source.filter(|(_, path)| is_bind && path.starts_with(['/', '.', '%'])) {
                 found.push(Named {
                     key: "Mount",
