@@ -7,12 +7,11 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::k3s;
+pub(crate) use crate::facts::LEFT_OUT;
 use crate::facts::k3s_options;
 use crate::facts::users::without_personal_fields;
 use crate::host::Caller;
 
-/// What stands in the place of a secret.
-pub(crate) const LEFT_OUT: &str = "LEFT-OUT";
 /// A parameter of the kernel command line whose name holds one of these has a value that is nobody's business.
 pub(crate) const SECRET_WORDS: [&str; 9] =
     ["token", "pass", "secret", "key", "credential", "auth", "cookie", "private", "login"];

@@ -1,9 +1,9 @@
 //! Whether units that run a user's containers suit rootless Podman: see [`CONTAINER_UNITS`].
 
 use crate::checks::check;
-use crate::facts::unit_syntax::{Assignment, boolean, words};
+use crate::facts::unit_syntax::{Assignment, assignments, boolean, words};
 use crate::facts::users::User;
-use crate::facts::{Evidence, Facts};
+use crate::facts::{Evidence, Facts, LEFT_OUT};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::{Demand, Need, Requirements};
@@ -48,8 +48,6 @@ const SERVICE: &str = "Service";
 const IDENTITY: [&str; 2] = ["User", "Group"];
 /// What it cannot do, and what Podman cannot do with.
 const SWITCHES: [&str; 2] = ["DynamicUser", "NoNewPrivileges"];
-/// What stands in a capture in place of what could hold a secret.
-const LEFT_OUT: &str = "LEFT-OUT";
 const SHELLS: [&str; 4] = ["ash", "bash", "dash", "sh"];
 const EXPECTED: &str = "a unit that the user manager can run";
 
@@ -70,15 +68,18 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
 
 fn of_quadlets(facts: &Facts, user: &User, demands: &[Demand], outcome: &mut Outcome) -> Fact<()> {
     for quadlet in facts.quadlets(user)? {
-        if let Err(why) = &quadlet.source {
-            outcome.unknown_all(demands, &quadlet.path, why);
-            continue;
-        }
+        let assignments = match &quadlet.source {
+            Ok(source) => assignments(source),
+            Err(why) => {
+                outcome.unknown_all(demands, &quadlet.path, why);
+                continue;
+            }
+        };
         let fault = IDENTITY
             .iter()
-            .filter_map(|key| last(&quadlet.assignments, key).filter(|set| !set.value.value.is_empty()))
+            .filter_map(|key| last(&assignments, key).filter(|set| !set.value.value.is_empty()))
             .chain(SWITCHES.iter().filter_map(|key| {
-                last(&quadlet.assignments, key).filter(|set| boolean(&set.value.value) == Some(true))
+                last(&assignments, key).filter(|set| boolean(&set.value.value) == Some(true))
             }))
             .next();
         let finding = match fault {

@@ -10,17 +10,18 @@ use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::{Need, Requirements};
 use crate::settings::{self, Setting, as_user};
-use crate::workload::quadlet::{Kind, Unit};
+use crate::workload::quadlet::{Kind, Unit, expand};
 
 check! {
-    /// Podman has a network with name resolution for k3d
+    /// Podman has the network k3d, with name resolution
     ///
     /// ## What is looked at
     ///
     /// The networks of the user's Podman, in `networks` of the storage or where `network_config_dir` of
-    /// `containers.conf` says: one with `dns_enabled` that is neither the default network nor made by k3d,
-    /// whose networks go with their cluster. Else the Quadlet files of the user for one: a `.network`
-    /// file that does not say `DisableDNS=true`. In an image these are all that there can be.
+    /// `containers.conf` says: the one called `k3d`, and its `dns_enabled`. Else the Quadlet files of the
+    /// user for it: a `.network` file with `NetworkName=k3d` and without `DisableDNS=true`. In an image
+    /// these are all that there can be. Other networks do not count, whoever made them: that of kind, of a
+    /// cluster or of a composition goes with what it was made for.
     ///
     /// ## Why it matters
     ///
@@ -46,11 +47,6 @@ check! {
 }
 
 const SUBJECT: &str = "network for k3d";
-/// The label of what k3d made (k3d: pkg/types/types.go, `DefaultRuntimeLabels`).
-const OF_K3D: (&str, &str) = ("app", "k3d");
-/// The default network, unless `default_network` of `containers.conf` says otherwise.
-const DEFAULT: &str = "podman";
-
 fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     let demands = req.need(Need::NamedNetwork);
     of_podman(facts, user, demands, |podman, outcome| {
@@ -60,18 +56,23 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
 }
 
 fn look(facts: &Facts, podman: &Podman, user: &User) -> Fact<Finding> {
-    let finding = |found: String, verdict| Finding::new(SUBJECT, "one with dns_enabled", found, verdict);
+    let finding = |found: String, verdict| Finding::new(SUBJECT, "k3d, with dns_enabled", found, verdict);
+    let name = settings::K3D_NETWORK;
     let mut networks = facts.podman_networks(user)?.into_iter();
-    let named = networks.find(|network| {
-        let of = &network.value;
-        let app = of.labels.as_ref().and_then(|labels| labels.get(OF_K3D.0));
-        of.dns_enabled && of.name != DEFAULT && app.is_none_or(|app| app != OF_K3D.1)
-    });
-    if let Some(network) = named {
-        return Ok(finding(network.value.name.clone(), Verdict::Met).at([network.at]));
+    if let Some(network) = networks.find(|network| network.value.name == name) {
+        if network.value.dns_enabled {
+            return Ok(finding(name.to_owned(), Verdict::Met).at([network.at]));
+        }
+        let remove = format!("podman network rm {name}");
+        let remedy = Remedy::manual(format!("have Podman of {} make it anew: {remove}", user.name));
+        let remedy = if facts.running() { remedy.command(as_user(&user.name, &remove)) } else { remedy };
+        let found = format!("{name}, without dns_enabled");
+        return Ok(finding(found, Verdict::Unmet).at([network.at]).repair(remedy));
     }
     let quadlets = facts.quadlets(user)?;
-    if let Some((quadlet, unit)) = quadlets.iter().find_map(|quadlet| Some((quadlet, unit_of(quadlet)?))) {
+    if let Some((quadlet, unit)) =
+        quadlets.iter().find_map(|quadlet| Some((quadlet, unit_of(quadlet, user)?)))
+    {
         let at = Evidence::path(&quadlet.path, format!("makes {unit}"));
         if !facts.running() {
             return Ok(finding(format!("{unit} makes one"), Verdict::Met).at([at]));
@@ -97,18 +98,23 @@ fn look(facts: &Facts, podman: &Podman, user: &User) -> Fact<Finding> {
     let home = user.home.trim_end_matches('/');
     let at = Evidence::path(
         &format!("{home}/.local/share/containers/storage/networks"),
-        "no network with dns_enabled but those that k3d made",
+        format!("no network {name}"),
     );
     Ok(finding("none".to_owned(), Verdict::Unmet).at([at]).repair(remedy(facts, podman, user)))
 }
 
-/// The service that a Quadlet file of a network with names becomes.
-fn unit_of(quadlet: &Quadlet) -> Option<String> {
+/// The service that a Quadlet file of the network becomes.
+fn unit_of(quadlet: &Quadlet, user: &User) -> Option<String> {
+    if Kind::of(&quadlet.path) != Some(Kind::Network) {
+        return None;
+    }
     let source = quadlet.source.as_ref().ok().filter(|_| quadlet.shadowed_by.is_none())?;
-    let unit = Unit::read(source, []).filter(|unit| unit.kind == Kind::Network && !unit.is_refused())?;
+    let unit = Unit::read(source, []).filter(|unit| !unit.is_refused())?;
     let is_named = unit.is_on("DisableDNS") != Some(true);
     let is_bridge = unit.own("Driver").is_none_or(|(driver, _)| driver == "bridge");
-    (is_named && is_bridge).then(|| unit.service())
+    let (name, _) = unit.own("NetworkName")?;
+    let is_it = expand(name, &unit.service(), user).as_deref() == Some(settings::K3D_NETWORK);
+    (is_it && is_named && is_bridge).then(|| unit.service())
 }
 
 fn remedy(facts: &Facts, podman: &Podman, user: &User) -> Remedy {
@@ -155,12 +161,12 @@ mod tests {
 
     #[test]
     fn a_network_with_names_is_there() {
-        let outcome = look_at(network("lab", "\"dns_enabled\": true"));
+        let outcome = look_at(network("k3d", "\"dns_enabled\": true"));
         assert_eq!(verdicts(&outcome), [(SUBJECT, Verdict::Met)]);
         let finding = findings(&outcome)[0];
         assert_eq!(
             (finding.found.as_str(), finding.evidence[0].to_string()),
-            ("lab", format!("{DIR}/lab.json:4"))
+            ("k3d", format!("{DIR}/k3d.json:4"))
         );
     }
 
@@ -168,11 +174,13 @@ mod tests {
     fn none_is_there() {
         for none in [
             host(),
-            network("lab", "\"dns_enabled\": false"),
+            network("kind", "\"dns_enabled\": true"),
             network("podman", "\"dns_enabled\": true"),
             network("k3d-demo", "\"dns_enabled\": true,\n\"labels\": {\"app\": \"k3d\"}"),
-            quadlet("[Network]\nDisableDNS=true\n"),
-            quadlet("[Network]\nDriver=macvlan\n"),
+            quadlet("[Network]\n"),
+            quadlet("[Network]\nNetworkName=lab\n"),
+            quadlet("[Network]\nNetworkName=k3d\nDisableDNS=true\n"),
+            quadlet("[Network]\nNetworkName=k3d\nDriver=macvlan\n"),
             quadlet("[Network\n"),
         ] {
             let outcome = look_at(none);
@@ -183,15 +191,24 @@ mod tests {
     }
 
     #[test]
+    fn one_without_names_is_made_anew() {
+        let outcome = look_at(network("k3d", "\"dns_enabled\": false"));
+        let finding = findings(&outcome)[0];
+        assert_eq!(finding.found, "k3d, without dns_enabled");
+        assert_eq!(finding.remedy.settings, []);
+        assert_eq!(finding.remedy.commands, ["sudo -Hu edge podman network rm k3d"]);
+    }
+
+    #[test]
     fn a_unit_that_makes_it_has_to_run() {
         let outcome = look_at(quadlet("[Network]\nNetworkName=k3d\n"));
         assert_eq!(verdicts(&outcome), [(SUBJECT, Verdict::Pending(Needs::None))]);
         let (user, unit) = ("edge".to_owned(), "k3d-network.service".to_owned());
         assert_eq!(findings(&outcome)[0].remedy.settings, [Setting::UserUnitInEffect { user, unit }]);
         assert_eq!(&*findings(&outcome)[0].evidence[0].path, format!("{QUADLETS}/k3d.network"));
-        let image = look_at(quadlet("[Network]\n").image());
+        let image = look_at(quadlet("[Network]\nNetworkName=k3d\n").image());
         assert_eq!(verdicts(&image), [(SUBJECT, Verdict::Met)]);
-        let other = look_at(quadlet("[Network]\nServiceName=net\n").image());
+        let other = look_at(quadlet("[Network]\nServiceName=net\nNetworkName=%u\nNetworkName=k3d\n").image());
         assert_eq!(findings(&other)[0].found, "net.service makes one");
     }
 

@@ -5,7 +5,7 @@ use crate::facts::k3s_config::PATH;
 use crate::facts::unit::Unit;
 use crate::facts::unit_syntax::words;
 use crate::facts::users::User;
-use crate::facts::{Evidence, Facts};
+use crate::facts::{Evidence, Facts, LEFT_OUT};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::{Demand, Need, Requirements};
@@ -47,8 +47,6 @@ check! {
     K3S_CONFIGURATION, "k3s-configuration", Required, User(run)
 }
 
-/// What stands in a capture in place of what could hold a secret.
-const LEFT_OUT: &str = "LEFT-OUT";
 const ONE_NODE: &str =
     "clusters of several nodes are not supported rootless: their pods do not reach each other";
 

@@ -10,7 +10,7 @@ use crate::facts::programs::Program;
 use crate::facts::unit::Unit;
 use crate::facts::unit_syntax::words;
 use crate::facts::users::User;
-use crate::facts::{Evidence, Facts};
+use crate::facts::{Evidence, Facts, LEFT_OUT};
 use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
 use crate::host::{Fact, OrAbsent, Unread};
 use crate::requirements::{Demand, Need, Requirements};
@@ -81,8 +81,6 @@ const OVERLAY: &str = "K3s stops: \"overlayfs\" snapshotter cannot be enabled";
 const GRACE_SECS: i64 = 300;
 /// The first of a unit's processes are enough to tell how long it runs.
 const MOST_PROCESSES: usize = 16;
-/// What stands in a capture in place of what could hold a secret.
-const LEFT_OUT: &str = "LEFT-OUT";
 
 fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     let demands = req.need(Need::K3sService);

@@ -1,6 +1,5 @@
 //! Whether the ports of the stacks are free: see [`PORTS_FREE`].
 
-use std::fmt;
 use std::rc::Rc;
 
 use crate::checks::check;
@@ -10,7 +9,7 @@ use crate::facts::users::User;
 use crate::facts::{Evidence, Facts, Sourced};
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
 use crate::host::Fact;
-use crate::requirements::{Demand, Protocol, Requirements};
+use crate::requirements::{Demand, Ports, Protocol, Requirements};
 
 check! {
     /// Host ports of the stacks are free
@@ -59,14 +58,14 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     }
     let listeners = facts.listeners();
     let mut outcome = Outcome::default();
-    for (&(protocol, port), demands) in &req.ports {
+    for (&ports, demands) in &req.ports {
         for demand in demands {
-            let plain = Port { protocol, number: port, at: None };
+            let plain = Wanted { ports, at: None };
             for (demand, port) in wanted(facts, user, demand, &plain) {
                 match (port, &listeners) {
                     (Ok(port), Ok(listeners)) => outcome.add(&demand, look(facts, listeners, &port, user)),
-                    (Ok(port), Err(why)) => outcome.unknown(&demand, port.to_string(), why),
-                    (Err(why), _) => outcome.unknown(&demand, plain.to_string(), why),
+                    (Ok(port), Err(why)) => outcome.unknown(&demand, port.ports.to_string(), why),
+                    (Err(why), _) => outcome.unknown(&demand, ports.to_string(), why),
                 }
             }
         }
@@ -74,23 +73,16 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     outcome.or_skip("no chosen stack asks for a port")
 }
 
-/// A port, and what says that it is this one.
+/// Ports, and what says that it is these.
 #[derive(Clone, PartialEq)]
-struct Port {
-    protocol: Protocol,
-    number: u16,
+struct Wanted {
+    ports: Ports,
     at: Option<Evidence>,
-}
-
-impl fmt::Display for Port {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.protocol, self.number)
-    }
 }
 
 /// Each port that is wanted where the stacks of `demand` usually want this one, or why it is not known: K3s
 /// can have been given another, or none.
-fn wanted(facts: &Facts, user: &User, demand: &Demand, usual: &Port) -> Vec<(Demand, Fact<Port>)> {
+fn wanted(facts: &Facts, user: &User, demand: &Demand, usual: &Wanted) -> Vec<(Demand, Fact<Wanted>)> {
     let (k3s, others) = demand.by_k3s();
     let Some(k3s) = k3s else { return vec![(demand.clone(), Ok(usual.clone()))] };
     // What a workload has it publish it publishes whatever its own components do.
@@ -105,14 +97,14 @@ fn wanted(facts: &Facts, user: &User, demand: &Demand, usual: &Port) -> Vec<(Dem
 }
 
 /// The ports that the stacks of this user publish, as far as that is known: with those that K3s is given
-/// in place of its usual ones.
+/// in place of its usual ones, and of ranges the first.
 pub(crate) fn published(facts: &Facts, req: &Requirements, user: &User) -> Vec<(Protocol, u16)> {
     let mut ports = Vec::new();
-    for (&(protocol, number), demands) in &req.ports {
+    for (&usual, demands) in &req.ports {
         for demand in demands {
-            let all = wanted(facts, user, demand, &Port { protocol, number, at: None });
+            let all = wanted(facts, user, demand, &Wanted { ports: usual, at: None });
             let known = all.into_iter().filter_map(|(_, port)| port.ok());
-            ports.extend(known.map(|port| (port.protocol, port.number)));
+            ports.extend(known.map(|known| (known.ports.protocol, known.ports.first)));
         }
     }
     ports.sort_unstable();
@@ -121,14 +113,16 @@ pub(crate) fn published(facts: &Facts, req: &Requirements, user: &User) -> Vec<(
 }
 
 /// The port that K3s takes in place of the usual one; `None` where it takes none.
-fn of_k3s(facts: &Facts, user: &User, usual: &Port) -> Fact<Option<Port>> {
-    if usual.protocol != Protocol::Tcp || ![HTTPS_PORT, INGRESS[0], INGRESS[1]].contains(&usual.number) {
+fn of_k3s(facts: &Facts, user: &User, usual: &Wanted) -> Fact<Option<Wanted>> {
+    let is = |number| usual.ports == Ports::one(Protocol::Tcp, number);
+    if ![HTTPS_PORT, INGRESS[0], INGRESS[1]].into_iter().any(is) {
         return Ok(Some(usual.clone()));
     }
     let options = facts.k3s_options(user)?;
-    if usual.number == HTTPS_PORT {
+    if is(HTTPS_PORT) {
         let at = options.at("https-listen-port");
-        return Ok(Some(Port { number: options.https_port()?, at, ..usual.clone() }));
+        let ports = Ports::one(Protocol::Tcp, options.https_port()?);
+        return Ok(Some(Wanted { ports, at }));
     }
     let unused = options.disabled("servicelb").or(options.disabled("traefik"));
     Ok(unused.is_none().then(|| usual.clone()))
@@ -142,19 +136,20 @@ fn privileged(facts: &Facts, port: u16) -> Option<Sourced<u16>> {
     (port < value).then_some(Sourced { value, at })
 }
 
-fn look(facts: &Facts, all: &Rc<Vec<Listener>>, wanted: &Port, user: &User) -> Finding {
-    let (protocol, port) = (wanted.protocol, wanted.number);
+fn look(facts: &Facts, all: &Rc<Vec<Listener>>, wanted: &Wanted, user: &User) -> Finding {
+    let Ports { protocol, first, last } = wanted.ports;
     let is = match protocol {
         Protocol::Tcp => listeners::Protocol::Tcp,
         Protocol::Udp => listeners::Protocol::Udp,
     };
-    let subject = wanted.to_string();
-    let holders: Vec<&Listener> = all.iter().filter(|l| l.protocol == is && l.port == port).collect();
+    let subject = wanted.ports.to_string();
+    let holders: Vec<&Listener> =
+        all.iter().filter(|l| l.protocol == is && (first..=last).contains(&l.port)).collect();
     let expected = format!("free, or in use by {}", user.name);
     // Somebody else's comes first: that is what has to go.
     let holder = holders.iter().find(|holder| holder.uid != user.uid).or(holders.first());
     let Some(holder) = holder else {
-        if let Some(first) = wanted.at.as_ref().and_then(|_| privileged(facts, port)) {
+        if let Some(first) = wanted.at.as_ref().and_then(|_| privileged(facts, first)) {
             let remedy = Remedy::manual(format!("give K3s a port from {} on", first.value));
             let found = format!("free, and not for users, who may bind ports from {} on", first.value);
             let finding = Finding::new(subject, expected, found, Verdict::Unmet);
@@ -165,11 +160,15 @@ fn look(facts: &Facts, all: &Rc<Vec<Listener>>, wanted: &Port, user: &User) -> F
             .at([Evidence::path(&path, "no such port")])
             .at(wanted.at.clone());
     };
-    let found = format!("in use by {} on {}", name(facts, holder.uid), holder.address);
+    let port = holder.port;
+    let number = if last > first { format!("{port} is ") } else { String::new() };
+    let found = format!("{number}in use by {} on {}", name(facts, holder.uid), holder.address);
     let remedy =
-        Remedy::manual(format!("stop what listens on {subject}, or give the stack another port")).command(
-            format!("sudo ss -lnp{} 'sport = :{port}'", if protocol == Protocol::Tcp { 't' } else { 'u' }),
-        );
+        Remedy::manual(format!("stop what listens on {protocol}/{port}, or give the stack another port"))
+            .command(format!(
+                "sudo ss -lnp{} 'sport = :{port}'",
+                if protocol == Protocol::Tcp { 't' } else { 'u' }
+            ));
     Finding::new(subject, expected, found, Verdict::met_if(holder.uid == user.uid))
         .at(holders.iter().map(|holder| holder.at.clone()))
         .at(wanted.at.clone())
@@ -229,6 +228,23 @@ mod tests {
         let taken = (Verdict::Unmet, "in use by UID 4242 on 0.0.0.0".to_owned());
         assert_eq!(of(&vxlan("/proc/net/udp", "07"), "udp/8472"), taken);
         assert_eq!(of(&vxlan("/proc/net/tcp", "0A"), "udp/8472").0, Verdict::Met);
+    }
+
+    #[test]
+    fn a_range_of_a_workload_is_one_finding() {
+        let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n    - image: a\n";
+        let mut req = workload(&[Stack::PodmanKube], &format!("{pod}      ports: [{{hostPort: 8000}}]\n"));
+        let demands = req.ports.pop_first().unwrap().1;
+        req.ports.insert(Ports { protocol: Protocol::Tcp, first: 8000, last: 18000 }, demands);
+        let outcome = run(&fixture("debian-13").facts(), &req, &edge());
+        assert_eq!(verdicts(&outcome), [("tcp/8000-18000", Verdict::Met)]);
+        // 9999.
+        let taken = with("/proc/net/tcp", "00000000:270F", "0A", 0);
+        let outcome = run(&taken.clone().facts(), &req, &edge());
+        let found = "9999 is in use by root on 0.0.0.0".to_owned();
+        assert_eq!(of(&outcome, "tcp/8000-18000"), (Verdict::Unmet, found));
+        assert_eq!(findings(&outcome)[0].remedy.commands, ["sudo ss -lnpt 'sport = :9999'"]);
+        assert_eq!(super::published(&taken.facts(), &req, &edge()), [(Protocol::Tcp, 8000)]);
     }
 
     #[test]

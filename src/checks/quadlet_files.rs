@@ -6,6 +6,7 @@ use crate::checks::{check, of_podman};
 use crate::facts::listeners::Listener;
 use crate::facts::podman::Podman;
 use crate::facts::quadlets::Quadlet;
+use crate::facts::sysctl::FIRST_PORT;
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts, Source, listeners};
 use crate::finding::{Finding, Level, Outcome, Remedy, Verdict};
@@ -13,7 +14,7 @@ use crate::host::{Fact, OrAbsent};
 use crate::requirements::{Demand, Need, Protocol, Requirements};
 use crate::settings::quoted;
 use crate::workload::quadlet::{
-    Fault, Kind, Named, Unit, Units, absolute, expand, faults, paths, place, ports,
+    Fault, Kind, Named, Unit, Units, WANTED, absolute, expand, faults, paths, place, ports,
 };
 
 check! {
@@ -27,9 +28,11 @@ check! {
     /// such as `Image=` or `Yaml=`; another Quadlet file that it names and that is not there; `Type=` and
     /// `KillMode=` in `[Service]` that the generator refuses; `PublishPort=` of a container in a pod; a
     /// port or a service that another file has, too. And of the host: the files of `Yaml=`, `ConfigMap=`
-    /// and `EnvironmentFile=`, which the user has to be able to read; paths of `Volume=` and `AddDevice=`;
-    /// ports below `ip_unprivileged_port_start` or in use by somebody else; secrets. At last, whether
-    /// anything starts it at boot, unless the user has units in `~/.config/systemd/user`, which can.
+    /// and `EnvironmentFile=`, which the user has to be able to read; paths of `Volume=`, `AddDevice=` and
+    /// bind mounts; ports below `ip_unprivileged_port_start` or in use by somebody else; secrets.
+    /// At last, whether anything starts it at boot, unless the user has units in
+    /// `~/.config/systemd/user`, which can: units in `[Install]` have to be the user manager's,
+    /// which has no `multi-user.target`.
     ///
     /// Paths below `/run` and `/tmp`, and those with specifiers that only systemd knows, are not looked
     /// at, nor is what a command of `ExecStartPre=` can make. A capture holds the keys alone.
@@ -55,16 +58,21 @@ check! {
     QUADLET_FILES, "quadlet-files", Required, User(run)
 }
 
+/// More than anybody writes, with drop-ins, which count for each file that they are of.
+const MOST_LINES: usize = 1 << 16;
 const EXPECTED: &str = "a service that can start";
-const FIRST_PORT: &str = "net.ipv4.ip_unprivileged_port_start";
-/// What the kernel begins with.
-const FIRST_PORT_DEFAULT: u16 = 1024;
 /// Places that are made when the host or the user's services start.
 const VOLATILE: [&str; 5] = ["/run/", "/tmp/", "/var/tmp/", "/proc/", "/sys/"];
-/// Keys of `[Install]` by which something starts it.
-const INSTALL: [&str; 4] = ["WantedBy", "RequiredBy", "UpheldBy", "Alias"];
-/// Keys of `[Unit]` by which another unit starts it.
-const PULLING: [&str; 5] = ["Wants", "Requires", "Requisite", "BindsTo", "Upholds"];
+/// What a user manager reaches by itself, the last at a graphical login (systemd.special(7), "Units managed
+/// by the user service manager").
+const REACHED: [&str; 6] = [
+    "default.target",
+    "basic.target",
+    "paths.target",
+    "sockets.target",
+    "timers.target",
+    "graphical-session.target",
+];
 /// Units of the same name that start a service.
 const STARTERS: [&str; 3] = ["timer", "socket", "path"];
 
@@ -78,6 +86,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
 fn look(facts: &Facts, podman: &Podman, user: &User, demands: &[Demand], outcome: &mut Outcome) -> Fact<()> {
     let mut read = Vec::new();
     let mut doubts = BTreeMap::new();
+    let mut lines = 0;
     let found = facts.quadlets(user)?;
     for Quadlet { path, source, shadowed_by, .. } in &found {
         if shadowed_by.is_some() {
@@ -86,14 +95,20 @@ fn look(facts: &Facts, podman: &Podman, user: &User, demands: &[Demand], outcome
         let name = path.rsplit('/').next().unwrap_or_default();
         let drop_ins = facts.quadlet_drop_ins(user, name);
         let both = source.as_ref().and_then(|source| Ok((source, drop_ins.as_ref()?)));
-        // Others can refer to what cannot be read.
-        read.extend(match both {
-            Ok((source, drop_ins)) => Unit::read(source, drop_ins.iter().map(|source| &**source)),
-            Err(why) => {
-                doubts.insert(name, why.to_string());
-                Unit::read(&Source::new(path, ""), [])
+        let both = both.map_err(ToString::to_string).and_then(|(source, drop_ins)| {
+            let drop_ins = drop_ins.iter().map(|source| &**source);
+            let all = std::iter::once(&**source).chain(drop_ins.clone());
+            lines += all.map(|source| source.lines().count()).sum::<usize>();
+            match lines > MOST_LINES {
+                true => Err(format!("Quadlet files of more than {MOST_LINES} lines are not looked at")),
+                false => Ok(Unit::read(source, drop_ins)),
             }
         });
+        // Others can refer to what cannot be read.
+        read.extend(both.unwrap_or_else(|why| {
+            doubts.insert(name, why);
+            Unit::read(&Source::new(path, ""), [])
+        }));
     }
     let units = Units::new(read);
     for unit in units.iter() {
@@ -194,10 +209,10 @@ fn of_paths(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
 /// The first port that the user may bind.
 fn first_port(facts: &Facts) -> Fact<u16> {
     let value = match facts.running() {
-        true => Some(facts.sysctl(FIRST_PORT)?.value),
-        false => facts.sysctl_configured(FIRST_PORT)?.map(|configured| configured.value),
+        true => Some(facts.sysctl(FIRST_PORT.0)?.value),
+        false => facts.sysctl_configured(FIRST_PORT.0)?.map(|configured| configured.value),
     };
-    Ok(value.and_then(|value| value.trim().parse().ok()).unwrap_or(FIRST_PORT_DEFAULT))
+    Ok(value.and_then(|value| value.trim().parse().ok()).unwrap_or(FIRST_PORT.1))
 }
 
 fn of_ports(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
@@ -208,10 +223,15 @@ fn of_ports(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
     let first = first_port(facts)?;
     let listeners = if facts.running() { Some(facts.listeners()?) } else { None };
     for (port, at) in published {
-        let (Some((from, to)), Some(protocol)) = (port.ports, port.protocol) else { continue };
+        let Some(protocol) = port.protocol else {
+            let repair = format!("publish TCP or UDP in {}", place(at));
+            return Ok(Some(Fault::new(at, "publishes SCTP, which rootless Podman does not", repair)));
+        };
+        let Some((from, to)) = port.ports else { continue };
         if from < first {
             let what = format!("publishes port {from}, and users may bind ports from {first} on");
-            let repair = format!("publish a port from {first} on in {}, or lower {FIRST_PORT}", place(at));
+            let repair =
+                format!("publish a port from {first} on in {}, or lower {}", place(at), FIRST_PORT.0);
             return Ok(Some(Fault::new(at, what, repair)));
         }
         let is = match protocol {
@@ -261,22 +281,27 @@ fn of_secrets(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
 
 /// Whether nothing starts it at boot, as far as files of the user tell.
 fn of_boot(facts: &Facts, user: &User, unit: &Unit, units: &Units) -> Fact<Option<Fault>> {
-    let is_installed = |unit: &Unit| INSTALL.iter().any(|key| unit.has("Install", key));
     let is_once = unit.last("Service", "Type").is_some_and(|(kind, _)| kind == "oneshot");
     let in_pod = unit.own("Pod").is_some() && unit.is_on("StartWithPod") != Some(false);
-    if !unit.kind.is_workload() || is_installed(unit) || is_once || in_pod || unit.is_template() {
+    if !unit.kind.is_workload() || is_once || in_pod || unit.is_template() {
         return Ok(None);
     }
+    let mut lost = None;
+    for key in WANTED {
+        for (by, at) in unit.words("Install", key) {
+            let is_there = REACHED.contains(&by.as_str()) || by.contains('%') || units.make(&by);
+            if is_there || facts.has_user_unit(user, &by)? {
+                return Ok(None);
+            }
+            lost = lost.or(Some((key, by, at)));
+        }
+    }
     let service = unit.service();
-    let is_pulled = units.iter().any(|other| {
-        let names = |key: &&str| {
-            let words = other.words("Unit", key);
-            words.iter().any(|(word, _)| *word == unit.name || *word == service)
-        };
-        let in_it = |key| other.own(key).is_some_and(|(name, _)| name == unit.name);
-        PULLING.iter().any(names) || in_it("Network") || in_it("Pod") && is_installed(other)
-    });
-    if is_pulled || facts.has_own_units(user)? {
+    let is_pulled = units.is_pulled(&unit.name) || units.is_pulled(&service);
+    if is_pulled || !unit.words("Install", "Alias").is_empty() {
+        return Ok(None);
+    }
+    if lost.is_none() && facts.has_own_units(user)? {
         return Ok(None);
     }
     let base = service.strip_suffix(".service").unwrap_or(&service);
@@ -284,6 +309,10 @@ fn of_boot(facts: &Facts, user: &User, unit: &Unit, units: &Units) -> Fact<Optio
         if facts.stat(&format!("/etc/systemd/user/{base}.{starter}")).or_absent()?.is_some() {
             return Ok(None);
         }
+    }
+    if let Some((key, by, at)) = lost {
+        let what = format!("started by nothing: {key}={by}, which the user manager does not have");
+        return Ok(Some(Fault::new(at, what, format!("write {key}=default.target in {}", place(at)))));
     }
     let at = Evidence::path(&unit.path, "");
     let what = "started by nothing, without WantedBy= in [Install]".to_owned();

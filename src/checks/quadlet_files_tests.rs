@@ -91,8 +91,12 @@ fn paths_of_the_host() {
     let host = |keys: &str| container(keys).error("/srv/data", "absent");
     let expected = "Volume=/srv/data, which does not exist";
     assert_eq!(found(host("Volume=/srv/data:/data\n")), expected);
+    let mounted = "Mount=type=bind,source=/srv/data,destination=/data\n";
+    assert_eq!(found(host(mounted)), "Mount=/srv/data, which does not exist");
     for fine in [
         "Volume=/run/x/y:/data\n",
+        "Mount=type=volume,source=data,destination=/data\n",
+        "Mount=type=glob,source=/srv/d*,destination=/data\n",
         "Volume=data:/data\n",
         "Volume=/data\n",
         "AddDevice=-/dev/nothing\n",
@@ -115,6 +119,8 @@ fn ports_of_the_host() {
     );
     let low = host.file("/proc/sys/net/ipv4/ip_unprivileged_port_start", "80\n");
     assert_eq!(found(low), "");
+    let sctp = container("PublishPort=13200:132/sctp\n");
+    assert_eq!(found(sctp), "publishes SCTP, which rootless Podman does not");
     let rest = "00000000:0000";
     let taken = |uid: u32| {
         let line =
@@ -151,6 +157,25 @@ fn what_starts_it_at_boot() {
     assert_eq!(found(idle().file("/etc/systemd/user/web.timer", "")), "");
     let own = "/home/edge/.config/systemd/user";
     assert_eq!(found(idle().dir(own, "0755", 1000).file(&format!("{own}/site.service"), "")), "");
+    let wanted = |by: &str| idle().append(&path, &format!("[Install]\n{by}\n"));
+    assert_eq!(found(wanted("WantedBy=")), "started by nothing, without WantedBy= in [Install]");
+    let outcome = look_at(wanted("WantedBy=multi-user.target"));
+    let finding = findings(&outcome)[0];
+    let expected = "started by nothing: WantedBy=multi-user.target, which the user manager does not have";
+    assert_eq!((finding.verdict, finding.found.as_str()), (Verdict::Unmet, expected));
+    assert_eq!(outcome.items[0].level, Level::Advised);
+    assert_eq!(finding.evidence[0].to_string(), format!("{path}:4"));
+    assert_eq!(finding.remedy.summary, "write WantedBy=default.target in web.container:4");
+    for fine in [
+        "WantedBy=multi-user.target default.target",
+        "RequiredBy=timers.target",
+        "WantedBy=podman.socket",
+        "WantedBy=%i.target",
+    ] {
+        assert_eq!(found(wanted(fine)), "", "{fine}");
+    }
+    let by_other = with(wanted("WantedBy=zoo.service"), "zoo.kube", "[Kube]\nYaml=/etc/passwd\n");
+    assert!(findings(&look_at(by_other)).iter().all(|finding| finding.verdict == Verdict::Met));
     let once = idle().append(&path, "[Service]\nType=oneshot\n");
     assert_eq!(found(once), "");
     let other = with(idle(), "zoo.kube", "[Unit]\nWants=web.container\n[Kube]\nYaml=/etc/passwd\n");
@@ -205,4 +230,17 @@ fn control_characters_do_not_reach_terminals() {
     let outcome = look_at(container("Im\u{1b}[31mage=\u{1b}]0;x\u{7}\nPod=\u{1b}.pod\n"));
     let finding = findings(&outcome)[0];
     assert!(finding.evidence.iter().all(|at| !at.text.contains('\u{1b}')));
+}
+
+#[test]
+fn more_than_anybody_writes_takes_no_time() {
+    let text = format!("[Container]\nImage=a\n{}", "PublishPort=20000-20100:1-101\n".repeat(2000));
+    let many = (100..300).fold(fixture("debian-13").dir(DIR, "0755", 1000), |host, n| {
+        host.file(&format!("{DIR}/{n}.container"), text.as_str())
+    });
+    let outcome = look_at(many);
+    let unknown = unknown(&outcome);
+    assert_eq!((findings(&outcome).len(), unknown.len()), (32, 168));
+    assert_eq!(unknown[0], "Quadlet files of more than 65536 lines are not looked at");
+    assert!(unknown[167].ends_with("Quadlet files of more than 4194304 bytes are not looked at"));
 }

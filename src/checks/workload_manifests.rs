@@ -55,7 +55,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
                 unsupported(facts, user, ask, text, since.as_ref(), &mut outcome);
             }
             What::Wrong(text) => {
-                let finding = Finding::new(&ask.of, "files that agree", text, Verdict::Unmet);
+                let finding = Finding::new(&*ask.of, "files that agree", text, Verdict::Unmet);
                 outcome.add(&ask.demand(String::new()), finding.repair(change(&ask.at)));
             }
             _ => {}
@@ -115,7 +115,7 @@ fn unsupported(
     outcome: &mut Outcome,
 ) {
     let demand = ask.demand(String::new());
-    let finding = |verdict| Finding::new(&ask.of, "what runs as it is written", text, verdict);
+    let finding = |verdict| Finding::new(&*ask.of, "what runs as it is written", text, verdict);
     let Some(since) = since else {
         return outcome.add(&demand, finding(Verdict::Unmet).repair(change(&ask.at)));
     };
@@ -123,13 +123,13 @@ fn unsupported(
         Ok(Some(podman)) => podman,
         // `stack-programs` says so, and what is installed then is not known.
         Ok(None) => return,
-        Err(why) => return outcome.unknown(&demand, &ask.of, why),
+        Err(why) => return outcome.unknown(&demand, &*ask.of, why),
     };
     match podman.version.as_ref().ok().and_then(|known| known.value.is_at_least(since)) {
         Some(true) => {}
         Some(false) => {
             let finding = Finding::new(
-                &ask.of,
+                &*ask.of,
                 format!("Podman {since} or later"),
                 format!("{text} before Podman {since}"),
                 Verdict::Unmet,
@@ -137,7 +137,7 @@ fn unsupported(
             let remedy = Remedy::manual(format!("upgrade podman to {since} or later, or change {}", ask.at));
             outcome.add(&demand, finding.at([podman.evidence()]).repair(remedy));
         }
-        None => outcome.unknown(&Demand { level: Level::Advised, ..demand }, &ask.of, podman.unknown()),
+        None => outcome.unknown(&Demand { level: Level::Advised, ..demand }, &*ask.of, podman.unknown()),
     }
 }
 

@@ -245,7 +245,7 @@ impl Look<'_> {
         };
         let all = if self.wanted.writable { write } else { read };
         let who = match self.wanted.by {
-            By::Subordinate(id) => format!("UID {id} of the container"),
+            By::Subordinate { uid, .. } => format!("UID {uid} of the container"),
             By::User | By::Image => self.user.name.clone(),
         };
         let can = |bits: u32| if bits & WRITE == 0 { "read" } else { "read and write" };
@@ -265,7 +265,7 @@ impl Look<'_> {
             (demand, read)
         };
         let by_group = stat.allows(self.user.uid, &self.user.groups, bits);
-        let (found, remedy) = if by_group && !matches!(self.wanted.by, By::Subordinate(_)) {
+        let (found, remedy) = if by_group && !matches!(self.wanted.by, By::Subordinate { .. }) {
             (
                 format!("open to {who} by a group alone, which containers lose"),
                 "give others or the user access, or have crun keep the groups with the annotation \
@@ -284,7 +284,7 @@ impl Look<'_> {
     fn grant(&self, summary: String) -> Remedy {
         let remedy = Remedy::manual(summary);
         match self.wanted.by {
-            By::Subordinate(id) if self.facts.running() => {
+            By::Subordinate { uid: id, .. } if self.facts.running() => {
                 remedy.command(format!("podman unshare chown -R {id} {}", quoted(self.wanted.path)))
             }
             _ => remedy,
@@ -295,7 +295,7 @@ impl Look<'_> {
     fn allows(&self, stat: &Stat, bits: u32) -> Fact<bool> {
         let gids = [self.user.gid];
         match self.wanted.by {
-            By::Subordinate(id) => Ok(stat.allows(self.outside(id)?, &gids, bits)),
+            By::Subordinate { uid: id, .. } => Ok(stat.allows(self.outside(id)?, &gids, bits)),
             // CAP_DAC_OVERRIDE of root of the container holds for what is mapped.
             By::User | By::Image => Ok(stat.uid == self.user.uid
                 || stat.allows(self.user.uid, &gids, bits)

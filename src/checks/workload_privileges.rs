@@ -3,7 +3,7 @@
 use crate::checks::check;
 use crate::facts::Facts;
 use crate::finding::{Finding, Outcome, Remedy, Verdict};
-use crate::requirements::{Requirements, Stack};
+use crate::requirements::Requirements;
 use crate::workload::{Ask, What};
 
 check! {
@@ -60,12 +60,12 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
             What::Privileged => {
                 let found = "privileged, which gives it what the user may do and no more";
                 let remedy = Remedy::manual(format!("give it in {} what it needs instead", ask.at));
-                Finding::new(&ask.of, "no more than it needs", found, Verdict::Unmet).repair(remedy)
+                Finding::new(&*ask.of, "no more than it needs", found, Verdict::Unmet).repair(remedy)
             }
-            What::HostNetwork if ask.stacks == [Stack::K3s] => {
+            What::HostNetwork => {
                 let found = "the network of rootless K3s, which is not that of the host";
                 let remedy = Remedy::manual("publish its ports with a Service of type LoadBalancer");
-                Finding::new(&ask.of, "the network of the host", found, Verdict::Unmet).repair(remedy)
+                Finding::new(&*ask.of, "the network of the host", found, Verdict::Unmet).repair(remedy)
             }
             _ => continue,
         };
@@ -98,6 +98,7 @@ mod tests {
     use crate::checks::testing::{findings, requirements, verdicts, workload};
     use crate::facts::testing::fixture;
     use crate::finding::Level;
+    use crate::requirements::Stack;
 
     fn look(stack: Stack, spec: &str) -> Outcome {
         let text = format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: web}}\nspec:\n{spec}");

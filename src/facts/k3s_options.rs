@@ -13,12 +13,10 @@ use super::k3s_config::{KEYS, PATH as CONFIG};
 use super::unit::Unit;
 use super::unit_syntax::words;
 use super::users::User;
-use super::{Evidence, Facts, Source, Sourced};
+use super::{Evidence, Facts, LEFT_OUT, Source, Sourced};
 use crate::host::{Fact, OrAbsent, Unread};
 use crate::settings::K3S_SERVICE;
 
-/// What stands in a capture in place of what could hold a secret.
-const LEFT_OUT: &str = "LEFT-OUT";
 /// Options that can be given more than once, or as a list.
 const LISTS: [&str; 3] = ["cluster-cidr", "disable", "service-cidr"];
 /// Short forms (k3s: pkg/cli/cmds/server.go).

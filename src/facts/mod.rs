@@ -109,6 +109,9 @@ use crate::host::{CONFIG_LIMIT_BYTES, Caller, Entry, Fact, Host, Mode, Space, St
 /// Where a host's administrator keeps policy.
 pub const POLICY_DIR: &str = "/etc/edgeprep";
 
+/// What stands in a capture in place of what could hold a secret.
+pub(crate) const LEFT_OUT: &str = "LEFT-OUT";
+
 fn policy_path(name: &str) -> Fact<String> {
     let path = format!("{POLICY_DIR}/{name}");
     if name.split('/').any(|part| part == "..") { Err(Unread::Absent { path }) } else { Ok(path) }

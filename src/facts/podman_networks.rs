@@ -1,8 +1,6 @@
 //! The networks of a user's Podman, as netavark keeps them: a file of JSON each (containers/common:
 //! `libnetwork/types/network.go`, `Network`). The default network has one only where it was changed.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 
 use super::toml_keys::Scalar;
@@ -24,9 +22,6 @@ pub struct Network {
     /// Whether containers on it find each other by name.
     #[serde(default)]
     pub dns_enabled: bool,
-    /// What whoever made it wrote down.
-    #[serde(default)]
-    pub labels: Option<BTreeMap<String, String>>,
 }
 
 /// Reads a network.

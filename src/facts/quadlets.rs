@@ -1,20 +1,21 @@
 //! The Quadlet files of a rootless user (`podman-systemd.unit(5)`, "Podman rootless unit search path"),
 //! from which a generator makes units of the user manager, and their drop-ins.
 
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::unit_syntax::{Assignment, assignments};
 use super::users::User;
 use super::version::Version;
 use super::{Facts, Source};
 use crate::host::{Fact, OrAbsent, Unread};
+use crate::workload::quadlet::Kind;
 
-/// Those that become a service which runs Podman.
-const SUFFIXES: [&str; 8] =
-    [".container", ".pod", ".kube", ".volume", ".network", ".image", ".build", ".artifact"];
 /// More files than anybody writes.
 const MOST: usize = 1024;
+/// More than anybody writes into one, and into all of a user with their drop-ins.
+const FILE_LIMIT_BYTES: u64 = 256 << 10;
+const ALL_LIMIT_BYTES: usize = 4 << 20;
 /// Folders below a directory, and how deep: more than anybody makes.
 const MOST_FOLDERS: usize = 64;
 const DEEPEST: u32 = 8;
@@ -26,12 +27,17 @@ const SHARED: [&str; 2] = ["/etc/containers/systemd/users", "/usr/share/containe
 pub struct Quadlet {
     /// The file.
     pub path: String,
-    /// What it says to systemd; nothing where it cannot be read.
-    pub assignments: Vec<Assignment>,
     /// Its text, or why it cannot be read, by us or by that user.
     pub source: Fact<Rc<Source>>,
     /// The file of the same name that Quadlet takes in its place.
     pub shadowed_by: Option<String>,
+}
+
+/// What was read of a user.
+#[derive(Debug, Default)]
+struct Texts {
+    by_path: RefCell<BTreeMap<String, Fact<Rc<Source>>>>,
+    bytes: Cell<usize>,
 }
 
 /// Where Quadlet looks, first what counts most.
@@ -76,25 +82,24 @@ impl Facts {
     ///
     /// # Errors
     /// Where a directory cannot be read, by us or by that user, and where there are more files than anybody
-    /// writes.
+    /// writes. Files past a sum of bytes that nobody writes are there, and cannot be read.
     pub fn quadlets(&self, user: &User) -> Fact<Vec<Quadlet>> {
         let mut found: Vec<Quadlet> = Vec::new();
         let mut first: BTreeMap<String, String> = BTreeMap::new();
         for dir in &self.quadlet_dirs(user)?.dirs {
             for entry in self.names_in(dir)?.iter() {
-                if entry.is_dir || !SUFFIXES.iter().any(|suffix| entry.name.ends_with(suffix)) {
+                if entry.is_dir || Kind::of(&entry.name).is_none() {
                     continue;
                 }
                 let path = format!("{dir}/{}", entry.name);
                 let shadowed_by = first.get(&entry.name).cloned();
                 first.entry(entry.name.clone()).or_insert_with(|| path.clone());
-                let source = match self.user_source(&path, user.uid, &user.groups) {
+                let source = match self.quadlet_source(&path, user) {
                     // A link to /dev/null takes the place of another one.
                     Err(Unread::Absent { .. } | Unread::Special { .. }) => continue,
                     source => source,
                 };
-                let assignments = source.as_ref().map(|source| assignments(source)).unwrap_or_default();
-                found.push(Quadlet { path, assignments, source, shadowed_by });
+                found.push(Quadlet { path, source, shadowed_by });
                 if found.len() > MOST {
                     let expected = format!("more than {MOST} Quadlet files are not looked at");
                     return Err(Unread::Malformed { path: dir.clone(), line: None, expected });
@@ -126,6 +131,10 @@ impl Facts {
                 if seen.insert(entry.name.clone()) {
                     paths.push((entry.name.clone(), format!("{dir}/{}", entry.name)));
                 }
+                if paths.len() > MOST {
+                    let expected = format!("more than {MOST} drop-ins are not looked at");
+                    return Err(Unread::Malformed { path: dir.clone(), line: None, expected });
+                }
             }
         }
         if let Some((_, path)) = paths.first().filter(|_| is_at_least(&[5, 2]) != Some(true)) {
@@ -133,8 +142,32 @@ impl Facts {
             return Err(Unread::Malformed { path: path.clone(), line: None, expected });
         }
         paths.sort();
-        let read = |(_, path): &(String, String)| self.user_source(path, user.uid, &user.groups);
-        paths.iter().take(MOST).map(read).collect()
+        paths.iter().map(|(_, path)| self.quadlet_source(path, user)).collect()
+    }
+
+    /// The text of a file of Quadlet, as [`Facts::user_source`], within bounds of its own.
+    fn quadlet_source(&self, path: &str, user: &User) -> Fact<Rc<Source>> {
+        let texts = self.memo(&user.name, Texts::default);
+        if let Some(known) = texts.by_path.borrow().get(path) {
+            return known.clone();
+        }
+        let bytes = texts.bytes.get();
+        let read = || {
+            if bytes > ALL_LIMIT_BYTES {
+                let expected =
+                    format!("Quadlet files of more than {ALL_LIMIT_BYTES} bytes are not looked at");
+                return Err(Unread::Malformed { path: path.to_owned(), line: None, expected });
+            }
+            let (stat, read) = self.host.read(path, FILE_LIMIT_BYTES)?;
+            match stat.allows(user.uid, &user.groups, 4) {
+                true => Ok(Rc::new(Source::from_bytes(path, read))),
+                false => Err(Unread::Denied { path: path.to_owned() }),
+            }
+        };
+        let got = read();
+        texts.bytes.set(bytes + got.as_ref().map_or(0, |source| source.text().len()));
+        texts.by_path.borrow_mut().insert(path.to_owned(), got.clone());
+        got
     }
 
     /// Whether a user has units of their own, which can start the services of Quadlet files.
@@ -148,7 +181,7 @@ impl Facts {
 
     /// Whether there is such a directory; a link of the user must not list for root what the user could not
     /// list.
-    fn listable(&self, dir: &str, user: &User) -> Fact<bool> {
+    pub(super) fn listable(&self, dir: &str, user: &User) -> Fact<bool> {
         match self.stat(dir).or_absent()? {
             Some(stat) if !stat.allows(user.uid, &user.groups, 5) => {
                 Err(Unread::Denied { path: dir.to_owned() })
@@ -234,7 +267,7 @@ mod tests {
         let found = facts.quadlets(&edge()).unwrap();
         let paths: Vec<&str> = found.iter().map(|quadlet| quadlet.path.as_str()).collect();
         assert_eq!(paths, [&format!("{DIR}/web.container"), "/etc/containers/systemd/users/all.kube"]);
-        assert_eq!(found[0].assignments[1].key, "User");
+        assert!(found[0].source.as_ref().unwrap().text().contains("User=x"));
         assert!(empty_host().facts().quadlets(&edge()).unwrap().is_empty());
     }
 
@@ -332,5 +365,21 @@ mod tests {
     fn more_files_than_anybody_writes() {
         let many = (0..1100).fold(host(), |host, n| host.file(&format!("{DIR}/{n}.container"), ""));
         assert!(many.facts().quadlets(&edge()).is_err());
+    }
+
+    #[test]
+    fn more_text_than_anybody_writes() {
+        let large = |bytes: usize| "#".repeat(bytes);
+        let one = host().file(&format!("{DIR}/a.container"), large(300 << 10)).facts();
+        let found = one.quadlets(&edge()).unwrap();
+        assert!(matches!(found[0].source, Err(Unread::TooLarge { .. })) && found[1].source.is_ok());
+        let many = (10..40).fold(host(), |host, n| host.file(&format!("{DIR}/{n}.pod"), large(200 << 10)));
+        let facts = many.facts();
+        let found = facts.quadlets(&edge()).unwrap();
+        let read = found.iter().filter(|quadlet| quadlet.source.is_ok()).count();
+        assert_eq!((found.len(), read), (31, 21), "4 MiB and the file that goes past it");
+        let why = found[30].source.as_ref().unwrap_err().to_string();
+        assert!(why.ends_with("Quadlet files of more than 4194304 bytes are not looked at"), "{why}");
+        assert_eq!(facts.quadlets(&edge()).unwrap(), found, "as often as it is asked");
     }
 }

@@ -12,6 +12,8 @@ use super::sysctl_rules::{Rule, Rules, path_of, rules};
 use super::{Evidence, Facts, Source, Sourced};
 use crate::host::{Fact, OrAbsent, Unread};
 
+/// The first port that users may bind (ip(7)), and with what the kernel starts.
+pub const FIRST_PORT: (&str, u16) = ("net.ipv4.ip_unprivileged_port_start", 1024);
 /// What procps reads last. systemd does not read it, unless a distribution links it into
 /// `sysctl.d`, as Debian did up to 12 (`99-sysctl.conf`).
 pub const PROCPS_FILE: &str = "/etc/sysctl.conf";

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::unit::{SearchPath, Unit, resolve};
+use super::users::User;
 use super::{Evidence, Facts};
 use crate::host::{Fact, Unread};
 
@@ -89,6 +90,27 @@ impl Facts {
             }
             Ok(enablement)
         })
+    }
+
+    /// Whether the user manager of a user has a unit of this name, be it a template's.
+    ///
+    /// # Errors
+    /// Where a directory cannot be read, by us or, of the user's own, by that user.
+    pub fn has_user_unit(&self, user: &User, name: &str) -> Fact<bool> {
+        let template = name
+            .split_once('@')
+            .and_then(|(unit, rest)| rest.rsplit_once('.').map(|(_, kind)| format!("{unit}@.{kind}")));
+        for dir in self.user_unit_dirs(&user.home, user.uid) {
+            if dir.starts_with(&user.home) && !self.listable(&dir, user)? {
+                continue;
+            }
+            if self.holds(&dir, name)?
+                || template.as_ref().map_or(Ok(false), |name| self.holds(&dir, name))?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The search path of a user manager, highest first, without `XDG_*` variables set.

@@ -5,7 +5,7 @@ mod workload;
 use std::collections::BTreeMap;
 
 use super::{
-    Component, Demand, EngineRule, EngineWant, ModuleWant, Need, Origin, ProgramWant, Protocol, Stack,
+    Component, Demand, EngineRule, EngineWant, ModuleWant, Need, Origin, Ports, ProgramWant, Stack,
     SysctlRule, SysctlWant, Variable, Want,
 };
 use crate::facts::cgroup::Controller;
@@ -35,7 +35,7 @@ pub struct Requirements {
     /// Programs.
     pub programs: Vec<(ProgramWant, Vec<Demand>)>,
     /// Host ports that must be free.
-    pub ports: BTreeMap<(Protocol, u16), Vec<Demand>>,
+    pub ports: BTreeMap<Ports, Vec<Demand>>,
     /// Networks that no host route may overlap.
     pub subnets: BTreeMap<Cidr, Vec<Demand>>,
     /// Minimum versions.
@@ -157,7 +157,8 @@ impl Requirements {
         }
         for e in &layer.port {
             for &number in &e.entry.numbers {
-                join(self.ports.entry((e.entry.protocol, number)).or_default(), e.demand(stacks()));
+                let port = Ports::one(e.entry.protocol, number);
+                join(self.ports.entry(port).or_default(), e.demand(stacks()));
             }
         }
         for e in &layer.subnet {

@@ -411,6 +411,31 @@ impl fmt::Display for Protocol {
     }
 }
 
+/// Ports of one protocol that follow each other: `tcp/80`, `udp/5000-5010`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ports {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The first.
+    pub first: u16,
+    /// The last, which can be the first.
+    pub last: u16,
+}
+
+impl Ports {
+    /// A single one.
+    pub fn one(protocol: Protocol, number: u16) -> Ports {
+        Ports { protocol, first: number, last: number }
+    }
+}
+
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.protocol, self.first)?;
+        if self.last > self.first { write!(f, "-{}", self.last) } else { Ok(()) }
+    }
+}
+
 /// Something whose version matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]

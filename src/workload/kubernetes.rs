@@ -10,6 +10,7 @@
 mod pod;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::yaml::{self, File, View};
 use super::{Ask, Malformed, What};
@@ -91,7 +92,7 @@ impl<'a> Object<'a> {
         if let Some(first) = seen.get(&(self.kind, name)) {
             let of = self.title()?;
             let what = What::Wrong(format!("{first} has that name, too"));
-            Sayer { of: &of, into }.ask(Level::Required, at, PODMAN, what);
+            Sayer { of, into }.ask(Level::Required, at, PODMAN, what);
         } else {
             seen.insert((self.kind, name), at);
         }
@@ -99,17 +100,17 @@ impl<'a> Object<'a> {
     }
 
     /// As reports call it.
-    fn title(&self) -> Result<String, Malformed> {
+    fn title(&self) -> Result<Rc<str>, Malformed> {
         let name = match self.name {
             Some(name) => Some(name),
             None => self.view.path(&["metadata", "generateName"])?.text()?,
         };
-        Ok(name.map_or_else(|| self.kind.to_owned(), |name| format!("{} {name}", self.kind)))
+        Ok(name.map_or_else(|| self.kind.into(), |name| format!("{} {name}", self.kind).into()))
     }
 
     fn asks(&self, defined: &Defined, into: &mut Vec<Ask>) -> Result<(), Malformed> {
         let of = self.title()?;
-        let mut say = Sayer { of: &of, into };
+        let mut say = Sayer { of, into };
         let left_out = format!("podman kube play leaves out a {}", self.kind);
         // Where its pods are, and since when Podman runs it.
         let (template, podman): (&[&str], Podman) = match self.kind {
@@ -182,7 +183,7 @@ impl<'a> Object<'a> {
                         let view = entry.get(key)?;
                         let (Some(port), Some(protocol)) = (port(view)?, protocol) else { continue };
                         let port = if port <= 1024 { port + 10_000 } else { port };
-                        let what = What::HostPort { protocol, address: None, port };
+                        let what = What::HostPort { protocol, address: None, ports: port..=port };
                         say.ask(Level::Required, view.at(), K3S, what);
                     }
                 }
@@ -206,14 +207,14 @@ enum Podman {
 
 /// Adds what one object asks.
 struct Sayer<'a> {
-    of: &'a str,
+    of: Rc<str>,
     into: &'a mut Vec<Ask>,
 }
 
 impl Sayer<'_> {
     fn ask(&mut self, level: Level, at: Evidence, stacks: &[Stack], what: What) {
         if !stacks.is_empty() {
-            self.into.push(Ask { what, of: self.of.to_owned(), at, level, stacks: stacks.to_vec() });
+            self.into.push(Ask { what, of: self.of.clone(), at, level, stacks: stacks.to_vec() });
         }
     }
 

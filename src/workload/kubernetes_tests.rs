@@ -58,18 +58,21 @@ spec:
 #[test]
 fn a_guestbook_is_another_for_podman_than_for_k3s() {
     let k3s = of(Stack::K3s, GUESTBOOK);
-    let tcp = What::HostPort { protocol: Protocol::Tcp, address: None, port: 10080 };
-    let udp = What::HostPort { protocol: Protocol::Udp, address: None, port: 5353 };
+    let tcp = What::HostPort { protocol: Protocol::Tcp, address: None, ports: 10080..=10080 };
+    let udp = What::HostPort { protocol: Protocol::Udp, address: None, ports: 5353..=5353 };
     assert_eq!(k3s, [(8, tcp), (9, udp), (26, What::Memory(300 << 20))]);
     let podman = of(Stack::PodmanKube, GUESTBOOK);
     let lines: Vec<u32> = podman.iter().map(|(line, _)| *line).collect();
-    assert_eq!(lines, [2, 17, 22, 26, 26], "{podman:?}");
-    let limit =
-        What::Limit { controller: crate::facts::cgroup::Controller::Memory, text: "memory: 100Mi".into() };
-    assert_eq!(podman[3].1, limit, "Podman takes a request of memory for a limit that gives way");
-    assert_eq!(podman[4].1, What::Memory(100 << 20), "of one pod");
+    assert_eq!(lines, [2, 17, 26, 26], "{podman:?}");
+    let limit = What::Limit {
+        controller: crate::facts::cgroup::Controller::Memory,
+        text: "memory: 100Mi".into(),
+        since: None,
+    };
+    assert_eq!(podman[2].1, limit, "Podman takes a request of memory for a limit that gives way");
+    assert_eq!(podman[3].1, What::Memory(100 << 20), "of one pod");
     assert_eq!(of(Stack::Kind, GUESTBOOK), [(26, What::Memory(300 << 20))]);
-    assert_eq!(parse(GUESTBOOK).unwrap()[0].of, "Service frontend");
+    assert_eq!(parse(GUESTBOOK).unwrap()[0].of.as_ref(), "Service frontend");
 }
 
 const POD: &str = "\
@@ -149,9 +152,9 @@ fn what_each_field_of_a_pod_asks() {
         .filter(|what| matches!(what, What::HostPath { .. }))
         .collect();
     let expected = [
-        path("/srv/certs", PathKind::Any, false, By::Subordinate(101)),
+        path("/srv/certs", PathKind::Any, false, By::Subordinate { uid: 101, gid: None }),
         path("/srv/certs", PathKind::Any, true, By::User),
-        path("/srv/data", PathKind::Directory, true, By::Subordinate(101)),
+        path("/srv/data", PathKind::Directory, true, By::Subordinate { uid: 101, gid: None }),
     ];
     assert_eq!(paths, expected);
     assert!(lines(Stack::Kind, &pod, |what| matches!(what, What::HostPath { .. })).is_empty());
@@ -164,9 +167,9 @@ fn with_the_network_of_the_host_it_is_the_port_of_the_container() {
         of(Stack::PodmanKube, &pod).into_iter().map(|(_, what)| what).filter(port_of).collect();
     let address = Some("127.0.0.1".parse().unwrap());
     let expected = [
-        What::HostPort { protocol: Protocol::Tcp, address: None, port: 8080 },
-        What::HostPort { protocol: Protocol::Udp, address, port: 53 },
-        What::HostPort { protocol: Protocol::Tcp, address: None, port: 9 },
+        What::HostPort { protocol: Protocol::Tcp, address: None, ports: 8080..=8080 },
+        What::HostPort { protocol: Protocol::Udp, address, ports: 53..=53 },
+        What::HostPort { protocol: Protocol::Tcp, address: None, ports: 9..=9 },
     ];
     assert_eq!(ports, expected);
     assert_eq!(lines(Stack::K3s, &pod, |what| matches!(what, What::HostNetwork)), [8]);
@@ -282,7 +285,9 @@ fn a_workload_is_bounded_and_quadlet_is_for_others() {
     );
     let why = Workload::parse(vec![Source::new("a.yaml", text)]).unwrap_err();
     assert!(why.to_string().contains("no more than 10000 things"), "{why}");
-    let quadlet = Workload::parse(vec![Source::new("web.container", "[Container]\nImage=a\n")]).unwrap();
+    let quadlet =
+        Workload::parse(vec![Source::new("web.container", "[Container]\nImage=a\nPublishPort=80:80\n")])
+            .unwrap();
     assert_eq!(quadlet.asks.len(), 1);
 }
 

@@ -6,16 +6,15 @@ pub mod quadlet;
 mod quantity;
 mod yaml;
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::rc::Rc;
 
-use crate::facts::Source;
-
-use crate::facts::Evidence;
 use crate::facts::cgroup::Controller;
 use crate::facts::version::Version;
+use crate::facts::{Evidence, Source};
 use crate::finding::Level;
-use crate::requirements::{Protocol, Stack};
+use crate::requirements::{Ports, Protocol, Stack};
 
 /// All that the files of a workload ask.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +31,7 @@ pub struct Ask {
     /// What.
     pub what: What,
     /// For what: `Pod web`, `web.container`.
-    pub of: String,
+    pub of: Rc<str>,
     /// The file, the line and its text.
     pub at: Evidence,
     /// Required where it does not run without, advised where it runs, but not as it is written.
@@ -73,23 +72,26 @@ impl Workload {
 
 /// The ports that more than one asks for, on the same address or where one asks for all.
 fn clashes(asks: &[Ask]) -> Vec<Ask> {
-    type Holders<'a> = Vec<(&'a Ask, Option<IpAddr>)>;
-    let mut by_port: BTreeMap<(Protocol, u16), Holders> = BTreeMap::new();
+    let mut seen: Vec<(&Ask, Protocol, Option<IpAddr>, &RangeInclusive<u16>)> = Vec::new();
     let mut clashes = Vec::new();
     for ask in asks {
-        let What::HostPort { protocol, address, port } = ask.what else { continue };
-        let others = by_port.entry((protocol, port)).or_default();
-        let stacks_of = |other: &Ask| -> Vec<Stack> {
-            ask.stacks.iter().copied().filter(|stack| other.stacks.contains(stack)).collect()
-        };
-        let meets = |at: Option<IpAddr>| at.is_none() || address.is_none() || at == address;
-        let other = others.iter().find(|(other, at)| meets(*at) && !stacks_of(other).is_empty());
-        if let Some((other, _)) = other {
-            let what = What::Wrong(format!("{protocol}/{port} is taken by {} in {}", other.of, other.at));
+        let What::HostPort { protocol, address, ports } = &ask.what else { continue };
+        let meets = seen.iter().find_map(|(other, its_protocol, its_address, its_ports)| {
+            let (first, last) = (*ports.start().max(its_ports.start()), *ports.end().min(its_ports.end()));
+            let same = its_protocol == protocol && first <= last;
+            if !same || its_address.is_some() && address.is_some() && its_address != address {
+                return None;
+            }
+            let stacks: Vec<Stack> =
+                ask.stacks.iter().copied().filter(|stack| other.stacks.contains(stack)).collect();
+            (!stacks.is_empty()).then_some((*other, Ports { protocol: *protocol, first, last }, stacks))
+        });
+        if let Some((other, taken, stacks)) = meets {
+            let what = What::Wrong(format!("{taken} is taken by {} in {}", other.of, other.at));
             let (of, at) = (ask.of.clone(), ask.at.clone());
-            clashes.push(Ask { what, of, at, level: Level::Required, stacks: stacks_of(other) });
+            clashes.push(Ask { what, of, at, level: Level::Required, stacks });
         }
-        others.push((ask, address));
+        seen.push((ask, *protocol, *address, ports));
     }
     clashes
 }
@@ -111,8 +113,14 @@ pub struct Malformed {
 pub enum By {
     /// The user: as root of the container, or by `keep-id`.
     User,
-    /// One of the user's subordinate IDs, as this UID of the container, which is not 0.
-    Subordinate(u32),
+    /// One of the user's subordinate IDs.
+    Subordinate {
+        /// The UID in the container, which is not 0.
+        uid: u32,
+        /// Its only group, as the GID in the container, where 0 is the group of the user; `None` where the
+        /// image decides, or it has more than one.
+        gid: Option<u32>,
+    },
     /// The image decides.
     Image,
 }
@@ -120,14 +128,14 @@ pub enum By {
 /// What can be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// A port of the host.
+    /// Ports of the host.
     HostPort {
         /// Its protocol.
         protocol: Protocol,
         /// On this address only.
         address: Option<IpAddr>,
-        /// The number; never 0.
-        port: u16,
+        /// The numbers; never empty, and none is 0.
+        ports: RangeInclusive<u16>,
     },
     /// A limit that takes this controller; the text as it is written, `memory: 64Mi`.
     Limit {
@@ -135,6 +143,8 @@ pub enum What {
         controller: Controller,
         /// The text.
         text: String,
+        /// The version of Podman that looks at it first, where older ones leave it out.
+        since: Option<Version>,
     },
     /// Memory that is kept for it, in bytes, of all replicas together.
     Memory(u64),
@@ -171,8 +181,6 @@ pub enum What {
     HostNetwork,
     /// All that the user may do.
     Privileged,
-    /// An image by the name that is written.
-    Image(String),
     /// What no file of the workload defines: `Secret tls`, `web.network`.
     Undefined {
         /// `Secret`, `ConfigMap`, `PersistentVolumeClaim`, or the kind of a Quadlet file.
@@ -212,4 +220,31 @@ pub enum PathKind {
     CharDevice,
     /// A block device.
     BlockDevice,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_one_ask_and_meets_what_it_overlaps() {
+        let container = "[Container]\nImage=a\nPublishPort=";
+        let of = |one: &str, other: &str| {
+            let file = |name: &str, port: &str| Source::new(name, format!("{container}{port}:{port}\n"));
+            let asks =
+                Workload::parse(vec![file("a.container", one), file("b.container", other)]).unwrap().asks;
+            let wrong = asks.iter().find_map(|ask| match &ask.what {
+                What::Wrong(text) => Some(format!("{}: {text}", ask.at)),
+                _ => None,
+            });
+            (asks.iter().filter(|ask| matches!(ask.what, What::HostPort { .. })).count(), wrong)
+        };
+        let taken =
+            |ports: &str| Some(format!("b.container:3: {ports} is taken by a.container in a.container:3"));
+        assert_eq!(of("8080", "8080"), (2, taken("tcp/8080")));
+        assert_eq!(of("8080", "8081"), (2, None));
+        assert_eq!(of("8000-18000", "17000-27000"), (2, taken("tcp/17000-18000")));
+        assert_eq!(of("9000", "8000-18000"), (2, taken("tcp/9000")));
+        assert_eq!(of("8000-8999", "9000-9999"), (2, None));
+    }
 }

@@ -6,6 +6,7 @@ mod faults;
 mod keys;
 mod paths;
 mod publish;
+mod refused;
 mod specifiers;
 mod syntax;
 
@@ -16,15 +17,17 @@ pub use paths::{Named, paths};
 pub use publish::Published;
 pub use specifiers::{absolute, expand};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::unit_syntax::{Assignment, words};
 use crate::facts::version::Version;
-use crate::facts::{Evidence, Source};
+use crate::facts::{Evidence, LEFT_OUT, Source};
 use syntax::Refused;
 
-/// What stands in a capture in place of what could hold a secret.
-const LEFT_OUT: &str = "LEFT-OUT";
+/// Keys of `[Install]` by which another unit starts it.
+pub(crate) const WANTED: [&str; 3] = ["WantedBy", "RequiredBy", "UpheldBy"];
+/// Keys of `[Unit]` by which it starts another one.
+const PULLING: [&str; 5] = ["Wants", "Requires", "Requisite", "BindsTo", "Upholds"];
 /// More lines that publish ports than anybody writes, of all files together.
 const MOST_PORTS: usize = 2048;
 
@@ -196,6 +199,15 @@ impl Unit {
         self.name.contains('@')
     }
 
+    /// The files and services that its service starts, a pod where it is started itself.
+    fn pulls(&self) -> Vec<String> {
+        let named = PULLING.iter().flat_map(|key| self.words("Unit", key)).map(|(word, _)| word);
+        let networks = self.all(self.kind.group(), "Network").into_iter();
+        let is_wanted = WANTED.iter().any(|key| !self.words("Install", key).is_empty());
+        let pod = self.own("Pod").filter(|_| is_wanted);
+        named.chain(networks.chain(pod).map(|(name, _)| name.to_owned())).collect()
+    }
+
     /// The service that the generator makes.
     pub fn service(&self) -> String {
         if let Some((name, _)) = self.own("ServiceName") {
@@ -219,6 +231,8 @@ pub struct Units {
     by_name: BTreeMap<String, Unit>,
     /// The first of those that make a service, by the service.
     by_service: BTreeMap<String, String>,
+    /// What other units start of them, by the names of files or services.
+    pulled: BTreeSet<String>,
     /// What those that are no templates publish, in the order of their names.
     ports: Vec<(String, Published)>,
 }
@@ -231,15 +245,17 @@ impl Units {
             by_name.entry(unit.name.clone()).or_insert(unit);
         }
         let mut by_service = BTreeMap::new();
+        let mut pulled = BTreeSet::new();
         let mut published = Vec::new();
         for unit in by_name.values().filter(|unit| !unit.is_left_out()) {
+            pulled.extend(unit.pulls());
             by_service.entry(unit.service()).or_insert_with(|| unit.name.clone());
             if !unit.is_template() {
                 published.extend(ports(unit).into_iter().map(|(port, _)| (unit.name.clone(), port)));
                 published.truncate(MOST_PORTS);
             }
         }
-        Units { by_name, by_service, ports: published }
+        Units { by_name, by_service, pulled, ports: published }
     }
 
     /// The one with this name.
@@ -252,11 +268,23 @@ impl Units {
         self.by_name.values()
     }
 
+    /// Whether one makes this service.
+    pub fn make(&self, service: &str) -> bool {
+        self.by_service.contains_key(service)
+    }
+
+    /// Whether one starts another, by the name of the file or of the service.
+    pub fn is_pulled(&self, name: &str) -> bool {
+        self.pulled.contains(name)
+    }
+
     fn first_with(&self, service: &str) -> Option<&Unit> {
         self.get(self.by_service.get(service)?)
     }
 
-    fn ports(&self) -> impl Iterator<Item = (&String, &Published)> {
-        self.ports.iter().map(|(name, published)| (name, published))
+    /// What the files publish whose names come before this one.
+    fn ports_before(&self, name: &str) -> &[(String, Published)] {
+        let end = self.ports.partition_point(|(of, _)| of.as_str() < name);
+        self.ports.get(..end).unwrap_or_default()
     }
 }

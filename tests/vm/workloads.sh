@@ -81,7 +81,6 @@ if [ ! -e "$kept/before" ]; then
     as_user mkdir -p "$units"
     tree >"$kept/before"
 
-    # Not with kube play, which leaves a network behind that would do for k3d.
     fails 'ermission denied|cannot expose privileged port' as_user podman run --rm -p 80:80 localhost/bb:1 true
     fails 'annot connect' as_docker ps
 

@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Demand, Origin, Stack, SysctlRule, Want};
+use super::super::{Demand, Origin, Ports, Stack, SysctlRule, Want};
 use super::{Requirements, join};
 use crate::facts::cgroup::Controller;
+use crate::facts::sysctl::FIRST_PORT;
 use crate::finding::Level;
 use crate::profile::ProfileError;
 use crate::workload::{Ask, What, Workload};
-
-/// The first port that users may bind (ip(7)), and with what the kernel starts.
-const FIRST_PORT: (&str, u64) = ("net.ipv4.ip_unprivileged_port_start", 1024);
 
 impl Requirements {
     /// With what the files of a workload ask of the chosen stacks.
@@ -38,12 +36,14 @@ impl Requirements {
     fn add_ports(&mut self, asks: &[Ask]) {
         let mut lowest: Option<(u16, Demand)> = None;
         for ask in asks {
-            let What::HostPort { protocol, port, .. } = ask.what else { continue };
+            let What::HostPort { protocol, ports, .. } = &ask.what else { continue };
+            let ports = Ports { protocol: *protocol, first: *ports.start(), last: *ports.end() };
+            let port = ports.first;
             let demand = ask.demand(format!("{} publishes it", ask.of));
-            if u64::from(port) < FIRST_PORT.1 && lowest.as_ref().is_none_or(|(known, _)| port < *known) {
-                lowest = Some((port, ask.demand(format!("{} publishes {protocol}/{port}", ask.of))));
+            if port < FIRST_PORT.1 && lowest.as_ref().is_none_or(|(known, _)| port < *known) {
+                lowest = Some((port, ask.demand(format!("{} publishes {ports}", ask.of))));
             }
-            join(self.ports.entry((protocol, port)).or_default(), demand);
+            join(self.ports.entry(ports).or_default(), demand);
         }
         let Some((port, demand)) = lowest else { return };
         let want = self.sysctls.entry(FIRST_PORT.0.to_owned()).or_default();
@@ -65,7 +65,7 @@ impl Requirements {
         type Limits<'a> = Vec<(&'a Ask, &'a str)>;
         let mut limits: BTreeMap<(Controller, &[Stack]), Limits> = BTreeMap::new();
         for ask in asks {
-            if let What::Limit { controller, text } = &ask.what {
+            if let What::Limit { controller, text, .. } = &ask.what {
                 limits.entry((*controller, &ask.stacks)).or_default().push((ask, text));
             }
         }
@@ -133,10 +133,13 @@ spec:
             (rule.why.as_str(), rule.origin.to_string()),
             ("Pod web publishes tcp/53", "web.yaml:11".into())
         );
-        assert_eq!(all.ports[&(Protocol::Tcp, 8080)][0].asked[0].to_string(), "web.yaml:7");
+        assert_eq!(all.ports[&Ports::one(Protocol::Tcp, 8080)][0].asked[0].to_string(), "web.yaml:7");
         let high = with(&[Stack::PodmanKube], &WEB.replace("53", "5353").replace("443", "8443"));
         assert_eq!(high.sysctls[FIRST_PORT.0].rules.len(), 1, "what is advised stays");
-        assert!(!with(&[Stack::Kind], WEB).ports.contains_key(&(Protocol::Tcp, 53)), "that of a node");
+        assert!(
+            !with(&[Stack::Kind], WEB).ports.contains_key(&Ports::one(Protocol::Tcp, 53)),
+            "that of a node"
+        );
     }
 
     #[test]

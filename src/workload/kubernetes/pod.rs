@@ -6,6 +6,7 @@ use super::super::yaml::View;
 use super::super::{By, Malformed, PathKind, What, quantity};
 use super::{CLUSTERS, Defined, K3S, Sayer, port, protocol};
 use crate::facts::cgroup::Controller;
+use crate::facts::version::Version;
 use crate::finding::Level;
 use crate::requirements::Stack;
 
@@ -78,7 +79,6 @@ impl<'a> Pod<'a> {
         let network = self.spec.get("hostNetwork")?;
         let host_network = network.is_true()?;
         if host_network {
-            say.ask(Level::Advised, network.at(), self.podman, What::HostNetwork);
             say.ask(Level::Advised, network.at(), K3S, What::HostNetwork);
         }
         for container in &self.containers {
@@ -131,7 +131,7 @@ impl<'a> Pod<'a> {
                 Level::Required,
                 view.at(),
                 self.podman,
-                What::HostPort { protocol, address, port: number },
+                What::HostPort { protocol, address, ports: number..=number },
             );
             if !host_network {
                 let text = format!(
@@ -146,12 +146,9 @@ impl<'a> Pod<'a> {
 
     fn container(&self, container: &View<'a>, say: &mut Sayer) -> Result<(), Malformed> {
         let image = container.get("image")?;
-        match image.text()? {
-            Some(name) => say.ask(Level::Required, image.at(), self.podman, What::Image(name.to_owned())),
-            None => {
-                let text = "a container has no image".to_owned();
-                say.ask(Level::Required, container.at(), &self.all(), What::Wrong(text));
-            }
+        if image.text()?.is_none() {
+            let text = "a container has no image".to_owned();
+            say.ask(Level::Required, container.at(), &self.all(), What::Wrong(text));
         }
         let privileged = container.path(&["securityContext", "privileged"])?;
         if privileged.is_true()? {
@@ -195,7 +192,12 @@ impl<'a> Pod<'a> {
                 };
                 if value > 0 {
                     let text = format!("{name}: {text}");
-                    say.ask(Level::Required, view.at(), &stacks, What::Limit { controller, text });
+                    say.ask(
+                        Level::Required,
+                        view.at(),
+                        &stacks,
+                        What::Limit { controller, text, since: None },
+                    );
                 }
             }
         }
@@ -212,7 +214,12 @@ impl<'a> Pod<'a> {
             let text = format!("podman kube play leaves out {name}");
             say.unsupported(Level::Advised, view.at(), self.podman, text, Some(&since));
             let text = format!("{controller}: {}", view.text()?.unwrap_or_default());
-            say.ask(Level::Required, view.at(), self.podman, What::Limit { controller, text });
+            say.ask(
+                Level::Required,
+                view.at(),
+                self.podman,
+                What::Limit { controller, text, since: Some(Version::new(&since)) },
+            );
         }
         Ok(())
     }
@@ -415,10 +422,24 @@ impl<'a> Pod<'a> {
         Ok(match number {
             None if keeps => By::User,
             _ if keeps => By::Image,
-            Some(0) if apart => By::Subordinate(1),
+            Some(0) if apart => By::Subordinate { uid: 1, gid: None },
             Some(0) => By::User,
-            Some(n) => By::Subordinate(n),
+            Some(uid) => By::Subordinate { uid, gid: self.gid(container)? },
             None => By::Image,
         })
+    }
+
+    /// Its only group.
+    fn gid(&self, container: &View<'a>) -> Result<Option<u32>, Malformed> {
+        let context = self.spec.get("securityContext")?;
+        if context.get("fsGroup")?.is_there() || context.get("supplementalGroups")?.is_there() {
+            return Ok(None);
+        }
+        let mut group = container.path(&["securityContext", "runAsGroup"])?;
+        if !group.is_there() {
+            group = context.get("runAsGroup")?;
+        }
+        let Some(number) = group.integer()? else { return Ok(None) };
+        u32::try_from(number).map(Some).map_err(|_| group.malformed("a GID"))
     }
 }

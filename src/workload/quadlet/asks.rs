@@ -43,6 +43,8 @@ const SERVICE_LIMITS: [(&str, Controller); 11] = [
     ("IOWeight", Controller::Io),
     ("IOWriteBandwidthMax", Controller::Io),
 ];
+/// Options by which a path is mounted read-only.
+const READ_ONLY: [&str; 4] = ["ro", "readonly", "ro=true", "readonly=true"];
 /// The first version that has Quadlet; stacks ask for it anyway.
 const FIRST: [u64; 2] = [4, 4];
 
@@ -53,7 +55,7 @@ pub fn asks(sources: &[Source]) -> Vec<Ask> {
     let mut asks = Vec::new();
     for unit in units.iter() {
         let mut ask = |at: &Evidence, what| {
-            let (of, at, stacks) = (unit.name.clone(), at.clone(), vec![Stack::PodmanKube]);
+            let (of, at, stacks) = (unit.name.as_str().into(), at.clone(), vec![Stack::PodmanKube]);
             asks.push(Ask { what, of, at, level: Level::Required, stacks });
         };
         for fault in own_faults(unit).into_iter().chain(same_service(unit, &units)) {
@@ -80,9 +82,14 @@ pub fn asks(sources: &[Source]) -> Vec<Ask> {
 fn of_unit(unit: &Unit, units: &Units, ask: &mut dyn FnMut(&Evidence, What)) {
     let group = unit.kind.group();
     for (published, at) in ports(unit) {
-        let (Some(protocol), Some((from, to))) = (published.protocol, published.ports) else { continue };
+        let Some(protocol) = published.protocol else {
+            let text = "rootless Podman publishes no SCTP".to_owned();
+            ask(at, What::Unsupported { text, since: None });
+            continue;
+        };
+        let Some((from, to)) = published.ports else { continue };
         let address = published.address.filter(|address: &IpAddr| !address.is_unspecified());
-        (from..=to).for_each(|port| ask(at, What::HostPort { protocol, address, port }));
+        ask(at, What::HostPort { protocol, address, ports: from..=to });
     }
     for named in paths(unit).into_iter().filter(|named| named.path.starts_with('/')) {
         if named.path.contains('%') {
@@ -91,8 +98,9 @@ fn of_unit(unit: &Unit, units: &Units, ask: &mut dyn FnMut(&Evidence, What)) {
         let path = named.path;
         let what = match named.key {
             "AddDevice" => What::Device { path, optional: named.optional },
-            "Volume" => {
-                let writable = !named.at.text.split([':', ',']).any(|option| option.trim() == "ro");
+            "Volume" | "Mount" => {
+                let mut options = named.at.text.split([':', ',']);
+                let writable = !options.any(|option| READ_ONLY.contains(&option.trim()));
                 What::HostPath { path, kind: PathKind::Any, writable, by: by(unit) }
             }
             _ => What::HostPath { path, kind: PathKind::File, writable: false, by: By::User },
@@ -101,23 +109,15 @@ fn of_unit(unit: &Unit, units: &Units, ask: &mut dyn FnMut(&Evidence, What)) {
     }
     for (key, controller) in SERVICE_LIMITS {
         if let Some((value, at)) = unit.last("Service", key).filter(|(value, _)| is_limit(value)) {
-            ask(at, What::Limit { controller, text: format!("{key}={value}") });
+            ask(at, What::Limit { controller, text: format!("{key}={value}"), since: None });
         }
-    }
-    let image = unit.own("Image").filter(|(name, _)| !name.ends_with(".image") && !name.ends_with(".build"));
-    if let Some((name, at)) = image.filter(|(name, _)| !name.contains('%')) {
-        ask(at, What::Image(name.to_owned()));
-    }
-    let host_network = networks_of_host(unit);
-    if let Some(at) = host_network {
-        ask(at, What::HostNetwork);
     }
     if unit.kind != Kind::Container {
         return;
     }
     for (key, controller) in LIMITS {
         if let Some((value, at)) = unit.own(key).filter(|(value, _)| is_limit(value)) {
-            ask(at, What::Limit { controller, text: format!("{key}={value}") });
+            ask(at, What::Limit { controller, text: format!("{key}={value}"), since: None });
         }
     }
     let arguments = unit.words(group, "PodmanArgs");
@@ -131,11 +131,11 @@ fn of_unit(unit: &Unit, units: &Units, ask: &mut dyn FnMut(&Evidence, What)) {
         };
         let limit = LIMITS.iter().find(|(name, _)| name.starts_with('-') && *name == option);
         if let (Some((_, controller)), Some(value)) = (limit, value.filter(|value| is_limit(value))) {
-            ask(at, What::Limit { controller: *controller, text: format!("{option}={value}") });
+            ask(at, What::Limit { controller: *controller, text: format!("{option}={value}"), since: None });
         }
     }
     let pod = unit.own("Pod").and_then(|(pod, _)| units.get(pod));
-    let own_network = host_network.or(pod.and_then(networks_of_host)).is_none();
+    let own_network = networks_of_host(unit).or(pod.and_then(networks_of_host)).is_none();
     let own_ipc = !arguments.iter().any(|(argument, _)| argument == "--ipc=host");
     for (sysctl, at) in unit.words(group, "Sysctl") {
         if let Some((key, value)) = sysctl.split_once('=').filter(|_| !sysctl.contains('%')) {
@@ -164,12 +164,23 @@ fn networks_of_host(unit: &Unit) -> Option<&Evidence> {
 
 /// Who it is outside of a container that uses its volumes.
 fn by(unit: &Unit) -> By {
-    let maps_user = unit.own("UserNS").is_some_and(|(mode, _)| mode.starts_with("keep-id"));
-    match unit.own("User").map(|(user, _)| user.parse::<u32>()) {
-        _ if maps_user => By::User,
-        Some(Ok(0)) => By::User,
-        Some(Ok(uid)) => By::Subordinate(uid),
-        _ => By::Image,
+    let user = unit.own("User").map(|(user, _)| user.split_once(':').unwrap_or((user, "")));
+    let uid = user.map(|(user, _)| user.parse::<u32>().ok());
+    let kept = unit.own("UserNS").and_then(|(mode, _)| mode.strip_prefix("keep-id"));
+    match (kept, uid) {
+        (Some(_), None) => By::User,
+        // As which UID `keep-id` has the user, where it does not say, depends on the user.
+        (Some(mode), Some(uid)) => {
+            let option = |option: &str| option.strip_prefix("uid=")?.parse().ok();
+            let kept_as: Option<u32> = mode.trim_start_matches(':').split(',').find_map(option);
+            if uid.is_some() && uid == kept_as { By::User } else { By::Image }
+        }
+        (None, Some(Some(0))) => By::User,
+        (None, Some(Some(uid))) => {
+            let group = unit.own("Group").map(|(group, _)| group).or(user.map(|(_, group)| group));
+            By::Subordinate { uid, gid: group.and_then(|group| group.parse().ok()) }
+        }
+        (None, _) => By::Image,
     }
 }
 
@@ -192,22 +203,22 @@ mod tests {
                     PublishPort=80\nVolume=/srv/web:/srv:ro\nVolume=%h/x:/x\nVolume=x:/y\nUser=101\n\
                     AddDevice=-/dev/dri:/dev/dri\nNetwork=bridge\nSysctl=net.ipv4.ip_forward=1\n\
                     PodmanArgs=--memory 64m --cpus=0.5 --privileged\nPidsLimit=100\nSecret=t,type=env\n\
-                    EnvironmentFile=/etc/web.env\n[Service]\nMemoryMax=1G\nTasksMax=infinity\n";
+                    EnvironmentFile=/etc/web.env\n\
+                    Mount=type=bind,src=/srv/m,dst=/m,ro=true\nMount=type=tmpfs,dst=/t\n[Service]\nMemoryMax=1G\nTasksMax=infinity\n";
         let found = of(&[("/srv/a.container", text)]);
         let since = "since: Some(Version([4, 7]))";
         let later = format!("{{ text: \"Quadlet refuses PidsLimit= in [Container]\", {since} }}");
         assert!(found.contains(&format!("a.container 13 Unsupported {later}")), "{found:#?}");
         for line in [
-            "3 HostPort { protocol: Udp, address: Some(127.0.0.1), port: 8080 }",
-            "3 HostPort { protocol: Udp, address: Some(127.0.0.1), port: 8081 }",
+            "3 HostPort { protocol: Udp, address: Some(127.0.0.1), ports: 8080..=8081 }",
             "15 HostPath { path: \"/etc/web.env\", kind: File, writable: false, by: User }",
             "9 Device { path: \"/dev/dri\", optional: true }",
-            "5 HostPath { path: \"/srv/web\", kind: Any, writable: false, by: Subordinate(101) }",
-            "17 Limit { controller: Memory, text: \"MemoryMax=1G\" }",
-            "2 Image(\"quay.io/a/b:1\")",
-            "13 Limit { controller: Pids, text: \"PidsLimit=100\" }",
-            "12 Limit { controller: Memory, text: \"--memory=64m\" }",
-            "12 Limit { controller: Cpu, text: \"--cpus=0.5\" }",
+            "5 HostPath { path: \"/srv/web\", kind: Any, writable: false, by: Subordinate { uid: 101, gid: None } }",
+            "16 HostPath { path: \"/srv/m\", kind: Any, writable: false, by: Subordinate { uid: 101, gid: None } }",
+            "19 Limit { controller: Memory, text: \"MemoryMax=1G\", since: None }",
+            "13 Limit { controller: Pids, text: \"PidsLimit=100\", since: None }",
+            "12 Limit { controller: Memory, text: \"--memory=64m\", since: None }",
+            "12 Limit { controller: Cpu, text: \"--cpus=0.5\", since: None }",
             "12 Privileged",
             "11 Sysctl { key: \"net.ipv4.ip_forward\", value: \"1\", own_network: true, own_ipc: true }",
             "14 Undefined { kind: \"Secret\", name: \"t\", optional: false }",
@@ -215,7 +226,26 @@ mod tests {
             assert!(found.contains(&format!("a.container {line}")), "{line}: {found:#?}");
         }
         let later = found.iter().filter(|line| line.contains("Unsupported")).count();
-        assert_eq!(found.len(), 13 + later, "{found:#?}");
+        assert_eq!(found.len(), 12 + later, "{found:#?}");
+    }
+
+    #[test]
+    fn who_uses_its_volumes() {
+        for (keys, by) in [
+            ("", "Image"),
+            ("User=0:0\n", "User"),
+            ("User=1000:1001\n", "Subordinate { uid: 1000, gid: Some(1001) }"),
+            ("User=1000\nGroup=5\n", "Subordinate { uid: 1000, gid: Some(5) }"),
+            ("User=web\n", "Image"),
+            ("UserNS=keep-id\n", "User"),
+            ("UserNS=keep-id\nUser=101\n", "Image"),
+            ("UserNS=keep-id:gid=1,uid=101\nUser=101\n", "User"),
+            ("UserNS=keep-id:uid=101\nUser=0\n", "Image"),
+        ] {
+            let text = format!("[Container]\nImage=a\nVolume=/srv:/srv\n{keys}");
+            let found = of(&[("a.container", &text)]);
+            assert!(found.iter().any(|line| line.ends_with(&format!("by: {by} }}"))), "{keys}: {found:?}");
+        }
     }
 
     #[test]
@@ -234,7 +264,21 @@ mod tests {
         ];
         let found = of(&all);
         assert!(!found.iter().any(|line| line.contains("Undefined")), "{found:?}");
-        assert!(found.contains(&"b.pod 2 HostPort { protocol: Tcp, address: None, port: 8080 }".to_owned()));
+        assert!(
+            found.contains(
+                &"b.pod 2 HostPort { protocol: Tcp, address: None, ports: 8080..=8080 }".to_owned()
+            )
+        );
+    }
+
+    #[test]
+    fn ranges_and_sctp() {
+        let ports = "PublishPort=1-65535:1-65535\n".repeat(2000);
+        let found = of(&[("a.container", &format!("[Container]\nImage=a\n{ports}"))]);
+        assert_eq!(found.len(), 2000, "one for each line");
+        let found = of(&[("b.pod", "[Pod]\nPublishPort=132:132/sctp\n")]);
+        let expected = "b.pod 2 Unsupported { text: \"rootless Podman publishes no SCTP\", since: None }";
+        assert!(found.contains(&expected.to_owned()), "{found:?}");
     }
 
     #[test]
@@ -244,7 +288,6 @@ mod tests {
         let pod = ("b.pod", "[Pod]\nPublishPort=8080:80\nNetwork=host\n");
         let found = of(&[("a.container", &in_pod), pod]);
         assert!(found.iter().any(|line| line.contains("own_network: false")), "{found:?}");
-        assert!(found.contains(&"b.pod 3 HostNetwork".to_owned()), "{found:?}");
         assert!(!found.iter().any(|line| line.contains("HostPort")), "Podman publishes none: {found:?}");
     }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::publish::{self, Published};
+use super::refused;
 use super::{Kind, Unit, Units, keys};
 use crate::facts::Evidence;
 use crate::facts::version::Version;
@@ -41,7 +42,7 @@ impl Fault {
     }
 
     /// As a line of the file that can only be corrected.
-    fn line(at: &Evidence, what: impl Into<String>) -> Fault {
+    pub(super) fn line(at: &Evidence, what: impl Into<String>) -> Fault {
         Fault::new(at, what, format!("correct {}", place(at)))
     }
 }
@@ -81,6 +82,7 @@ pub(super) fn own_faults(unit: &Unit) -> Vec<Fault> {
         return found;
     }
     needed(unit, &mut found);
+    refused::values(unit, &mut found);
     if let Some((pod, at)) = unit.own("Pod").filter(|(pod, _)| !pod.ends_with(".pod")) {
         let what = format!("Pod={pod}, which is no .pod file");
         let repair = format!("name a .pod file in {}, or write PodmanArgs=--pod={pod}", place(at));
@@ -210,8 +212,11 @@ fn needed(unit: &Unit, found: &mut Vec<Fault>) {
                 found.push(Fault::new(at, what, repair));
             }
         }
-        Kind::Volume => {
+        Kind::Volume if unit.own("Driver").is_none_or(|(driver, _)| driver != "image") => {
             without("Type", "Device", found);
+            let before = found.len();
+            without("Options", "Device", found);
+            found[before..].iter_mut().for_each(|fault| fault.until = Some(Version::new(&[6])));
         }
         Kind::Network => {
             without("Gateway", "Subnet", found);
@@ -313,9 +318,9 @@ fn same_ports(unit: &Unit, units: &Units, found: &mut Vec<Fault>) {
     if unit.is_template() {
         return;
     }
+    let before = units.ports_before(&unit.name);
     for (mine, at) in ports(unit) {
-        let mut before = units.ports().take_while(|(name, _)| name.as_str() < unit.name.as_str());
-        let shared = before.find_map(|(name, theirs)| Some((mine.shared(theirs)?, name)));
+        let shared = before.iter().find_map(|(name, theirs)| Some((mine.shared(theirs)?, name)));
         if let Some((port, name)) = shared {
             let what = format!("port {port} of the host, which {name} publishes, too");
             found.push(Fault::new(at, what, format!("publish another port in {}", place(at))));

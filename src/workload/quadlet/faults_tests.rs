@@ -57,6 +57,11 @@ fn what_the_manual_shows_is_in_order() {
             ("base.image", "[Image]\nImage=quay.io/centos/centos:latest\n"),
         ],
         &[("empty.volume", "")],
+        &[("a.build", "[Build]\nImageTag=a\nFile=f\n[Service]\nWorkingDirectory=/srv\n")],
+        &[("a.build", "[Build]\nImageTag=a\nFile=%h/f\n")],
+        &[("a.kube", "[Kube]\nYaml=a\nSetWorkingDirectory=YAML\n")],
+        &[("a.container", "[Container]\nImage=a\nRemapUsers=manual\nRemapUid=0:1:1 1:2:1\n")],
+        &[("a.container", "[Container]\nImage=a\nExposeHostPort=1-2/udp\n")],
     ] {
         assert_eq!(of(files), none, "{}", files[0].0);
     }
@@ -97,6 +102,42 @@ fn what_the_generator_refuses() {
         ("a.build", "[Build]\nFile=/a\n", "0 no ImageTag= in [Build]"),
         ("a.build", "[Build]\nImageTag=a\n", "0 no File= or SetWorkingDirectory= in [Build]"),
         ("a.volume", "[Volume]\nType=tmpfs\n", "2 Type= without Device="),
+        (
+            "a.build",
+            "[Build]\nImageTag=a\nFile=Containerfile\n",
+            "3 File=Containerfile, which is relative, without SetWorkingDirectory=",
+        ),
+        (
+            "a.build",
+            "[Build]\nImageTag=a\nSetWorkingDirectory=yaml\n",
+            "3 SetWorkingDirectory=yaml, which .kube files alone have",
+        ),
+        (
+            "a.kube",
+            "[Kube]\nYaml=a\nSetWorkingDirectory=/srv\n",
+            "3 SetWorkingDirectory=/srv, which is not yaml or unit",
+        ),
+        ("a.container", "[Container]\nImage=a\nRemapUid=0:1:1\n", "3 RemapUid= without RemapUsers="),
+        (
+            "a.container",
+            "[Container]\nImage=a\nRemapUsers=none\n",
+            "3 RemapUsers=none, which is none of manual, auto, keep-id",
+        ),
+        (
+            "a.kube",
+            "[Kube]\nYaml=a\nRemapUsers=manual\n",
+            "3 RemapUsers=manual, which is none of auto, keep-id",
+        ),
+        (
+            "a.container",
+            "[Container]\nImage=a\nRemapUsers=keep-id\nRemapGid=1 2\n",
+            "4 more than one RemapGid= with RemapUsers=keep-id",
+        ),
+        (
+            "a.container",
+            "[Container]\nImage=a\nExposeHostPort=http\n",
+            "3 ExposeHostPort=http, which is no port",
+        ),
         ("a.network", "[Network]\nGateway=10.0.0.1\n", "2 Gateway= without Subnet="),
         (
             "a.container",
@@ -154,6 +195,13 @@ fn what_a_later_podman_takes() {
         ]
     );
     assert_eq!(later("a.pod", "[Pod]\nPublishPort=80\n"), ["5.0 Quadlet passes over .pod files"]);
+    let volume = later("a.volume", "[Volume]\nOptions=nodev\n");
+    assert_eq!(volume[1], "6 Options= without Device=", "{volume:?}");
+    let of_image = later("a.volume", "[Volume]\nDriver=image\nImage=a\nOptions=nodev\n");
+    assert!(!of_image.iter().any(|fault| fault.contains("without")), "{of_image:?}");
+    let port = "[Container]\nImage=a\nPublishPort=${PORT}:80\n";
+    assert_eq!(later("a.container", port)[1], "5.3 Quadlet refuses PublishPort=${PORT}:80");
+    assert_eq!(of(&[("a.container", port)]).len(), 0);
 }
 
 #[test]

@@ -65,6 +65,20 @@ pub fn paths(unit: &Unit) -> Vec<Named<'_>> {
                 found.push(Named { key: "AddDevice", path, at, is_read: false, optional });
             }
         }
+        for (mount, at) in unit.words(group, "Mount") {
+            let options = || mount.split(',').filter_map(|option| option.split_once('='));
+            let is_bind = options().any(|option| option == ("type", "bind"));
+            let source = options().rfind(|(key, _)| ["source", "src"].contains(key));
+            if let Some((_, path)) = source.filter(|(_, path)| is_bind && path.starts_with(['/', '.', '%'])) {
+                found.push(Named {
+                    key: "Mount",
+                    path: path.to_owned(),
+                    at,
+                    is_read: false,
+                    optional: false,
+                });
+            }
+        }
     }
     for (volume, at) in unit.all(group, "Volume") {
         let source = volume.split_once(':').map(|(source, _)| source);

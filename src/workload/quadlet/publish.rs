@@ -28,12 +28,23 @@ impl Published {
     }
 }
 
-/// What a value publishes; `None` where it cannot be told, because systemd puts something in for a `%`.
+/// Whether the generator refuses a value before Podman 5.3, where its ports do not end in a digit or in
+/// `/tcp` or `/udp` (podman: `pkg/systemd/quadlet/quadlet.go`, `validPortRange`; pull request 24119).
+pub(super) fn is_refused_early(text: &str) -> bool {
+    let is_range = |port: &str| {
+        let port = port.strip_suffix("/tcp").or_else(|| port.strip_suffix("/udp")).unwrap_or(port);
+        port.ends_with(|c: char| c.is_ascii_digit())
+    };
+    text.rsplit(':').take(2).any(|port| !port.is_empty() && !port.ends_with(']') && !is_range(port))
+}
+
+/// What a value publishes; `None` where it cannot be told, because systemd puts something in for a `%` or a
+/// variable.
 ///
 /// # Errors
 /// What is wrong with it, in a clause.
 pub(super) fn parse(text: &str) -> Result<Option<Published>, String> {
-    if text.contains('%') {
+    if text.contains(['%', '$']) {
         return Ok(None);
     }
     let (rest, protocol) = match text.split_once('/') {
@@ -128,6 +139,8 @@ mod tests {
             ("8000-8010:9000-9010", "tcp * 8000 8010"),
             ("132:132/sctp", "sctp * 132 132"),
             ("%i:80", "unknown"),
+            ("${PORT}:80", "unknown"),
+            ("${ADDRESS}:8080:80", "unknown"),
             ("8000-8010:9000", "has ranges of different lengths"),
             ("8010-8000:9000-9010", "has a range that is none, 8010-8000"),
             ("0:80", "has \"0\", which is no port"),
@@ -140,6 +153,17 @@ mod tests {
             ("localhost:80:80", "has \"localhost\", which is no address"),
         ] {
             assert_eq!(read(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_an_early_generator_refuses() {
+        for text in ["${PORT}:80", "80:$PORT", "%i:80", "1:1/sctp", "127.0.0.1:${PORT}:80/tcp"] {
+            assert!(is_refused_early(text), "{text}");
+        }
+        for text in ["8080:80", "80", ":80", "${ADDRESS}:8080-8081:80-81/udp", "[::1]:80:80/tcp", "[::1]::80"]
+        {
+            assert!(!is_refused_early(text), "{text}");
         }
     }
 
