@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn podman_alone_needs_no_words() {
-        let outcome = look_at(fixture("debian-13"), Stack::Kind);
+        let outcome = look_at(fixture("debian-13").without(PROGRAM), Stack::Kind);
         assert_eq!(outcome.skipped.as_deref(), Some("no other container engine is installed"));
         let podman_docker = with(PROGRAM, b"#!/bin/sh\nexec /usr/bin/podman \"$@\"\n");
         assert!(look_at(podman_docker, Stack::Kind).skipped.is_some());

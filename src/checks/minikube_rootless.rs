@@ -185,7 +185,8 @@ mod tests {
     }
 
     fn host() -> TestHost {
-        fixture("debian-13").caller(0, &[]).file(PROGRAM, "").mode(PROGRAM, "0755")
+        let host = fixture("debian-13").without("/usr/bin/docker").caller(0, &[]);
+        host.file(PROGRAM, "").mode(PROGRAM, "0755")
     }
 
     /// Of `rootless`, `driver` and `container-runtime`.

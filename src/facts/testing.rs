@@ -129,6 +129,7 @@ pub(crate) fn distribution(name: &str) -> TestHost {
     const CAPTURED: &str = "6.12.117+deb13-cloud-amd64";
     let (sources, files) = packages(name);
     let of_debian = [
+        "/usr/bin/docker",
         "/etc/apparmor.d",
         "/etc/modules-load.d",
         "/etc/security/limits.d",
