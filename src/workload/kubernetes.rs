@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::yaml::{self, File, View};
-use super::{Ask, Malformed, What};
+use super::{ASK_LIMIT, Ask, Malformed, What, within_limit};
 use crate::facts::version::Version;
 use crate::facts::{Evidence, Source};
 use crate::finding::Level;
@@ -50,6 +50,7 @@ pub(super) fn asks(sources: &[Source]) -> Result<Vec<Ask>, Malformed> {
     for object in &objects {
         object.twice(&mut seen, &mut asks)?;
         object.asks(&defined, &mut asks)?;
+        within_limit(&asks)?;
     }
     Ok(asks)
 }
@@ -65,7 +66,7 @@ impl<'a> Object<'a> {
     /// The object, or those of a list (podman takes `List` apart, and so does kubectl).
     fn collect(view: View<'a>, into: &mut Vec<Object<'a>>) -> Result<(), Malformed> {
         let kind = view.get("kind")?;
-        let Some(kind) = kind.text()? else {
+        let Some(kind) = kind.name()? else {
             return Err(view.malformed("a Kubernetes object, with apiVersion and kind"));
         };
         if kind == "List" {
@@ -74,7 +75,7 @@ impl<'a> Object<'a> {
         if view.get("apiVersion")?.text()?.is_none() {
             return Err(view.malformed("a Kubernetes object, with apiVersion and kind"));
         }
-        let name = view.path(&["metadata", "name"])?.text()?;
+        let name = view.path(&["metadata", "name"])?.name()?;
         into.push(Object { view, kind, name });
         Ok(())
     }
@@ -103,7 +104,7 @@ impl<'a> Object<'a> {
     fn title(&self) -> Result<Rc<str>, Malformed> {
         let name = match self.name {
             Some(name) => Some(name),
-            None => self.view.path(&["metadata", "generateName"])?.text()?,
+            None => self.view.path(&["metadata", "generateName"])?.name()?,
         };
         Ok(name.map_or_else(|| self.kind.into(), |name| format!("{} {name}", self.kind).into()))
     }
@@ -213,7 +214,8 @@ struct Sayer<'a> {
 
 impl Sayer<'_> {
     fn ask(&mut self, level: Level, at: Evidence, stacks: &[Stack], what: What) {
-        if !stacks.is_empty() {
+        // One more than the limit says that there are too many.
+        if !stacks.is_empty() && self.into.len() <= ASK_LIMIT {
             self.into.push(Ask { what, of: self.of.clone(), at, level, stacks: stacks.to_vec() });
         }
     }

@@ -54,20 +54,19 @@ impl Workload {
         let (quadlets, manifests): (Vec<Source>, Vec<Source>) = sources.into_iter().partition(is_quadlet);
         let mut asks = kubernetes::asks(&manifests)?;
         asks.extend(quadlet::asks(&quadlets));
-        if let Some(ask) = asks.get(ASK_LIMIT) {
-            let expected = format!("expected a workload that asks for no more than {ASK_LIMIT} things");
-            return Err(Malformed {
-                expected,
-                file: ask.at.path.to_string(),
-                line: ask.at.line.unwrap_or(1),
-            });
-        }
+        within_limit(&asks)?;
         let file = |ask: &Ask| files.iter().position(|file| **file == *ask.at.path);
         asks.sort_by_cached_key(|ask| (file(ask), ask.at.line));
         let clashes = clashes(&asks);
         asks.extend(clashes);
         Ok(Workload { files, asks })
     }
+}
+
+fn within_limit(asks: &[Ask]) -> Result<(), Malformed> {
+    let Some(ask) = asks.get(ASK_LIMIT) else { return Ok(()) };
+    let expected = format!("expected a workload that asks for no more than {ASK_LIMIT} things");
+    Err(Malformed { expected, file: ask.at.path.to_string(), line: ask.at.line.unwrap_or(1) })
 }
 
 /// The ports that more than one asks for, on the same address or where one asks for all.
