@@ -60,6 +60,7 @@ struct Object<'a> {
     view: View<'a>,
     kind: &'a str,
     name: Option<&'a str>,
+    namespace: Option<&'a str>,
 }
 
 impl<'a> Object<'a> {
@@ -76,7 +77,8 @@ impl<'a> Object<'a> {
             return Err(view.malformed("a Kubernetes object, with apiVersion and kind"));
         }
         let name = view.path(&["metadata", "name"])?.name()?;
-        into.push(Object { view, kind, name });
+        let namespace = view.path(&["metadata", "namespace"])?.name()?;
+        into.push(Object { view, kind, name, namespace });
         Ok(())
     }
 
@@ -144,7 +146,7 @@ impl<'a> Object<'a> {
         let template = self.view.path(template)?;
         let runs: &[Stack] = if matches!(podman, Podman::Not) { &[] } else { PODMAN };
         let claims = self.view.path(&["spec", "volumeClaimTemplates"])?;
-        Pod::of(template, claims, runs, copies, defined)?.asks(&mut say)
+        Pod::of(template, claims, runs, copies, self.namespace, defined)?.asks(&mut say)
     }
 
     /// How many pods a cluster makes of it. Podman makes one (podman: `playKubeDeployment`).
@@ -253,31 +255,42 @@ fn protocol(view: View) -> Result<Option<Protocol>, Malformed> {
     }
 }
 
-/// What the files define that pods refer to.
-struct Defined<'a> {
-    /// The keys of each Secret and ConfigMap, by kind and name.
-    keys: BTreeMap<&'a str, BTreeMap<&'a str, BTreeSet<&'a str>>>,
-}
+/// What the files define that pods refer to: the namespace and the keys of each Secret, ConfigMap and claim,
+/// by kind and name.
+struct Defined<'a>(BTreeMap<(&'a str, &'a str), Vec<Keys<'a>>>);
+
+/// The namespace, and the keys.
+type Keys<'a> = (Option<&'a str>, BTreeSet<&'a str>);
 
 impl<'a> Defined<'a> {
     fn of(objects: &[Object<'a>]) -> Result<Defined<'a>, Malformed> {
-        let mut keys: BTreeMap<&str, BTreeMap<&str, BTreeSet<&str>>> = BTreeMap::new();
-        for Object { view, kind, name } in objects {
+        let mut defined = Defined(BTreeMap::new());
+        for Object { view, kind, name, namespace } in objects {
             let (Some(name), "Secret" | "ConfigMap" | "PersistentVolumeClaim") = (*name, *kind) else {
                 continue;
             };
-            let known = keys.entry(*kind).or_default().entry(name).or_default();
+            let mut keys = BTreeSet::new();
             if *kind != "PersistentVolumeClaim" {
                 for part in ["data", "stringData", "binaryData"] {
-                    known.extend(view.get(part)?.keys()?.into_iter().map(|(key, _)| key));
+                    keys.extend(view.get(part)?.keys()?.into_iter().map(|(key, _)| key));
                 }
             }
+            defined.0.entry((*kind, name)).or_default().push((*namespace, keys));
         }
-        Ok(Defined { keys })
+        Ok(defined)
     }
 
-    fn keys(&self, kind: &str, name: &str) -> Option<&BTreeSet<&'a str>> {
-        self.keys.get(kind)?.get(name)
+    /// The keys of those of a name that a namespace can see. Which one it is where none is written, kubectl is
+    /// told by its own configuration: that can be any.
+    fn keys<'s>(
+        &'s self,
+        kind: &'s str,
+        name: &'s str,
+        namespace: Option<&'s str>,
+    ) -> Vec<&'s BTreeSet<&'s str>> {
+        let sees = |other: &Option<&str>| namespace.is_none() || other.is_none() || *other == namespace;
+        let all = self.0.get(&(kind, name)).into_iter().flatten();
+        all.filter(|(other, _)| sees(other)).map(|(_, keys)| keys).collect()
     }
 }
 

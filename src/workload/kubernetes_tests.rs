@@ -297,6 +297,29 @@ fn a_workload_is_bounded_and_quadlet_is_for_others() {
 }
 
 #[test]
+fn namespaces_part_what_clusters_see_and_keys_of_volumes_are_looked_for() {
+    let text = |of_pod: &str, of_map: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: site{of_map}}}\ndata: {{a: x}}\n---\n\
+             apiVersion: v1\nkind: Pod\nmetadata: {{name: web{of_pod}}}\nspec:\n  volumes:\n    - name: v\n      \
+             configMap:\n        name: site\n        items:\n          - {{key: a, path: a}}\n          \
+             - {{key: b, path: b}}\n"
+        )
+    };
+    let undefined = |what: &What| matches!(what, What::Undefined { .. });
+    let wrong = |what: &What| matches!(what, What::Wrong(_));
+    let apart = text(", namespace: one", ", namespace: two");
+    assert_eq!(lines(Stack::Kind, &apart, undefined), [13, 13]);
+    assert_eq!(lines(Stack::PodmanKube, &apart, undefined), [0; 0]);
+    assert_eq!(lines(Stack::PodmanKube, &apart, wrong), [16]);
+    for (of_pod, of_map) in [("", ""), (", namespace: one", ", namespace: one"), ("", ", namespace: two")] {
+        let text = text(of_pod, of_map);
+        assert_eq!(lines(Stack::Kind, &text, undefined), [0; 0], "{of_pod} {of_map}");
+        assert_eq!(lines(Stack::Kind, &text, wrong), [16], "{of_pod} {of_map}");
+    }
+}
+
+#[test]
 fn texts_that_are_kept_are_bounded() {
     let spec = |text: &str| format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec:\n{text}\n");
     let (name, path) = ("n".repeat(254), format!("/{}", "p".repeat(4096)));

@@ -30,6 +30,7 @@ pub(super) struct Pod<'a> {
     /// Podman, where it runs this.
     podman: &'static [Stack],
     copies: u64,
+    namespace: Option<&'a str>,
     defined: &'a Defined<'a>,
 }
 
@@ -47,6 +48,7 @@ impl<'a> Pod<'a> {
         claims: View<'a>,
         podman: &'static [Stack],
         copies: u64,
+        namespace: Option<&'a str>,
         defined: &'a Defined<'a>,
     ) -> Result<Pod<'a>, Malformed> {
         let spec = template.get("spec")?;
@@ -65,6 +67,7 @@ impl<'a> Pod<'a> {
             claims: claimed,
             podman,
             copies,
+            namespace,
             defined,
         })
     }
@@ -313,16 +316,48 @@ impl<'a> Pod<'a> {
 
     fn referred(&self, to: &Reference<'a>, say: &mut Sayer) -> Result<(), Malformed> {
         let Some(name) = to.name.name()? else { return Err(to.name.malformed("a name")) };
-        let Some(keys) = self.defined.keys(to.kind, name) else {
-            let what = What::Undefined { kind: to.kind, name: name.to_owned(), optional: to.optional };
-            // Podman makes a volume of a claim that nothing defines.
-            let stacks = if to.kind == "PersistentVolumeClaim" { CLUSTERS.to_vec() } else { self.all() };
-            say.ask(Level::Required, to.name.at(), &stacks, what);
-            return Ok(());
+        // Podman knows no namespaces.
+        let by_podman = self.defined.keys(to.kind, name, None);
+        let by_clusters = self.defined.keys(to.kind, name, self.namespace);
+        let parts = if by_podman.len() == by_clusters.len() {
+            vec![(self.all(), by_podman)]
+        } else {
+            vec![(self.podman.to_vec(), by_podman), (CLUSTERS.to_vec(), by_clusters)]
         };
-        if let Some(key) = to.key.name()?.filter(|key| !keys.contains(key) && !to.optional) {
-            let text = format!("{} {name} has no key {key}", to.kind);
-            say.ask(Level::Required, to.key.at(), &self.all(), What::Wrong(text));
+        for (mut stacks, defined) in parts {
+            if defined.is_empty() {
+                // Podman makes a volume of a claim that nothing defines.
+                if to.kind == "PersistentVolumeClaim" {
+                    stacks.retain(|stack| CLUSTERS.contains(stack));
+                }
+                let what = What::Undefined { kind: to.kind, name: name.to_owned(), optional: to.optional };
+                say.ask(Level::Required, to.name.at(), &stacks, what);
+                continue;
+            }
+            let has = |key: &str| defined.iter().any(|keys| keys.contains(key));
+            if let Some(key) = to.key.name()?.filter(|key| !has(key) && !to.optional) {
+                let text = format!("{} {name} has no key {key}", to.kind);
+                say.ask(Level::Required, to.key.at(), &stacks, What::Wrong(text));
+            }
+        }
+        Ok(())
+    }
+
+    /// A volume whose files are keys, all of them or its `items`.
+    fn files(
+        &self,
+        kind: &'static str,
+        at: View<'a>,
+        name: &'a str,
+        say: &mut Sayer,
+    ) -> Result<(), Malformed> {
+        let items = at.get("items")?.items()?;
+        if items.is_empty() {
+            return self.refer(kind, at, name, say);
+        }
+        let (optional, name) = (at.get("optional")?.is_true()?, at.get(name)?);
+        for item in items {
+            self.referred(&Reference { kind, name, key: item.get("key")?, optional }, say)?;
         }
         Ok(())
     }
@@ -367,8 +402,8 @@ impl<'a> Pod<'a> {
             match kind {
                 "name" | "emptyDir" => {}
                 "hostPath" => self.host_path(view, uses, say)?,
-                "configMap" => self.refer("ConfigMap", view, "name", say)?,
-                "secret" => self.refer("Secret", view, "secretName", say)?,
+                "configMap" => self.files("ConfigMap", view, "name", say)?,
+                "secret" => self.files("Secret", view, "secretName", say)?,
                 "persistentVolumeClaim" => self.refer("PersistentVolumeClaim", view, "claimName", say)?,
                 _ => {
                     let since: Option<&[u64]> = (kind == "image").then_some(&[5, 3]);
