@@ -457,6 +457,19 @@ fn a_comma_is_part_of_the_name_of_a_workload() {
 }
 
 #[test]
+fn what_came_by_standard_input_has_to_be_named_for_a_fix() {
+    let image = Image::debian();
+    let mut child = command(&["check", "--root", image.root(), "--user", "edge", "--workload", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), POD.as_bytes()).unwrap();
+    let shown = stdout(&child.wait_with_output().unwrap());
+    assert!(shown.contains("--workload FILE"), "{shown}");
+}
+
+#[test]
 fn a_workload_can_come_by_standard_input_and_a_fix_repairs_what_it_asks() {
     let image = Image::debian();
     let mut child = command(&["fix", "--root", image.root(), "--user", "edge", "--workload", "-", "--yes"])
