@@ -40,9 +40,10 @@ check! {
     ///
     /// ## Repair
     ///
-    /// The path is made, and given to who uses it: `podman unshare chown UID PATH`, as the user, gives what
-    /// belongs to the user or a subordinate ID to an ID of a container. Where SELinux enforces, what is not below the home of the user may need the label
-    /// `container_file_t`, too (`chcon -R -t container_file_t PATH`).
+    /// The path is made, and given to who uses it: `podman unshare chown UID PATH`, as the user, gives
+    /// what belongs to the user or a subordinate ID to an ID of a container. Where SELinux enforces, what
+    /// is not below the home of the user may need the label `container_file_t`, too
+    /// (`chcon -R -t container_file_t PATH`).
     ///
     /// ## Sources
     ///
