@@ -129,7 +129,7 @@ pub struct WhomArgs {
 pub struct WorkloadArgs {
     /// Files of a workload that shall run, Kubernetes YAML or Quadlet files, - for standard input (YAML);
     /// may be repeated. What they ask is required, too [stack by default: podman-kube]
-    #[arg(long = "workload", value_name = "FILE", num_args = 1.., env = "EDGEPREP_WORKLOAD", value_delimiter = ',')]
+    #[arg(long = "workload", value_name = "FILE", num_args = 1.., env = "EDGEPREP_WORKLOAD")]
     pub files: Vec<String>,
 }
 

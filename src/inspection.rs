@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::checks::ALL;
 use crate::facts::users::User;
+use crate::facts::version::Version;
 use crate::facts::{Evidence, Facts, POLICY_DIR};
 use crate::host::{Mode, Unread};
 use crate::host_summary::{Hardware, HostSummary};
@@ -15,7 +16,7 @@ use crate::probes::{self, Trials};
 use crate::profile::{self, Layer, ProfileError, Waiver};
 use crate::report::{self, ProfileChoice, Report, Selection, Summary, UserName};
 use crate::requirements::{Requirements, Stack};
-use crate::workload::{Malformed, Workload};
+use crate::workload::{Malformed, Workload, quadlet};
 
 /// The file of a site, below [`POLICY_DIR`].
 pub const SITE_FILE: &str = "edgeprep.toml";
@@ -84,12 +85,24 @@ pub enum RequestError {
         /// The glob.
         glob: String,
     },
+    /// A Quadlet file, and no stack that runs it.
+    #[error("{file}: nothing in it is for {}: add --stack podman-kube", comma(.stacks))]
+    NothingAsked {
+        /// The file.
+        file: String,
+        /// The stacks.
+        stacks: Vec<Stack>,
+    },
     /// More than one profile recognises the hardware.
     #[error("the profiles {} both recognise this hardware: name one with --profile", .names.join(" and "))]
     Ambiguous {
         /// Their names.
         names: Vec<String>,
     },
+}
+
+fn comma(stacks: &[Stack]) -> String {
+    stacks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn listed(names: &[String]) -> String {
@@ -122,7 +135,18 @@ pub fn wanted(facts: &Facts, request: &Request) -> Result<(Policy, Requirements,
     let users = choose_users(facts, request, &policy)?;
     let mut requirements = Requirements::merge(&stacks, &policy.layers)?;
     if let Some(workload) = &request.workload {
-        requirements = requirements.with_workload(workload)?;
+        for file in &workload.files {
+            if quadlet::Kind::of(file).is_some() && !stacks.contains(&Stack::PodmanKube) {
+                let file = file.clone();
+                return Err(RequestError::NothingAsked { file, stacks });
+            }
+        }
+        let is_older = |user: &User, since: &Version| {
+            let podman = facts.podman(user).ok().flatten();
+            podman.and_then(|podman| podman.version.as_ref().ok()?.value.is_at_least(since)) == Some(false)
+        };
+        let left_out = |since: &Version| !users.is_empty() && users.iter().all(|user| is_older(user, since));
+        requirements = requirements.with_workload(&workload.without_limits(left_out))?;
     }
     Ok((policy, requirements, users))
 }

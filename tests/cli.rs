@@ -441,6 +441,35 @@ fn a_quadlet_file_that_podman_refuses_is_a_finding_with_its_line() {
 }
 
 #[test]
+fn a_quadlet_file_that_no_stack_runs_is_refused() {
+    let (_dir, args) = workload(&[("web.container", "[Container]\nImage=localhost/web:1\n")]);
+    let output = edgeprep(&[&["check"][..], &refs(&args), &["--stack", "k3s"]].concat());
+    assert_eq!(output.status.code(), Some(2));
+    let shown = stderr(&output);
+    assert!(shown.contains("web.container: nothing in it is for k3s: add --stack podman-kube"), "{shown}");
+}
+
+#[test]
+fn a_comma_is_part_of_the_name_of_a_workload() {
+    let (_dir, args) = workload(&[("a,b.yaml", POD)]);
+    let output = edgeprep(&[&["check"][..], &refs(&args)].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+}
+
+#[test]
+fn what_came_by_standard_input_has_to_be_named_for_a_fix() {
+    let image = Image::debian();
+    let mut child = command(&["check", "--root", image.root(), "--user", "edge", "--workload", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), POD.as_bytes()).unwrap();
+    let shown = stdout(&child.wait_with_output().unwrap());
+    assert!(shown.contains("--workload FILE"), "{shown}");
+}
+
+#[test]
 fn a_workload_can_come_by_standard_input_and_a_fix_repairs_what_it_asks() {
     let image = Image::debian();
     let mut child = command(&["fix", "--root", image.root(), "--user", "edge", "--workload", "-", "--yes"])

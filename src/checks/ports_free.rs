@@ -49,7 +49,7 @@ check! {
 }
 
 /// Where K3s publishes ports 80 and 443 of its ingress controller.
-const INGRESS: [u16; 2] = [10080, 10443];
+pub(super) const INGRESS: [u16; 2] = [10080, 10443];
 const FIRST_PORT: &str = "net.ipv4.ip_unprivileged_port_start";
 
 fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {

@@ -1,12 +1,13 @@
 //! Whether the files of a workload hold what it takes: see [`WORKLOAD_MANIFESTS`].
 
 use crate::checks::check;
+use crate::checks::ports_free::INGRESS;
 use crate::facts::users::User;
 use crate::facts::version::Version;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Level, Outcome, Remedy, Verdict};
 use crate::host::Fact;
-use crate::requirements::{Demand, Requirements, Stack};
+use crate::requirements::{Demand, Protocol, Requirements, Stack};
 use crate::workload::{Ask, What};
 
 check! {
@@ -20,7 +21,8 @@ check! {
     ///
     /// Kinds and fields that `podman kube play` leaves out or stops at are held against the version of
     /// Podman. A host port that two of them publish, and a mount of a volume that there is not, are
-    /// found without a look at the host.
+    /// found without a look at the host. A load balancer of K3s on 80, 443 or the port of its API server
+    /// is held against `disable` and `https-listen-port` in its unit and configuration.
     ///
     /// ## Why it matters
     ///
@@ -58,10 +60,34 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
                 let finding = Finding::new(&*ask.of, "files that agree", text, Verdict::Unmet);
                 outcome.add(&ask.demand(String::new()), finding.repair(change(&ask.at)));
             }
+            What::HostPort { protocol: Protocol::Tcp, ports, .. } if ask.stacks.contains(&Stack::K3s) => {
+                of_k3s(facts, user, ask, *ports.start(), &mut outcome);
+            }
             _ => {}
         }
     }
     outcome.or_skip("the files define all that they refer to, and ask for nothing that is left out")
+}
+
+/// A port that K3s publishes for itself.
+fn of_k3s(facts: &Facts, user: &User, ask: &Ask, port: u16, outcome: &mut Outcome) {
+    let demand = Demand { stacks: vec![Stack::K3s], ..ask.demand(String::new()).advised("") };
+    let options = match facts.k3s_options(user) {
+        Ok(options) => options,
+        Err(why) => return outcome.unknown(&demand, &*ask.of, why),
+    };
+    let ingress = || options.disabled("servicelb").or(options.disabled("traefik")).is_none();
+    let (holder, way_out) = if INGRESS.contains(&port) && ingress() {
+        ("the ingress controller of K3s", "disable traefik")
+    } else if options.https_port() == Ok(port) {
+        ("the API server of K3s", "give K3s another https-listen-port")
+    } else {
+        return;
+    };
+    let found = format!("tcp/{port} is that of {holder}: one of the two stays out of reach");
+    let remedy = Remedy::manual(format!("take another port in {}, an Ingress, or {way_out}", ask.at));
+    let finding = Finding::new(&*ask.of, "a port of its own", found, Verdict::Unmet);
+    outcome.add(&demand, finding.repair(remedy));
 }
 
 fn change(at: &Evidence) -> Remedy {
@@ -240,6 +266,36 @@ spec:
             assert!(look(one, other).skipped.is_some(), "{one} {other}");
         }
         assert_eq!(look("{hostPort: 8080, hostIP: 127.0.0.1}", "{hostPort: 8080}").items.len(), 1);
+    }
+
+    #[test]
+    fn a_load_balancer_where_k3s_has_its_own() {
+        let look = |port: u16, options: &str| {
+            let service = format!(
+                "apiVersion: v1\nkind: Service\nmetadata: {{name: web}}\nspec:\n  type: LoadBalancer\n  \
+                 ports: [{{port: {port}}}]\n"
+            );
+            let unit = format!("[Service]\nExecStart=/usr/local/bin/k3s server --rootless {options}\n");
+            let host =
+                fixture("debian-13").file("/home/edge/.config/systemd/user/k3s-rootless.service", unit);
+            run(&host.facts(), &workload(&[Stack::K3s], &service), &edge())
+        };
+        for (port, found) in [
+            (80, "tcp/10080 is that of the ingress controller of K3s: one of the two stays out of reach"),
+            (443, "tcp/10443 is that of the ingress controller of K3s: one of the two stays out of reach"),
+            (6443, "tcp/6443 is that of the API server of K3s: one of the two stays out of reach"),
+        ] {
+            let outcome = look(port, "");
+            assert_eq!(
+                (findings(&outcome)[0].found.as_str(), outcome.items[0].level),
+                (found, Level::Advised)
+            );
+            assert_eq!(outcome.items[0].asked[0].to_string(), "web.yaml:6");
+        }
+        assert!(look(8080, "").skipped.is_some());
+        assert!(look(80, "--disable traefik").skipped.is_some());
+        assert!(look(443, "--disable servicelb").skipped.is_some());
+        assert!(look(6443, "--https-listen-port=7443").skipped.is_some());
     }
 
     #[test]

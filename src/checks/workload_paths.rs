@@ -1,12 +1,15 @@
 //! Whether the paths of a workload are there for it: see [`WORKLOAD_PATHS`].
 
+use std::path::Path;
+
 use crate::checks::check;
+use crate::facts::subid::SubidFile;
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Level, Outcome, Remedy, Verdict};
 use crate::host::{Fact, Kind, Stat, Unread};
 use crate::requirements::{Demand, Requirements};
-use crate::settings::quoted;
+use crate::settings::{as_user, quoted};
 use crate::workload::{By, PathKind, What};
 
 check! {
@@ -18,8 +21,10 @@ check! {
     /// and of the type that is written, whether the user gets through all directories above it, and
     /// whether the one who uses it may read it, and write to it where it is not mounted read-only.
     ///
-    /// That one is the user, where the container runs as root or its image decides; with `runAsUser` it
-    /// is one of the user's subordinate IDs, so that a file of the user is a file of somebody else to it.
+    /// That one is the user, where the container runs as root; with `runAsUser` it is one of the user's
+    /// subordinate IDs, so that a file of the user is a file of somebody else to it. GID 0 of a container
+    /// is the group of the user, any other of `runAsGroup` a subordinate ID. Where the image decides, what
+    /// depends on it is unknown, and advised.
     /// Root of a container can do all with files of the user and of the subordinate IDs. Other groups of
     /// the user do not count: a container loses them, unless crun is told to keep them.
     ///
@@ -35,9 +40,10 @@ check! {
     ///
     /// ## Repair
     ///
-    /// The path is made, and given to who uses it: `podman unshare chown UID:GID PATH` gives it to an ID
-    /// of a container. Where SELinux enforces, what is not below the home of the user may need the label
-    /// `container_file_t`, too (`chcon -R -t container_file_t PATH`).
+    /// The path is made, and given to who uses it: `podman unshare chown UID PATH`, as the user, gives
+    /// what belongs to the user or a subordinate ID to an ID of a container. Where SELinux enforces, what
+    /// is not below the home of the user may need the label `container_file_t`, too
+    /// (`chcon -R -t container_file_t PATH`).
     ///
     /// ## Sources
     ///
@@ -250,7 +256,22 @@ impl Look<'_> {
         };
         let can = |bits: u32| if bits & WRITE == 0 { "read" } else { "read and write" };
         let at = [seen(real, stat)];
-        if self.allows(stat, all)? {
+        let undecided = |outcome: &mut Outcome| {
+            let why = format!(
+                "the image decides the UID or the group in the container, and not all may {}: mode {:04o}, \
+                 UID {}, GID {}",
+                can(all),
+                stat.mode,
+                stat.uid,
+                stat.gid
+            );
+            outcome.unknown(&Demand { level: Level::Advised, ..demand.clone() }, self.wanted.path, why);
+        };
+        let Some(allowed) = self.allows(stat, all)? else {
+            undecided(outcome);
+            return Ok(());
+        };
+        if allowed {
             let is = format!("{} that {who} can {}", self.wanted.is(), can(all));
             outcome.add(
                 demand,
@@ -259,7 +280,11 @@ impl Look<'_> {
             return Ok(());
         }
         // Many workloads do not write to what they could have mounted read-only.
-        let (demand, bits) = if all != read && self.allows(stat, read)? {
+        let Some(may_read) = self.allows(stat, read)? else {
+            undecided(outcome);
+            return Ok(());
+        };
+        let (demand, bits) = if all != read && may_read {
             (&Demand { level: Level::Advised, ..demand.clone() }, all)
         } else {
             (demand, read)
@@ -273,59 +298,107 @@ impl Look<'_> {
                     .to_owned(),
             )
         } else {
-            (format!("not open to {who}"), format!("let {who} {} it", can(bits)))
+            (format!("not open to {who}"), format!("let {who}{} {} it", self.on_the_host()?, can(bits)))
         };
         let expected = format!("{} that {who} can {}", self.wanted.is(), can(bits));
         let finding = Finding::new(self.wanted.path, expected, found, Verdict::Unmet).at(at);
-        outcome.add(demand, finding.repair(self.grant(remedy)));
+        outcome.add(demand, finding.repair(self.grant(real, stat, remedy)));
         Ok(())
     }
 
-    fn grant(&self, summary: String) -> Remedy {
-        let remedy = Remedy::manual(summary);
+    /// The UID that a subordinate ID has on the host, in brackets.
+    fn on_the_host(&self) -> Fact<String> {
         match self.wanted.by {
-            By::Subordinate { uid: id, .. } if self.facts.running() => {
-                remedy.command(format!("podman unshare chown -R {id} {}", quoted(self.wanted.path)))
-            }
-            _ => remedy,
+            By::Subordinate { uid, .. } => Ok(format!(" (UID {} of the host)", self.uid_outside(uid)?)),
+            By::User | By::Image => Ok(String::new()),
         }
     }
 
-    /// Whether who uses it has these bits, without the groups that containers lose.
-    fn allows(&self, stat: &Stat, bits: u32) -> Fact<bool> {
-        let gids = [self.user.gid];
-        match self.wanted.by {
-            By::Subordinate { uid: id, .. } => Ok(stat.allows(self.outside(id)?, &gids, bits)),
-            // CAP_DAC_OVERRIDE of root of the container holds for what is mapped.
-            By::User | By::Image => Ok(stat.uid == self.user.uid
-                || stat.allows(self.user.uid, &gids, bits)
-                || self.is_mapped(stat)),
+    /// In the namespace of the user only what is mapped can be given away (user_namespaces(7)), and a home
+    /// never is.
+    fn grant(&self, real: &str, stat: &Stat, summary: String) -> Remedy {
+        let remedy = Remedy::manual(summary);
+        let By::Subordinate { uid, .. } = self.wanted.by else { return remedy };
+        let home = Path::new(&self.user.home);
+        let holds_home = [real, self.wanted.path].iter().any(|path| home.starts_with(path));
+        if !self.facts.running() || holds_home || !self.is_mapped(stat) {
+            return remedy;
         }
+        let chown = format!("podman unshare chown {uid} {}", quoted(self.wanted.path));
+        remedy.command(as_user(&self.user.name, &chown))
+    }
+
+    /// Whether who uses it has these bits, without the groups that containers lose; `None` where the image
+    /// decides.
+    fn allows(&self, stat: &Stat, bits: u32) -> Fact<Option<bool>> {
+        match self.wanted.by {
+            By::User => Ok(Some(self.allows_user(stat, bits))),
+            By::Subordinate { uid, gid: Some(gid) } => {
+                Ok(Some(stat.allows(self.uid_outside(uid)?, &[self.gid_outside(gid)?], bits)))
+            }
+            By::Subordinate { uid, gid: None } => {
+                let uid = self.uid_outside(uid)?;
+                let others = stat.allows(uid, &[], bits);
+                let in_group = self.is_mapped_gid(stat.gid) && stat.allows(uid, &[stat.gid], bits) != others;
+                Ok((!in_group).then_some(others))
+            }
+            By::Image => {
+                let others = stat.mode & bits == bits;
+                let others_in_group = self.is_mapped_gid(stat.gid) && (stat.mode >> 3) & bits == bits;
+                let all = [self.allows_user(stat, bits), others_in_group || others];
+                Ok((all == [others, others]).then_some(others))
+            }
+        }
+    }
+
+    /// CAP_DAC_OVERRIDE of root of the container holds for what is mapped.
+    fn allows_user(&self, stat: &Stat, bits: u32) -> bool {
+        stat.uid == self.user.uid
+            || stat.allows(self.user.uid, &[self.user.gid], bits)
+            || self.is_mapped(stat)
     }
 
     fn is_mapped(&self, stat: &Stat) -> bool {
-        let (Ok(uids), Ok(gids)) = (self.facts.subuid(), self.facts.subgid()) else { return false };
-        let within = |file: &crate::facts::subid::SubidFile, id: u32| {
-            file.ranges_of(self.user)
-                .iter()
-                .any(|range| (u64::from(range.value.start)..range.value.end()).contains(&u64::from(id)))
-        };
-        within(&uids, stat.uid) && (stat.gid == self.user.gid || within(&gids, stat.gid))
+        let of_user = || self.facts.subuid().is_ok_and(|uids| within(&uids, self.user, stat.uid));
+        (stat.uid == self.user.uid || of_user()) && self.is_mapped_gid(stat.gid)
     }
 
-    /// The UID on the host of one of a container: 1 is the first subordinate ID (user_namespaces(7)).
-    fn outside(&self, id: u32) -> Fact<u32> {
-        let file = self.facts.subuid()?;
-        let mut left = id.saturating_sub(1);
-        for range in file.ranges_of(self.user) {
-            if left < range.value.count {
-                return Ok(range.value.start + left);
-            }
-            left -= range.value.count;
-        }
-        let expected = format!("expected a subordinate ID for UID {id} of a container");
-        Err(Unread::Malformed { path: "/etc/subuid".to_owned(), line: None, expected })
+    fn is_mapped_gid(&self, gid: u32) -> bool {
+        gid == self.user.gid || self.facts.subgid().is_ok_and(|gids| within(&gids, self.user, gid))
     }
+
+    fn uid_outside(&self, uid: u32) -> Fact<u32> {
+        outside(&*self.facts.subuid()?, self.user, uid).ok_or_else(|| no_id("/etc/subuid", "UID", uid))
+    }
+
+    fn gid_outside(&self, gid: u32) -> Fact<u32> {
+        if gid == 0 {
+            return Ok(self.user.gid);
+        }
+        outside(&*self.facts.subgid()?, self.user, gid).ok_or_else(|| no_id("/etc/subgid", "GID", gid))
+    }
+}
+
+fn within(file: &SubidFile, user: &User, id: u32) -> bool {
+    let holds = |start, end| (u64::from(start)..end).contains(&u64::from(id));
+    file.ranges_of(user).iter().any(|range| holds(range.value.start, range.value.end()))
+}
+
+/// The ID on the host of one of a container: 1 is the first subordinate ID (user_namespaces(7)).
+fn outside(file: &SubidFile, user: &User, id: u32) -> Option<u32> {
+    let mut left = id.saturating_sub(1);
+    for range in file.ranges_of(user) {
+        if left < range.value.count {
+            return Some(range.value.start + left);
+        }
+        left -= range.value.count;
+    }
+    None
+}
+
+fn no_id(path: &str, what: &str, id: u32) -> Unread {
+    let expected = format!("expected a subordinate ID for {what} {id} of a container");
+    Unread::Malformed { path: path.to_owned(), line: None, expected }
 }
 
 fn kind_of(kind: Kind) -> &'static str {

@@ -84,10 +84,60 @@ fn who_uses_it_has_to_be_let_in() {
     let outcome = look(dir("0700", 1000), Stack::PodmanKube, "101", volume, "");
     let finding = findings(&outcome)[0];
     assert_eq!(finding.found, "not open to UID 101 of the container");
-    assert_eq!(finding.remedy.commands, ["podman unshare chown -R 101 /srv/web"]);
+    assert_eq!(finding.remedy.commands, ["sudo -Hu edge podman unshare chown 101 /srv/web"]);
     assert_eq!(finding.evidence[0].text, "mode 0700, UID 1000, GID 1000");
     let outcome = look(dir("0700", 1000), Stack::PodmanKube, "70000", volume, "");
     assert_eq!(unknown(&outcome), ["/etc/subuid: expected a subordinate ID for UID 70000 of a container"]);
+}
+
+#[test]
+fn the_group_is_that_of_the_container() {
+    let dir = |mode: &str, gid: u32| {
+        base().dir("/srv/web", mode, 1000).path("/srv/web", |record| record.gid = Some(gid))
+    };
+    let judged = |host: TestHost, run_as: &str| {
+        let outcome = look(host, Stack::PodmanKube, run_as, "{path: /srv/web}", "");
+        let found = findings(&outcome).first().map(|finding| finding.verdict);
+        (found, outcome.items[0].level)
+    };
+    let (met, unmet) = ((Some(Verdict::Met), Level::Required), (Some(Verdict::Unmet), Level::Required));
+    let undecided = (None, Level::Advised);
+    assert_eq!(judged(dir("0770", 1000), "101, runAsGroup: 101"), unmet, "the user's group is GID 0");
+    assert_eq!(judged(dir("0770", 1000), "101, runAsGroup: 0"), met);
+    assert_eq!(judged(dir("0770", 100_100), "101, runAsGroup: 101"), met);
+    assert_eq!(judged(dir("0770", 1000), "101"), undecided);
+    assert_eq!(judged(dir("0770", 0), "101"), unmet, "nobody is in that group");
+    assert_eq!(judged(dir("0777", 1000), "101"), met);
+    assert_eq!(judged(dir("0700", 1000), "101"), unmet);
+    let group = look(dir("0770", 1000), Stack::PodmanKube, "101, runAsGroup: 70000", "{path: /srv/web}", "");
+    assert_eq!(unknown(&group), ["/etc/subgid: expected a subordinate ID for GID 70000 of a container"]);
+    // The image decides all.
+    for (mode, expected) in [("0700", undecided), ("0770", undecided), ("0755", undecided), ("0777", met)] {
+        assert_eq!(judged(dir(mode, 1000), "null"), expected, "{mode}");
+    }
+    assert_eq!(judged(base().dir("/srv/web", "0700", 0), "null"), unmet);
+}
+
+#[test]
+fn only_what_can_be_given_away_is() {
+    let commands = |host: TestHost, path: &str| {
+        let outcome = look(host, Stack::PodmanKube, "101", &format!("{{path: {path}}}"), "");
+        assert_eq!(verdicts(&outcome), [(path, Verdict::Unmet)]);
+        assert_eq!(findings(&outcome)[0].found, "not open to UID 101 of the container");
+        findings(&outcome)[0].remedy.commands.clone()
+    };
+    let home = || base().dir("/home", "0755", 0).dir("/home/edge", "0700", 1000);
+    assert!(commands(home(), "/home/edge").is_empty());
+    assert!(commands(base().dir("/home", "0711", 1000), "/home").is_empty());
+    let below = home().dir("/home/edge/data", "0700", 1000);
+    assert_eq!(
+        commands(below, "/home/edge/data"),
+        ["sudo -Hu edge podman unshare chown 101 /home/edge/data"]
+    );
+    let of_root = look(base().dir("/srv/web", "0700", 0), Stack::PodmanKube, "101", "{path: /srv/web}", "");
+    let remedy = &findings(&of_root)[0].remedy;
+    assert!(remedy.commands.is_empty(), "UID 0 is not mapped: {remedy:?}");
+    assert_eq!(remedy.summary, "let UID 101 of the container (UID 100100 of the host) read it");
 }
 
 #[test]

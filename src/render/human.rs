@@ -413,7 +413,11 @@ impl Page {
         if !stacks.is_empty() {
             words.push(format!("--stack {}", stacks.join(",")));
         }
-        words.extend(report.workload.iter().flatten().map(|file| format!("--workload {}", quoted(file))));
+        // Standard input has been read: it has to be named as a file.
+        for file in report.workload.iter().flatten() {
+            let named = if file == "-" { "FILE".into() } else { quoted(file) };
+            words.push(format!("--workload {named}"));
+        }
         words.extend(report.users.iter().map(|user| format!("--user {}", quoted(&user.name))));
         words.join(" ")
     }

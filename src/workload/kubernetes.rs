@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::yaml::{self, File, View};
-use super::{Ask, Malformed, What};
+use super::{ASK_LIMIT, Ask, Malformed, What, within_limit};
 use crate::facts::version::Version;
 use crate::facts::{Evidence, Source};
 use crate::finding::Level;
@@ -50,6 +50,7 @@ pub(super) fn asks(sources: &[Source]) -> Result<Vec<Ask>, Malformed> {
     for object in &objects {
         object.twice(&mut seen, &mut asks)?;
         object.asks(&defined, &mut asks)?;
+        within_limit(&asks)?;
     }
     Ok(asks)
 }
@@ -59,13 +60,14 @@ struct Object<'a> {
     view: View<'a>,
     kind: &'a str,
     name: Option<&'a str>,
+    namespace: Option<&'a str>,
 }
 
 impl<'a> Object<'a> {
     /// The object, or those of a list (podman takes `List` apart, and so does kubectl).
     fn collect(view: View<'a>, into: &mut Vec<Object<'a>>) -> Result<(), Malformed> {
         let kind = view.get("kind")?;
-        let Some(kind) = kind.text()? else {
+        let Some(kind) = kind.name()? else {
             return Err(view.malformed("a Kubernetes object, with apiVersion and kind"));
         };
         if kind == "List" {
@@ -74,8 +76,9 @@ impl<'a> Object<'a> {
         if view.get("apiVersion")?.text()?.is_none() {
             return Err(view.malformed("a Kubernetes object, with apiVersion and kind"));
         }
-        let name = view.path(&["metadata", "name"])?.text()?;
-        into.push(Object { view, kind, name });
+        let name = view.path(&["metadata", "name"])?.name()?;
+        let namespace = view.path(&["metadata", "namespace"])?.name()?;
+        into.push(Object { view, kind, name, namespace });
         Ok(())
     }
 
@@ -103,7 +106,7 @@ impl<'a> Object<'a> {
     fn title(&self) -> Result<Rc<str>, Malformed> {
         let name = match self.name {
             Some(name) => Some(name),
-            None => self.view.path(&["metadata", "generateName"])?.text()?,
+            None => self.view.path(&["metadata", "generateName"])?.name()?,
         };
         Ok(name.map_or_else(|| self.kind.into(), |name| format!("{} {name}", self.kind).into()))
     }
@@ -143,7 +146,7 @@ impl<'a> Object<'a> {
         let template = self.view.path(template)?;
         let runs: &[Stack] = if matches!(podman, Podman::Not) { &[] } else { PODMAN };
         let claims = self.view.path(&["spec", "volumeClaimTemplates"])?;
-        Pod::of(template, claims, runs, copies, defined)?.asks(&mut say)
+        Pod::of(template, claims, runs, copies, self.namespace, defined)?.asks(&mut say)
     }
 
     /// How many pods a cluster makes of it. Podman makes one (podman: `playKubeDeployment`).
@@ -213,7 +216,8 @@ struct Sayer<'a> {
 
 impl Sayer<'_> {
     fn ask(&mut self, level: Level, at: Evidence, stacks: &[Stack], what: What) {
-        if !stacks.is_empty() {
+        // One more than the limit says that there are too many.
+        if !stacks.is_empty() && self.into.len() <= ASK_LIMIT {
             self.into.push(Ask { what, of: self.of.clone(), at, level, stacks: stacks.to_vec() });
         }
     }
@@ -251,31 +255,42 @@ fn protocol(view: View) -> Result<Option<Protocol>, Malformed> {
     }
 }
 
-/// What the files define that pods refer to.
-struct Defined<'a> {
-    /// The keys of each Secret and ConfigMap, by kind and name.
-    keys: BTreeMap<&'a str, BTreeMap<&'a str, BTreeSet<&'a str>>>,
-}
+/// What the files define that pods refer to: the namespace and the keys of each Secret, ConfigMap and claim,
+/// by kind and name.
+struct Defined<'a>(BTreeMap<(&'a str, &'a str), Vec<Keys<'a>>>);
+
+/// The namespace, and the keys.
+type Keys<'a> = (Option<&'a str>, BTreeSet<&'a str>);
 
 impl<'a> Defined<'a> {
     fn of(objects: &[Object<'a>]) -> Result<Defined<'a>, Malformed> {
-        let mut keys: BTreeMap<&str, BTreeMap<&str, BTreeSet<&str>>> = BTreeMap::new();
-        for Object { view, kind, name } in objects {
+        let mut defined = Defined(BTreeMap::new());
+        for Object { view, kind, name, namespace } in objects {
             let (Some(name), "Secret" | "ConfigMap" | "PersistentVolumeClaim") = (*name, *kind) else {
                 continue;
             };
-            let known = keys.entry(*kind).or_default().entry(name).or_default();
+            let mut keys = BTreeSet::new();
             if *kind != "PersistentVolumeClaim" {
                 for part in ["data", "stringData", "binaryData"] {
-                    known.extend(view.get(part)?.keys()?.into_iter().map(|(key, _)| key));
+                    keys.extend(view.get(part)?.keys()?.into_iter().map(|(key, _)| key));
                 }
             }
+            defined.0.entry((*kind, name)).or_default().push((*namespace, keys));
         }
-        Ok(Defined { keys })
+        Ok(defined)
     }
 
-    fn keys(&self, kind: &str, name: &str) -> Option<&BTreeSet<&'a str>> {
-        self.keys.get(kind)?.get(name)
+    /// The keys of those of a name that a namespace can see. Which one it is where none is written, kubectl is
+    /// told by its own configuration: that can be any.
+    fn keys<'s>(
+        &'s self,
+        kind: &'s str,
+        name: &'s str,
+        namespace: Option<&'s str>,
+    ) -> Vec<&'s BTreeSet<&'s str>> {
+        let sees = |other: &Option<&str>| namespace.is_none() || other.is_none() || *other == namespace;
+        let all = self.0.get(&(kind, name)).into_iter().flatten();
+        all.filter(|(other, _)| sees(other)).map(|(_, keys)| keys).collect()
     }
 }
 

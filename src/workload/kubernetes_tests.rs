@@ -285,10 +285,55 @@ fn a_workload_is_bounded_and_quadlet_is_for_others() {
     );
     let why = Workload::parse(vec![Source::new("a.yaml", text)]).unwrap_err();
     assert!(why.to_string().contains("no more than 10000 things"), "{why}");
+    let pod = "{apiVersion: v1, kind: Pod, spec: {hostIPC: true, containers: [*c]}}";
+    let container = "{ports: [{hostPort: 80}], resources: {limits: {memory: 1}}}";
+    let text = format!("kind: List\nx: &c {container}\nitems:\n- &p {pod}\n{}", "- *p\n".repeat(8_000));
+    let source = [Source::new("a.yaml", text)];
+    assert!(asks(&source).unwrap_err().to_string().ends_with("10000 things"), "while they are collected");
     let quadlet =
         Workload::parse(vec![Source::new("web.container", "[Container]\nImage=a\nPublishPort=80:80\n")])
             .unwrap();
     assert_eq!(quadlet.asks.len(), 1);
+}
+
+#[test]
+fn namespaces_part_what_clusters_see_and_keys_of_volumes_are_looked_for() {
+    let text = |of_pod: &str, of_map: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: site{of_map}}}\ndata: {{a: x}}\n---\n\
+             apiVersion: v1\nkind: Pod\nmetadata: {{name: web{of_pod}}}\nspec:\n  volumes:\n    - name: v\n      \
+             configMap:\n        name: site\n        items:\n          - {{key: a, path: a}}\n          \
+             - {{key: b, path: b}}\n"
+        )
+    };
+    let undefined = |what: &What| matches!(what, What::Undefined { .. });
+    let wrong = |what: &What| matches!(what, What::Wrong(_));
+    let apart = text(", namespace: one", ", namespace: two");
+    assert_eq!(lines(Stack::Kind, &apart, undefined), [13, 13]);
+    assert_eq!(lines(Stack::PodmanKube, &apart, undefined), [0; 0]);
+    assert_eq!(lines(Stack::PodmanKube, &apart, wrong), [16]);
+    for (of_pod, of_map) in [("", ""), (", namespace: one", ", namespace: one"), ("", ", namespace: two")] {
+        let text = text(of_pod, of_map);
+        assert_eq!(lines(Stack::Kind, &text, undefined), [0; 0], "{of_pod} {of_map}");
+        assert_eq!(lines(Stack::Kind, &text, wrong), [16], "{of_pod} {of_map}");
+    }
+}
+
+#[test]
+fn texts_that_are_kept_are_bounded() {
+    let spec = |text: &str| format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec:\n{text}\n");
+    let (name, path) = ("n".repeat(254), format!("/{}", "p".repeat(4096)));
+    for (text, key, most) in [
+        (format!("apiVersion: v1\nkind: {name}\n"), "kind", 253),
+        (spec("").replace("name: a", &format!("name: {name}")), "name", 253),
+        (spec("").replace("name: a", &format!("generateName: {name}")), "generateName", 253),
+        (spec(&format!("  volumes: [{{name: {name}}}]")), "name", 253),
+        (spec(&format!("  volumes: [{{name: v, secret: {{secretName: {name}}}}}]")), "secretName", 253),
+        (spec(&format!("  volumes: [{{name: v, hostPath: {{path: {path}}}}}]")), "path", 4096),
+    ] {
+        let why = why(&text);
+        assert!(why.ends_with(&format!(" {key}: expected no more than {most} bytes")), "{why}");
+    }
 }
 
 proptest::proptest! {

@@ -54,19 +54,29 @@ impl Workload {
         let (quadlets, manifests): (Vec<Source>, Vec<Source>) = sources.into_iter().partition(is_quadlet);
         let mut asks = kubernetes::asks(&manifests)?;
         asks.extend(quadlet::asks(&quadlets));
-        if let Some(ask) = asks.get(ASK_LIMIT) {
-            let expected = format!("expected a workload that asks for no more than {ASK_LIMIT} things");
-            return Err(Malformed {
-                expected,
-                file: ask.at.path.to_string(),
-                line: ask.at.line.unwrap_or(1),
-            });
-        }
+        within_limit(&asks)?;
         let file = |ask: &Ask| files.iter().position(|file| **file == *ask.at.path);
         asks.sort_by_cached_key(|ask| (file(ask), ask.at.line));
         let clashes = clashes(&asks);
         asks.extend(clashes);
         Ok(Workload { files, asks })
+    }
+}
+
+fn within_limit(asks: &[Ask]) -> Result<(), Malformed> {
+    let Some(ask) = asks.get(ASK_LIMIT) else { return Ok(()) };
+    let expected = format!("expected a workload that asks for no more than {ASK_LIMIT} things");
+    Err(Malformed { expected, file: ask.at.path.to_string(), line: ask.at.line.unwrap_or(1) })
+}
+
+impl Workload {
+    /// Without the limits that Podman leaves out, by the version that looks at them first.
+    pub fn without_limits(&self, left_out: impl Fn(&Version) -> bool) -> Workload {
+        let keeps = |ask: &&Ask| match &ask.what {
+            What::Limit { since: Some(since), .. } => !left_out(since),
+            _ => true,
+        };
+        Workload { files: self.files.clone(), asks: self.asks.iter().filter(keeps).cloned().collect() }
     }
 }
 
@@ -246,5 +256,19 @@ mod tests {
         assert_eq!(of("8000-18000", "17000-27000"), (2, taken("tcp/17000-18000")));
         assert_eq!(of("9000", "8000-18000"), (2, taken("tcp/9000")));
         assert_eq!(of("8000-8999", "9000-9999"), (2, None));
+    }
+
+    #[test]
+    fn limits_of_annotations_are_those_of_a_later_podman() {
+        let pod = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n  annotations:\n    \
+                   io.podman.annotations.pids-limit/a: 9\nspec:\n  containers:\n    - image: a\n      \
+                   resources: {limits: {cpu: 1}}\n";
+        let all = Workload::parse(vec![Source::new("a.yaml", pod)]).unwrap();
+        let limits = |workload: &Workload| {
+            workload.asks.iter().filter(|ask| matches!(ask.what, What::Limit { .. })).count()
+        };
+        assert_eq!(limits(&all), 2);
+        assert_eq!(limits(&all.without_limits(|since| *since > Version::new(&[5, 4]))), 1);
+        assert_eq!(limits(&all.without_limits(|since| *since > Version::new(&[5, 5]))), 2);
     }
 }

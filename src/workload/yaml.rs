@@ -1,6 +1,7 @@
 //! YAML as a tree whose nodes know their lines. Aliases are shared, not copied, and what a document would
 //! be with all of them written out is bounded, so that nobody who walks it walks for ever.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -11,10 +12,15 @@ use crate::facts::{Evidence, Source};
 
 /// The most nodes of a file, with its aliases written out. The largest manifests that projects publish
 /// have some 30,000.
-const NODE_LIMIT: u64 = 500_000;
+const NODE_LIMIT: u64 = 200_000;
 /// How deep nodes can lie in each other; Kubernetes objects have no more than some 20 levels.
 const DEPTH_LIMIT: usize = 100;
 const DOCUMENT_LIMIT: usize = 5_000;
+/// The longest key, in bytes; the names of Kubernetes end at 253, with a prefix at 317.
+const KEY_LIMIT: usize = 1024;
+/// What the parser may read before it tells of it, by [`weight`]: up to the last bracket it keeps all that
+/// lies within, some 170 bytes for each, as that can be a key. So JSON of up to some 35,000 values is read.
+const UNTOLD_LIMIT: u32 = 360_000;
 
 /// A value and where it stands.
 #[derive(Debug)]
@@ -56,12 +62,33 @@ pub(super) fn documents(source: &Source) -> Result<Vec<Rc<Node>>, Malformed> {
     // A byte order mark is not content.
     let text = source.text().strip_prefix('\u{feff}').unwrap_or(source.text());
     let mut builder = Builder::default();
-    for event in Parser::new_from_str(text) {
+    let (untold, line) = (Cell::new(0), Cell::new(1));
+    let chars = text.chars().take_while(|c| {
+        untold.set(untold.get() + weight(*c));
+        line.set(line.get() + usize::from(*c == '\n'));
+        untold.get() <= UNTOLD_LIMIT
+    });
+    for event in Parser::new_from_iter(chars) {
+        if untold.replace(0) > UNTOLD_LIMIT {
+            let expected = "expected fewer values between the same brackets, or in one text";
+            return Err(fault(line.get(), expected.to_owned()));
+        }
         let (event, span) = event
             .map_err(|error| fault(error.marker().line(), format!("expected YAML: {}", error.info())))?;
         builder.take(event, span).map_err(|(line, expected)| fault(line, expected))?;
     }
     Ok(builder.documents)
+}
+
+/// How much the parser can keep because of a character: most for what begins or ends a value, less for what
+/// comes in pairs.
+fn weight(c: char) -> u32 {
+    match c {
+        ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '?' => 3,
+        ':' => 2,
+        '"' | '\'' => 1,
+        _ => 0,
+    }
 }
 
 /// Where it stands, and what was expected there.
@@ -169,6 +196,9 @@ impl Builder {
         match &mut parent.content {
             Content::List(items) => items.push(node),
             Content::Map { key: waiting @ None, .. } => match &node.value {
+                Value::Scalar { text, .. } if text.len() > KEY_LIMIT => {
+                    return Err((line, format!("expected a key of up to {KEY_LIMIT} bytes")));
+                }
                 Value::Scalar { text, plain } => {
                     let merge = *plain && text == "<<";
                     *waiting = Some(Key { text: text.as_str().into(), line: number(line), merge });
@@ -251,7 +281,8 @@ pub(super) struct File<'a> {
 impl<'a> File<'a> {
     /// The lines of a source.
     pub(super) fn new(source: &'a Source) -> File<'a> {
-        File { source, lines: source.text().lines().collect() }
+        // Trimmed here, as a line of spaces can be asked for many times.
+        File { source, lines: source.text().lines().map(str::trim).collect() }
     }
 
     /// A line.
@@ -352,6 +383,19 @@ impl<'a> View<'a> {
             Some(Value::Scalar { text, .. }) => Ok(Some(text)),
             Some(_) => Err(self.other("a value")),
         }
+    }
+
+    /// A text that is kept, which is no longer than this many bytes.
+    pub(super) fn up_to(&self, bytes: usize) -> Result<Option<&'a str>, Malformed> {
+        match self.text()? {
+            Some(text) if text.len() > bytes => Err(self.malformed(&format!("no more than {bytes} bytes"))),
+            text => Ok(text),
+        }
+    }
+
+    /// A name, none of which is longer (kubernetes.io, "Object Names and IDs").
+    pub(super) fn name(&self) -> Result<Option<&'a str>, Malformed> {
+        self.up_to(253)
     }
 
     /// A whole number. One in quotes is a string, which neither Kubernetes nor Podman takes for a number.

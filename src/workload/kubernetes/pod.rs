@@ -17,6 +17,9 @@ const USERNS: &str = "io.podman.annotations.userns";
 /// A device as a resource (podman: pkg/specgen/generate/kube/kube.go, `setupContainerDevices`).
 const DEVICE: &str = "podman.io/device=";
 
+/// The longest path (path_resolution(7), `PATH_MAX`).
+const PATH_LIMIT: usize = 4096;
+
 /// A pod, or what a controller makes pods of.
 pub(super) struct Pod<'a> {
     spec: View<'a>,
@@ -27,6 +30,7 @@ pub(super) struct Pod<'a> {
     /// Podman, where it runs this.
     podman: &'static [Stack],
     copies: u64,
+    namespace: Option<&'a str>,
     defined: &'a Defined<'a>,
 }
 
@@ -44,6 +48,7 @@ impl<'a> Pod<'a> {
         claims: View<'a>,
         podman: &'static [Stack],
         copies: u64,
+        namespace: Option<&'a str>,
         defined: &'a Defined<'a>,
     ) -> Result<Pod<'a>, Malformed> {
         let spec = template.get("spec")?;
@@ -52,7 +57,7 @@ impl<'a> Pod<'a> {
         }
         let mut claimed = BTreeSet::new();
         for claim in claims.items()? {
-            claimed.extend(claim.path(&["metadata", "name"])?.text()?);
+            claimed.extend(claim.path(&["metadata", "name"])?.name()?);
         }
         Ok(Pod {
             spec,
@@ -62,6 +67,7 @@ impl<'a> Pod<'a> {
             claims: claimed,
             podman,
             copies,
+            namespace,
             defined,
         })
     }
@@ -180,7 +186,7 @@ impl<'a> Pod<'a> {
                     "memory" => Controller::Memory,
                     _ => continue,
                 };
-                let Some(text) = view.text()? else { continue };
+                let Some(text) = view.name()? else { continue };
                 let Some(value) = quantity::thousandths(text) else {
                     return Err(view.malformed("a quantity, such as 500m or 64Mi"));
                 };
@@ -213,7 +219,7 @@ impl<'a> Pod<'a> {
             };
             let text = format!("podman kube play leaves out {name}");
             say.unsupported(Level::Advised, view.at(), self.podman, text, Some(&since));
-            let text = format!("{controller}: {}", view.text()?.unwrap_or_default());
+            let text = format!("{controller}: {}", view.name()?.unwrap_or_default());
             say.ask(
                 Level::Required,
                 view.at(),
@@ -267,10 +273,10 @@ impl<'a> Pod<'a> {
         let own_ipc = !self.spec.get("hostIPC")?.is_true()?;
         for entry in self.spec.path(&["securityContext", "sysctls"])?.items()? {
             let name = entry.get("name")?;
-            let Some(key) = name.text()? else {
+            let Some(key) = name.name()? else {
                 return Err(entry.malformed("a sysctl, with name and value"));
             };
-            let value = entry.get("value")?.text()?.unwrap_or_default().to_owned();
+            let value = entry.get("value")?.up_to(PATH_LIMIT)?.unwrap_or_default().to_owned();
             let own_network = !host_network;
             // Kubernetes takes slashes, too.
             let what = What::Sysctl { key: key.replace('/', "."), value, own_network, own_ipc };
@@ -309,17 +315,49 @@ impl<'a> Pod<'a> {
     }
 
     fn referred(&self, to: &Reference<'a>, say: &mut Sayer) -> Result<(), Malformed> {
-        let Some(name) = to.name.text()? else { return Err(to.name.malformed("a name")) };
-        let Some(keys) = self.defined.keys(to.kind, name) else {
-            let what = What::Undefined { kind: to.kind, name: name.to_owned(), optional: to.optional };
-            // Podman makes a volume of a claim that nothing defines.
-            let stacks = if to.kind == "PersistentVolumeClaim" { CLUSTERS.to_vec() } else { self.all() };
-            say.ask(Level::Required, to.name.at(), &stacks, what);
-            return Ok(());
+        let Some(name) = to.name.name()? else { return Err(to.name.malformed("a name")) };
+        // Podman knows no namespaces.
+        let by_podman = self.defined.keys(to.kind, name, None);
+        let by_clusters = self.defined.keys(to.kind, name, self.namespace);
+        let parts = if by_podman.len() == by_clusters.len() {
+            vec![(self.all(), by_podman)]
+        } else {
+            vec![(self.podman.to_vec(), by_podman), (CLUSTERS.to_vec(), by_clusters)]
         };
-        if let Some(key) = to.key.text()?.filter(|key| !keys.contains(key) && !to.optional) {
-            let text = format!("{} {name} has no key {key}", to.kind);
-            say.ask(Level::Required, to.key.at(), &self.all(), What::Wrong(text));
+        for (mut stacks, defined) in parts {
+            if defined.is_empty() {
+                // Podman makes a volume of a claim that nothing defines.
+                if to.kind == "PersistentVolumeClaim" {
+                    stacks.retain(|stack| CLUSTERS.contains(stack));
+                }
+                let what = What::Undefined { kind: to.kind, name: name.to_owned(), optional: to.optional };
+                say.ask(Level::Required, to.name.at(), &stacks, what);
+                continue;
+            }
+            let has = |key: &str| defined.iter().any(|keys| keys.contains(key));
+            if let Some(key) = to.key.name()?.filter(|key| !has(key) && !to.optional) {
+                let text = format!("{} {name} has no key {key}", to.kind);
+                say.ask(Level::Required, to.key.at(), &stacks, What::Wrong(text));
+            }
+        }
+        Ok(())
+    }
+
+    /// A volume whose files are keys, all of them or its `items`.
+    fn files(
+        &self,
+        kind: &'static str,
+        at: View<'a>,
+        name: &'a str,
+        say: &mut Sayer,
+    ) -> Result<(), Malformed> {
+        let items = at.get("items")?.items()?;
+        if items.is_empty() {
+            return self.refer(kind, at, name, say);
+        }
+        let (optional, name) = (at.get("optional")?.is_true()?, at.get(name)?);
+        for item in items {
+            self.referred(&Reference { kind, name, key: item.get("key")?, optional }, say)?;
         }
         Ok(())
     }
@@ -328,7 +366,7 @@ impl<'a> Pod<'a> {
         let mut volumes: BTreeMap<&str, View<'a>> = BTreeMap::new();
         for volume in self.spec.get("volumes")?.items()? {
             let name = volume.get("name")?;
-            let Some(name) = name.text()? else { return Err(volume.malformed("a volume, with a name")) };
+            let Some(name) = name.name()? else { return Err(volume.malformed("a volume, with a name")) };
             volumes.insert(name, volume);
         }
         // How each is used: by whom, and whether to write.
@@ -337,7 +375,7 @@ impl<'a> Pod<'a> {
             let by = self.by(container)?;
             for mount in container.get("volumeMounts")?.items()? {
                 let name = mount.get("name")?;
-                let Some(text) = name.text()? else { return Err(mount.malformed("a mount, with a name")) };
+                let Some(text) = name.name()? else { return Err(mount.malformed("a mount, with a name")) };
                 self.left_out(mount.get("subPathExpr")?, "subPathExpr", say);
                 if !volumes.contains_key(text) && !self.claims.contains(text) {
                     let what = What::Wrong(format!("no volume is called {text}"));
@@ -364,8 +402,8 @@ impl<'a> Pod<'a> {
             match kind {
                 "name" | "emptyDir" => {}
                 "hostPath" => self.host_path(view, uses, say)?,
-                "configMap" => self.refer("ConfigMap", view, "name", say)?,
-                "secret" => self.refer("Secret", view, "secretName", say)?,
+                "configMap" => self.files("ConfigMap", view, "name", say)?,
+                "secret" => self.files("Secret", view, "secretName", say)?,
                 "persistentVolumeClaim" => self.refer("PersistentVolumeClaim", view, "claimName", say)?,
                 _ => {
                     let since: Option<&[u64]> = (kind == "image").then_some(&[5, 3]);
@@ -379,7 +417,9 @@ impl<'a> Pod<'a> {
 
     fn host_path(&self, view: View<'a>, uses: &[(By, bool)], say: &mut Sayer) -> Result<(), Malformed> {
         let (path, kind) = (view.get("path")?, view.get("type")?);
-        let Some(text) = path.text()? else { return Err(view.malformed("a path of the host, with path")) };
+        let Some(text) = path.up_to(PATH_LIMIT)? else {
+            return Err(view.malformed("a path of the host, with path"));
+        };
         let kind = match kind.text()? {
             None | Some("") => PathKind::Any,
             Some("Directory") => PathKind::Directory,
