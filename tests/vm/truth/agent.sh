@@ -1,6 +1,7 @@
 # Runs in a lab machine at every boot: carries out what comes in at the port, one request after the other.
 #
-#     run SIZE           the SIZE bytes that follow are a bash script; the answer is "CODE SIZE" and its output
+#     run SIZE SECONDS   the SIZE bytes that follow are a bash script, which is ended after that time; the answer
+#                        is "CODE SIZE" and its output, and CODE is 124 or 137 where it was ended
 #     put MODE PATH SIZE the SIZE bytes that follow become a file; the answer is "0 0"
 port=/dev/virtio-ports/edgeprep.agent
 script=/var/lib/edgeprep-lab/script
@@ -13,7 +14,8 @@ serve() {
             run)
                 head -c "$first" <&3 >"$script"
                 code=0
-                (cd / && exec 3>&- && exec bash "$script") >"$output" 2>&1 </dev/null || code=$?
+                (cd / && exec 3>&- && exec timeout --kill-after 10 "$path" bash "$script") \
+                    >"$output" 2>&1 </dev/null || code=$?
                 # What it left running may go on to write.
                 size=$(stat -c %s "$output")
                 printf '%s %s\n' "$code" "$size" >&3

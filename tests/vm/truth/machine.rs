@@ -12,6 +12,10 @@ use serde_json::{Value, json};
 
 const START: Duration = Duration::from_secs(240);
 const BOOT: Duration = Duration::from_secs(400);
+/// How long the answer may take that a script was ended.
+const LAST_WORDS: Duration = Duration::from_secs(30);
+/// What `timeout(1)` ends with where it ended the command, and where it had to kill it.
+const ENDED: [i32; 2] = [124, 137];
 
 /// What a script came to.
 #[derive(Debug, Clone)]
@@ -19,6 +23,11 @@ pub(crate) struct Ran {
     pub(crate) code: i32,
     pub(crate) output: String,
 }
+
+/// A machine that no longer answers, where what it runs is ended in time: it is the machine that hangs.
+#[derive(Debug, thiserror::Error)]
+#[error("the machine does not answer")]
+pub(crate) struct Silent;
 
 /// A machine that is on, until it is dropped.
 pub(crate) struct Machine {
@@ -62,10 +71,17 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Runs a bash script as root, after the functions for scripts.
+    /// Runs a bash script as root, after the functions for scripts. One that takes longer is an error with
+    /// the end of what it said.
     pub(crate) fn run(&mut self, script: &str, time: Duration) -> Result<Ran> {
         let script = format!(". /share/guest-lib.sh\n{script}");
-        self.request(format!("run {}\n", script.len()).as_bytes(), script.as_bytes(), time)
+        let header = format!("run {} {}\n", script.len(), time.as_secs());
+        let ran = self.request(header.as_bytes(), script.as_bytes(), time + LAST_WORDS)?;
+        if ENDED.contains(&ran.code) {
+            let last = script.lines().last().unwrap_or_default();
+            bail!("{last:?} has not ended after {} s: {}", time.as_secs(), ran.output);
+        }
+        Ok(ran)
     }
 
     /// Writes a file.
@@ -127,7 +143,7 @@ impl Machine {
     fn byte(&mut self, until: Instant) -> Result<Option<u8>> {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            bail!("no answer in time");
+            return Err(Silent.into());
         }
         self.agent.get_mut().set_read_timeout(Some(left))?;
         let mut byte = [0];

@@ -27,7 +27,8 @@ pub(crate) struct Outcome {
 pub(crate) fn ask(machine: &mut Machine, script: &str) -> Result<Outcome> {
     // What hangs, fails.
     machine.put(ORACLE, "644", format!(". /share/guest-lib.sh\n{LIB}\n{script}").as_bytes())?;
-    let ran = machine.run(&format!("timeout --kill-after 5 {} bash {ORACLE}", PATIENCE.as_secs()), STEP)?;
+    let script = format!("timeout --kill-after 5 {} bash {ORACLE} || exit 1", PATIENCE.as_secs());
+    let ran = machine.run(&script, STEP)?;
     let lines: Vec<&str> = ran.output.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     let said = lines[lines.len().saturating_sub(6)..].join("\n");
     Ok(Outcome { works: ran.code == 0, said })

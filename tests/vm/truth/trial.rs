@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::asked::{EDGEPREP, Says, check, finds, is_fixable, named, reports, says};
-use super::machine::{Machine, Ran};
+use super::machine::{Machine, Ran, Silent};
 use super::oracle::{LIB, Outcome, ask};
 use super::peer::Peer;
 use super::saved::Saved;
@@ -143,14 +143,22 @@ impl Lab {
 }
 
 impl Trial {
-    /// Runs a scenario on an image.
+    /// Runs a scenario on an image; once more where the machine hangs.
     pub(crate) fn run(lab: &Lab, scenario: &Scenario, image: &str) -> Trial {
-        let (name, image) = (scenario.name.clone(), image.to_owned());
-        let (stacks, checks) = (Vec::new(), Vec::new());
-        let mut trial = Trial { scenario: name, image, stacks, checks, error: None };
-        if let Err(error) = trial.carry_out(lab, scenario) {
-            trial.error = Some(format!("{error:#}"));
+        let new = || {
+            let (scenario, image) = (scenario.name.clone(), image.to_owned());
+            Trial { scenario, image, stacks: Vec::new(), checks: Vec::new(), error: None }
+        };
+        let mut trial = new();
+        let mut result = trial.carry_out(lab, scenario);
+        if let Err(error) = &result
+            && error.is::<Silent>()
+        {
+            println!("{} on {image}: {error}; once more", scenario.name);
+            trial = new();
+            result = trial.carry_out(lab, scenario);
         }
+        trial.error = result.err().map(|error| format!("{error:#}"));
         trial
     }
 
