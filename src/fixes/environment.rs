@@ -26,8 +26,7 @@ pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), Fix
             )));
         }
         if !draft.facts.running() {
-            draft.user(user)?;
-            all.add(name, value)?;
+            all.add(name, &of_all(value, &draft.user(user)?))?;
         } else if let Some((_, values)) = by_user.iter_mut().find(|(known, _)| known == user) {
             values.add(name, value)?;
         } else {
@@ -46,6 +45,14 @@ pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), Fix
         write(draft, None, &all)?;
     }
     Ok(())
+}
+
+/// A value of one user as the file of all users has it: `environment.d(5)` puts in what the user manager was
+/// started with, of which pam_systemd(8) sets both.
+fn of_all(value: &str, user: &User) -> String {
+    value
+        .replace(&format!("/run/user/{}/", user.uid), "${XDG_RUNTIME_DIR}/")
+        .replace(&format!("{}/", user.home.trim_end_matches('/')), "${HOME}/")
 }
 
 /// Writes the file of one user, or that of all users.
@@ -80,7 +87,7 @@ fn write(draft: &mut Draft<'_>, user: Option<&User>, values: &Agreed) -> Result<
 /// A value as systemd reads it (`src/basic/env-file.c`): bare, else in single quotes, where nothing has
 /// a meaning, else in double quotes.
 fn quoted(value: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=${}".contains(c);
     if value.chars().all(plain) {
         value.to_owned()
     } else if !value.contains('\'') {
@@ -127,6 +134,11 @@ mod tests {
             written(&settled(&image, &settings, &vendor()).0)[0].0,
             "/usr/lib/environment.d/90-rootless.conf"
         );
+        let socket = |user: &str, uid: u32| variable(user, "A", &format!("unix:///run/user/{uid}/x.sock"));
+        let both = settled(&image, &[socket("edge", 1000), socket("other", 1001)], &Options::default());
+        assert_eq!(written(&both.0)[0].1, ours("A=unix://${XDG_RUNTIME_DIR}/x.sock\n"));
+        let homes = [variable("edge", "A", "/home/edge/a"), variable("other", "A", "/home/other/a")];
+        assert_eq!(written(&fix(&image, &homes).unwrap())[0].1, ours("A=${HOME}/a\n"));
         let conflict = [variable("edge", "A", "1"), variable("other", "A", "2")];
         assert!(matches!(fix(&image, &conflict), Err(FixError::Conflict { .. })));
         assert_eq!(fix(&host(), &conflict).unwrap().artifacts.len(), 2);

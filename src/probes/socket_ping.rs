@@ -28,22 +28,28 @@ fn run(asked: &Asked, bench: &mut Bench) -> Vec<Trial> {
     let path = podman_socket_path(asked.user.uid);
     let word = match hindrance(asked, &path) {
         Ok(None) => word(bench.ask(&Request::Ping { path: path.clone() })),
-        Ok(Some(why)) => Word::Unknown(why.to_owned()),
+        Ok(Some(why)) => Word::Unknown(why),
         Err(why) => Word::Unknown(why.to_string()),
     };
     vec![Trial::new(&SOCKET_PING, asked.user, path, word).about([Claim::supports("podman-socket", UNIT)])]
 }
 
 /// Why it is not asked, if it is not.
-fn hindrance(asked: &Asked, path: &str) -> Fact<Option<&'static str>> {
+fn hindrance(asked: &Asked, path: &str) -> Fact<Option<String>> {
     if !asked.facts.socket_listens(path)? {
-        return Ok(Some("nothing listens"));
+        return Ok(Some("nothing listens".to_owned()));
     }
     let uid = asked.user.uid;
     // Without a user manager nobody starts anything for a connection.
     let starts =
         asked.facts.user_manager_runs(uid)? && asked.facts.user_unit_processes(uid, SERVICE)?.is_empty();
-    Ok(starts.then_some("podman.service does not run, and a question would start it"))
+    let why = || {
+        format!(
+            "podman.service does not run, and a question would start it; this asks: \
+             curl --unix-socket {path} http://podman/_ping"
+        )
+    };
+    Ok(starts.then(why))
 }
 
 fn word(reply: Result<Reply, String>) -> Word {
@@ -89,9 +95,10 @@ mod tests {
         };
         let header = "Num       RefCount Protocol Flags    Type St Inode Path\n";
         let debian = || fixture("debian-13").file("/proc/net/unix", header);
-        assert_eq!(why(debian()), Some("nothing listens"));
-        let question = "podman.service does not run, and a question would start it";
-        assert_eq!(why(listens(debian())), Some(question));
+        assert_eq!(why(debian()).as_deref(), Some("nothing listens"));
+        let question = "podman.service does not run, and a question would start it; this asks: \
+                        curl --unix-socket /run/user/1000/podman/podman.sock http://podman/_ping";
+        assert_eq!(why(listens(debian())).as_deref(), Some(question));
         assert_eq!(why(runs(listens(debian()))), None);
     }
 

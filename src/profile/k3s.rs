@@ -19,6 +19,9 @@ const TAKEN: [&str; 2] = ["10.42.0.0/16", "10.43.0.0/16"];
 const PORT_DRIVERS: [&str; 2] = ["builtin", "slirp4netns"];
 /// Policy is world-readable and is printed; these are secrets, or hold one.
 const SECRETS: [&str; 4] = ["K3S_TOKEN", "K3S_AGENT_TOKEN", "K3S_BOOTSTRAP_TOKEN", "K3S_DATASTORE_ENDPOINT"];
+/// With it K3s is an agent, which "multi-node rootless clusters are not supported" rules out (K3s documentation,
+/// "Running Rootless Servers", "Known Issues with Rootless mode").
+const JOINS: &str = "K3S_URL";
 
 /// The variable for the network of slirp4netns.
 pub(crate) const CIDR_VARIABLE: &str = "K3S_ROOTLESS_CIDR";
@@ -82,6 +85,9 @@ impl RawK3s {
             }
             if let Some((_, key)) = KEYS.iter().find(|(variable, _)| *variable == name) {
                 return refuse(format!("expected the key {key} of [k3s] instead"));
+            }
+            if name == JOINS {
+                return refuse("a rootless K3s is a cluster of one node; usernetes has several".to_owned());
             }
             if SECRETS.contains(&name.as_str()) {
                 return refuse("a secret has no place in policy, which anyone can read".to_owned());
@@ -188,6 +194,7 @@ mod tests {
             ("environment = { K3S_ = \"x\" }", "expected a name of the form"),
             ("environment = { K3S_node = \"x\" }", "expected a name of the form"),
             ("environment = { K3S_TOKEN = \"x\" }", "a secret has no place in policy"),
+            ("environment = { K3S_URL = \"x\" }", "a cluster of one node; usernetes has several"),
             ("environment = { K3S_ROOTLESS_MTU = \"9\" }", "expected the key mtu of [k3s] instead"),
             ("environment = { K3S_X = \"a\\nb\" }", "without control characters"),
             ("[k3s.environment]\nK3S_X = 1", "site.toml:5: invalid type"),
