@@ -130,11 +130,19 @@ fn judge(facts: &Facts, podman: &Podman, user: &User, unit: &Unit, units: &Units
     let known = podman.version.as_ref().ok();
     let mut doubt = None;
     for mut fault in faults(unit, units) {
-        let Some(until) = &fault.until else { return Ok(unmet(facts, user, unit, &fault, None)) };
-        fault.what = format!("{} before Podman {until}", fault.what);
-        match known.and_then(|known| known.value.is_at_least(until)) {
-            Some(true) => {}
-            Some(false) => return Ok(unmet(facts, user, unit, &fault, Some(podman.evidence()))),
+        let (limit, is_later_fault) = match (fault.until.clone(), fault.since.clone()) {
+            (None, None) => return Ok(unmet(facts, user, unit, &fault, None)),
+            (Some(until), _) => (until, false),
+            (None, Some(since)) => (since, true),
+        };
+        fault.what = match is_later_fault {
+            true => format!("{}, which Podman {limit} and later refuse", fault.what),
+            false => format!("{} before Podman {limit}", fault.what),
+        };
+        let is_later = known.and_then(|known| known.value.is_at_least(&limit));
+        match is_later.map(|is_later| is_later == is_later_fault) {
+            Some(false) => {}
+            Some(true) => return Ok(unmet(facts, user, unit, &fault, Some(podman.evidence()))),
             None => {
                 doubt.get_or_insert_with(|| format!("{}; {}", fault.what, podman.unknown()));
             }
@@ -179,7 +187,7 @@ fn unmet(facts: &Facts, user: &User, unit: &Unit, fault: &Fault, beside: Option<
 }
 
 fn of_paths(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
-    for Named { key, path: written, at, is_read, optional } in paths(unit) {
+    for Named { key, path: written, at, is_read, optional, .. } in paths(unit) {
         if optional {
             continue;
         }
@@ -266,8 +274,7 @@ fn of_secrets(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
     }
     for (secret, at) in unit.words("Container", "Secret") {
         let name = secret.split(',').next().unwrap_or_default();
-        // Podman takes the beginning of an ID, too.
-        if name.contains('%') || name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if name.is_empty() || name.contains('%') {
             continue;
         }
         if !facts.podman_secret(user, name)?.0 {

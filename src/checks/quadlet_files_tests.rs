@@ -69,6 +69,19 @@ fn what_this_podman_does_not_have() {
 }
 
 #[test]
+fn what_a_later_podman_refuses() {
+    let host = |version: &str, keys: &str| podman(container(keys), version);
+    let remapped = "UserNS=keep-id\nRemapUsers=keep-id\n";
+    assert_eq!(found(host("4.7.2-1", remapped)), "");
+    let refused = "RemapUsers= beside a key that maps IDs, which takes its place, which Podman 4.8 and later refuse";
+    assert_eq!(found(host("4.9.3-1", remapped)), refused);
+    let pulled = "[Unit]\nRequires=nope.container\n";
+    assert_eq!(found(host("5.4.2-1", pulled)), "");
+    let refused = "Requires=nope.container, and there is no such file, which Podman 5.5 and later refuse";
+    assert_eq!(found(host("5.5.0-1", pulled)), refused);
+}
+
+#[test]
 fn files_that_the_user_reads() {
     let kube = |text: &str| with(fixture("debian-13"), "web.kube", &format!("[Kube]\n{text}\n"));
     let yaml = format!("{DIR}/pods.yaml");
@@ -140,6 +153,9 @@ fn secrets_of_the_user() {
     assert_eq!(found(host.clone().error(SECRETS, "absent")), missing);
     let made = host.clone().file(SECRETS, r#"{"nameToID":{"token":"0a1b"}}"#);
     assert_eq!(found(made), "");
+    let hexadecimal = container("Secret=db\n").file(SECRETS, r#"{"nameToID":{"token":"0a1b"}}"#);
+    assert_eq!(found(hexadecimal.clone()), "Secret=db, and edge has no such secret");
+    assert_eq!(found(hexadecimal.file(SECRETS, r#"{"nameToID":{"token":"db1b"}}"#)), "", "an ID");
     let denied = host.error(SECRETS, "denied");
     assert_eq!(unknown(&look_at(denied)), [format!("{SECRETS} is not readable as this user")]);
 }

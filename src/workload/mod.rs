@@ -131,7 +131,11 @@ pub enum By {
         /// image decides, or it has more than one.
         gid: Option<u32>,
     },
-    /// The image decides.
+    /// This UID where the user has their own UID in the container (`keep-id`): the user, if it is that one.
+    Kept(u32),
+    /// Whoever it is, Podman gives it to them first (`:U`).
+    Given,
+    /// The image decides, or which UID of the host it is depends on a user namespace.
     Image,
 }
 
@@ -206,6 +210,13 @@ pub enum What {
         text: String,
         /// The version of Podman from which on it is supported, where there is one.
         since: Option<Version>,
+    },
+    /// What a later Podman stops at.
+    Refused {
+        /// A clause that says what.
+        text: String,
+        /// The version of Podman that stops at it first.
+        since: Version,
     },
     /// What contradicts itself or another line; a clause.
     Wrong(String),

@@ -9,6 +9,7 @@ mod publish;
 mod refused;
 mod specifiers;
 mod syntax;
+mod users;
 
 pub use asks::asks;
 pub(crate) use faults::place;
