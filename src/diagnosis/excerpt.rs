@@ -11,49 +11,86 @@ const BEFORE: usize = 40;
 /// character has four at most.
 const LOOKED_AT: usize = 4 * SHOWN;
 /// What a colon sets apart from a secret; more words would hide what messages say of tokens and keys.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 20] = [
     "token",
+    "identitytoken",
+    "registrytoken",
+    "accesstoken",
+    "refreshtoken",
+    "secretkey",
+    "secret-key",
+    "accesskey",
+    "access-key",
     "password",
     "passwd",
     "passphrase",
     "secret",
     "authorization",
     "auth",
+    "apikey",
     "api-key",
     "client-key-data",
     "credentials",
     "cookie",
 ];
-/// What a blank alone sets apart from a secret.
+/// With a dash or an underscore before them, what a colon sets apart, too: `DB_PASS: x`, not `PASS: TestX`.
+const ENDS: [&str; 2] = ["-pass", "-pwd"];
+/// Options of programs that are followed by `USER:PASSWORD`, and of `podman run` by `UID:GID`.
+const PAIRS: [&str; 3] = ["-u", "--user", "--proxy-user"];
+/// What a blank alone sets apart from a secret, besides variables: `K3S_TOKEN x`.
 const PASSWORDS: [&str; 3] = ["password", "passwd", "passphrase"];
 /// What messages say of one, so that it is none.
-const OF_PASSWORDS: [&str; 28] = [
+const OF_PASSWORDS: [&str; 52] = [
     "and",
     "are",
     "as",
     "authentication",
+    "before",
+    "but",
     "by",
+    "can",
     "cannot",
     "change",
     "could",
+    "differs",
     "does",
+    "empty",
     "entry",
+    "env",
+    "environment",
     "expired",
     "file",
     "for",
+    "found",
     "from",
+    "given",
     "has",
+    "if",
     "in",
+    "instead",
+    "invalid",
     "is",
+    "may",
+    "missing",
     "must",
     "not",
     "of",
     "on",
     "or",
     "prompt",
+    "provided",
     "required",
+    "set",
+    "should",
+    "that",
     "to",
+    "value",
+    "values",
+    "variable",
+    "via",
     "was",
+    "when",
+    "which",
     "will",
     "with",
 ];
@@ -96,11 +133,13 @@ pub(super) fn without_secrets(line: &str) -> String {
     let line = without_userinfo(line);
     let mut out = String::with_capacity(line.len());
     let mut secret = Secret::None;
+    let mut login = false;
     for chunk in line.split_inclusive(|c: char| c.is_whitespace() || ",;&{}()[]<>".contains(c)) {
         let word = chunk.trim_end_matches(|c: char| c.is_whitespace() || ",;&{}()[]<>".contains(c));
         let after = &chunk[word.len()..];
         if !word.is_empty() {
-            secret.clean(word, &mut out);
+            secret.clean(word, login, &mut out);
+            login |= bare(word) == "login";
         }
         if matches!(secret, Secret::Named { .. }) && !after.trim().is_empty() {
             secret = Secret::None;
@@ -120,6 +159,10 @@ enum Secret {
     },
     /// It is one.
     Next,
+    /// Its part after a colon is one, unless both are numbers.
+    Pair,
+    /// It is one, unless it is a port that is published.
+    Password,
     /// It is one, and so is the next as long as they are `name=value`.
     Cookies,
     /// It is one, as are all up to this quote.
@@ -127,8 +170,8 @@ enum Secret {
 }
 
 impl Secret {
-    /// Appends a word, or what stands for it.
-    fn clean(&mut self, word: &str, out: &mut String) {
+    /// Appends a word, or what stands for it; `login` where somebody logs in on this line.
+    fn clean(&mut self, word: &str, login: bool, out: &mut String) {
         match std::mem::replace(self, Secret::None) {
             Secret::Until(quote) => {
                 if !word.ends_with(quote) {
@@ -144,6 +187,9 @@ impl Secret {
                 return out.push_str(word);
             }
             Secret::Next => return self.value(word, out),
+            Secret::Pair if self.pair(word, out) => return,
+            Secret::Password if !is_published(bare(word)) => return self.value(word, out),
+            Secret::Pair | Secret::Password => {}
             Secret::Cookies => {
                 self.value(word, out);
                 if word.contains('=') && !matches!(self, Secret::Until(_)) {
@@ -167,11 +213,18 @@ impl Secret {
         let mut rest = word;
         while !looks_secret(bare(rest)) {
             let Some((at, length, by)) = separator(rest) else {
+                if let Some(start) = rest.find("-p").filter(|at| login && is_attached(rest, *at)) {
+                    out.push_str(&rest[..start + 2]);
+                    return self.value(&rest[start + 2..], out);
+                }
                 out.push_str(rest);
-                return self.follow(rest);
+                return self.follow(rest, login);
             };
             let (name, value) = (&rest[..at], &rest[at + length..]);
             out.push_str(&rest[..at + length]);
+            if PAIRS.contains(&bare(name)) && self.pair(value, out) {
+                return;
+            }
             if is_secret(name, by) {
                 return self.named(name, value, out);
             }
@@ -180,12 +233,36 @@ impl Secret {
         out.push_str(LEFT_OUT);
     }
 
+    /// Appends a user, and what stands for the password after it; whether there is one.
+    fn pair(&mut self, word: &str, out: &mut String) -> bool {
+        let Some((user, password)) = word.split_once(':') else { return false };
+        let is_number = |text: &str| bare(text).bytes().all(|byte| byte.is_ascii_digit());
+        if is_number(password) && is_number(user) || bare(password).is_empty() {
+            return false;
+        }
+        out.push_str(user);
+        out.push(':');
+        if let Some(quote) = user.chars().next().filter(|c| matches!(c, '"' | '\''))
+            && !password.ends_with(quote)
+        {
+            *self = Secret::Until(quote);
+        }
+        out.push_str(LEFT_OUT);
+        true
+    }
+
     /// What a name without a separator says of the next word.
-    fn follow(&mut self, name: &str) {
-        if bare(name).eq_ignore_ascii_case("bearer") || name.starts_with("--") && is_secret(name, '=') {
+    fn follow(&mut self, name: &str, login: bool) {
+        if PAIRS.contains(&bare(name)) {
+            *self = Secret::Pair;
+        } else if login && bare(name) == "-p" {
+            *self = Secret::Password;
+        } else if bare(name).eq_ignore_ascii_case("bearer") || name.starts_with("--") && is_secret(name, '=')
+        {
             *self = Secret::Next;
         } else if is_secret(name, '=') {
-            let blank = PASSWORDS.iter().any(|word| bare(name).eq_ignore_ascii_case(word));
+            let blank =
+                is_variable(bare(name)) || PASSWORDS.iter().any(|word| bare(name).eq_ignore_ascii_case(word));
             *self = Secret::Named { colon: is_secret(name, ':'), blank };
         }
     }
@@ -214,6 +291,22 @@ impl Secret {
     }
 }
 
+/// Whether it is written like a variable of the environment.
+fn is_variable(name: &str) -> bool {
+    name.contains('_')
+        && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+/// Whether it is a port for `podman run -p`, `8080:80`.
+fn is_published(text: &str) -> bool {
+    text.contains(':') && text.bytes().all(|byte| byte.is_ascii_digit() || b":.-[]".contains(&byte))
+}
+
+/// Whether `-p` at this place is an option with something right after it.
+fn is_attached(word: &str, at: usize) -> bool {
+    bare(&word[..at]).is_empty() && !bare(&word[at + 2..]).is_empty()
+}
+
 fn bare(word: &str) -> &str {
     word.trim_matches(['"', '\'', '`'])
 }
@@ -231,8 +324,14 @@ fn separator(word: &str) -> Option<(usize, usize, char)> {
 fn is_secret(name: &str, by: char) -> bool {
     let name = name.trim_matches(|c: char| !c.is_alphanumeric()).to_ascii_lowercase().replace('_', "-");
     match by {
-        '=' => SECRET_WORDS.iter().any(|word| name.contains(word)),
-        _ => NAMES.iter().any(|word| name == *word || name.ends_with(&format!("-{word}"))),
+        '=' => {
+            let is_place = ["pwd", "oldpwd"].contains(&name.as_str());
+            SECRET_WORDS.iter().chain(&["pwd", "creds"]).any(|word| name.contains(word)) && !is_place
+        }
+        _ => {
+            NAMES.iter().any(|word| name == *word || name.ends_with(&format!("-{word}")))
+                || ENDS.iter().any(|end| name.ends_with(end))
+        }
     }
 }
 
@@ -297,6 +396,24 @@ mod tests {
             "token\\u003dhunter2",
             "password\\u003Ahunter2",
             "login as glpat-hunter2 failed",
+            "{\"identitytoken\":\"hunter2\"}",
+            "\"registrytoken\": \"hunter2\"",
+            "export K3S_TOKEN hunter2",
+            "secretkey: hunter2",
+            "secret_key: hunter2",
+            "apikey: hunter2",
+            "\"apikey\":\"hunter2\"",
+            "db_pwd=hunter2",
+            "DB_PWD: hunter2",
+            "DB_PASS: hunter2",
+            "curl -u me:hunter2 https://x",
+            "curl -u \"me:a hunter2\" https://x",
+            "curl --user=me:hunter2",
+            "args: \"-u\", \"me:hunter2\"",
+            "skopeo copy --src-creds me:hunter2 --dest-creds=me:hunter2",
+            "podman login -u me -p hunter2 quay.io",
+            "podman login -u me -phunter2 quay.io",
+            "podman login -p 'a hunter2' quay.io",
             "https://x/ghp_hunter2",
             "user/gho_hunter2 ghs_hunter2 ghu_hunter2 ghr_hunter2 github_pat_hunter2 dckr_pat_hunter2",
         ] {
@@ -333,6 +450,15 @@ mod tests {
             "unable to join session keyring: unable to create session key: disk quota exceeded",
             "sd-bus call: Interactive authentication required.: Permission denied",
             "unauthorized: authentication required",
+            "podman run -p 8080:80 -u 1000:1000 nginx",
+            "login shell: podman run -p 127.0.0.1:8080:80 -u 0 nginx",
+            "podman login -u me quay.io",
+            "systemctl --user status web.service",
+            "journalctl -u k3s-rootless.service",
+            "PWD=/home/edge OLDPWD=/srv",
+            "K3S_TOKEN is required, K3S_TOKEN must be set, K3S_TOKEN environment variable",
+            "--- PASS: TestKube (0.01s)",
+            "mkdir -p /srv/data",
             "x509: certificate has expired or is not yet valid: current time 1970-01-01T00:00:13Z",
             "E0101 10:00:00.000000 1 kubelet.go:1] \"Failed\" err=\"open /dev/kmsg: operation not permitted\"",
         ] {
