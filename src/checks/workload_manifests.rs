@@ -56,6 +56,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
             What::Unsupported { text, since } => {
                 unsupported(facts, user, ask, text, since.as_ref(), &mut outcome);
             }
+            What::Unseen(text) => outcome.unknown(&ask.demand(String::new()), &*ask.of, text),
             What::Refused { text, since } => {
                 refused(facts, user, ask, text, since, &mut outcome);
             }

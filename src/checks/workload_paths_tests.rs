@@ -178,9 +178,8 @@ fn quadlet(host: TestHost, lines: &str, pod: &str) -> Outcome {
 fn a_user_namespace_decides_who_it_is() {
     let own = || base().dir("/srv/own", "0700", 1000);
     let lines = |user: u32| format!("User={user}\nVolume=/srv/own:/data");
-    let judged = |host, user, pod| {
-        findings(&quadlet(host, &lines(user), pod)).first().map(|finding| finding.verdict)
-    };
+    let judged =
+        |host, user, pod| findings(&quadlet(host, &lines(user), pod)).first().map(|finding| finding.verdict);
     assert_eq!(judged(own(), 1000, "[Pod]\nUserNS=keep-id\n"), Some(Verdict::Met), "edge is UID 1000");
     assert_eq!(judged(own(), 1001, "[Pod]\nUserNS=keep-id\n"), None);
     assert_eq!(judged(own(), 1000, "[Pod]\n"), Some(Verdict::Unmet));

@@ -4,6 +4,7 @@
 mod asks;
 mod faults;
 mod keys;
+mod kube;
 mod paths;
 mod publish;
 mod refused;
@@ -14,6 +15,7 @@ mod users;
 pub use asks::asks;
 pub(crate) use faults::place;
 pub use faults::{Fault, faults, ports};
+pub use kube::{asks_of_played, played, published_elsewhere};
 pub use paths::{Named, paths};
 pub use publish::Published;
 pub use specifiers::{absolute, expand};

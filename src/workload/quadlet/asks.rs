@@ -182,6 +182,8 @@ fn of_unit(unit: &Unit, units: &Units, ask: &mut dyn FnMut(&Evidence, What)) {
 
 /// Whether a value limits anything.
 fn is_limit(value: &str) -> bool {
+    // Some are `DEVICE LIMIT`.
+    let value = value.rsplit(' ').next().unwrap_or(value);
     !value.is_empty() && !["infinity", "0", "-1", "max"].contains(&value)
 }
 
@@ -265,6 +267,9 @@ mod tests {
                     .map(|key| format!("[Service]\n{key}=/dev/sda 100")),
             )
             .collect();
+        let none =
+            of(&[("a.container", "[Container]\nImage=a\n[Service]\nIOReadIOPSMax=/dev/sda infinity\n")]);
+        assert!(!none.iter().any(|one| one.contains("controller")), "{none:?}");
         for line in io {
             let found = of(&[("a.container", &format!("[Container]\nImage=a\n{line}\n"))]);
             assert!(found.iter().any(|one| one.contains("controller: Io")), "{line}: {found:?}");
