@@ -124,6 +124,7 @@ mod tests {
             let all = workload(files).unwrap().unwrap();
             let is_port = |what: &What| matches!(what, What::HostPort { .. });
             let at = all.asks.iter().filter(|ask| is_port(&ask.what)).map(|ask| ask.at.to_string());
+            assert_eq!(all.files, files, "what is played is not named");
             let wrong = all.asks.iter().filter(|ask| matches!(ask.what, What::Wrong(_))).count();
             (at.collect::<Vec<_>>(), wrong)
         };

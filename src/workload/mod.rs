@@ -70,8 +70,7 @@ impl Workload {
     /// # Errors
     /// [`Malformed`] where one is not what its name says.
     pub fn parse_played(sources: Vec<Source>, played: &[Played]) -> Result<Workload, Malformed> {
-        let mut files: Vec<String> = sources.iter().map(|source| source.path().to_owned()).collect();
-        files.extend(played.iter().flat_map(|played| &played.yaml).map(|source| source.path().to_owned()));
+        let files: Vec<String> = sources.iter().map(|source| source.path().to_owned()).collect();
         let is_quadlet = |source: &Source| quadlet::Kind::of(source.path()).is_some();
         let (quadlets, manifests): (Vec<Source>, Vec<Source>) = sources.into_iter().partition(is_quadlet);
         let mut asks = kubernetes::asks(&manifests)?;
@@ -83,8 +82,9 @@ impl Workload {
             }
         }
         within_limit(&asks)?;
-        let file = |ask: &Ask| files.iter().position(|file| **file == *ask.at.path);
-        asks.sort_by_cached_key(|ask| (file(ask), ask.at.line));
+        let all = played.iter().flat_map(|played| &played.yaml).map(Source::path);
+        let all: Vec<&str> = files.iter().map(String::as_str).chain(all).collect();
+        asks.sort_by_cached_key(|ask| (all.iter().position(|file| *file == &*ask.at.path), ask.at.line));
         let clashes = clashes(&asks);
         asks.extend(clashes);
         Ok(Workload { files, asks })
