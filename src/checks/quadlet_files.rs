@@ -2,20 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use crate::checks::{check, of_podman};
+use crate::checks::workload_manifests::WORKLOAD_MANIFESTS;
+use crate::checks::workload_paths::WORKLOAD_PATHS;
+use crate::checks::workload_privileges::WORKLOAD_PRIVILEGES;
+use crate::checks::{Run, check, of_podman};
 use crate::facts::listeners::Listener;
 use crate::facts::podman::Podman;
 use crate::facts::quadlets::Quadlet;
 use crate::facts::sysctl::FIRST_PORT;
 use crate::facts::users::User;
 use crate::facts::{Evidence, Facts, Source, listeners};
-use crate::finding::{Finding, Level, Outcome, Remedy, Verdict};
+use crate::finding::{Answer, Finding, Item, Level, Outcome, Remedy, Verdict};
 use crate::host::{Fact, OrAbsent};
-use crate::requirements::{Demand, Need, Protocol, Requirements};
+use crate::requirements::{Demand, Need, Protocol, Requirements, Stack};
 use crate::settings::quoted;
 use crate::workload::quadlet::{
-    Fault, Kind, Named, Unit, Units, WANTED, absolute, expand, faults, paths, place, ports,
+    Fault, Kind, Named, Published, Unit, Units, WANTED, absolute, asks_of_played, expand, faults, paths,
+    place, played, ports, published_elsewhere,
 };
+use crate::workload::{Ask, What, clashes};
 
 check! {
     /// Quadlet files become services that can start
@@ -29,7 +34,11 @@ check! {
     /// `KillMode=` in `[Service]` that the generator refuses; `PublishPort=` of a container in a pod; a
     /// port or a service that another file has, too. And of the host: the files of `Yaml=`, `ConfigMap=`
     /// and `EnvironmentFile=`, which the user has to be able to read; paths of `Volume=`, `AddDevice=` and
-    /// bind mounts; ports below `ip_unprivileged_port_start` or in use by somebody else; secrets.
+    /// bind mounts; ports below `ip_unprivileged_port_start` or in use by somebody else; secrets. Of the
+    /// YAML that a `.kube` file plays, with its ConfigMaps: ports, host paths and devices, Secrets and
+    /// ConfigMaps that nothing defines, sysctls, and what this version of Podman leaves out or stops at;
+    /// not its limits and its memory, nor whether another file has one of its ports: name it with
+    /// `--workload` for those. What of it cannot be read is unknown.
     /// At last, whether anything starts it at boot, unless the user has units in
     /// `~/.config/systemd/user`, which can: units in `[Install]` have to be the user manager's,
     /// which has no `multi-user.target`.
@@ -60,6 +69,8 @@ check! {
 
 /// More than anybody writes, with drop-ins, which count for each file that they are of.
 const MOST_LINES: usize = 1 << 16;
+/// More YAML than anybody plays, of all files together and each time that it is named.
+const MOST_PLAYED_BYTES: usize = 1 << 20;
 const EXPECTED: &str = "a service that can start";
 /// Places that are made when the host or the user's services start.
 const VOLATILE: [&str; 5] = ["/run/", "/tmp/", "/var/tmp/", "/proc/", "/sys/"];
@@ -86,7 +97,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
 fn look(facts: &Facts, podman: &Podman, user: &User, demands: &[Demand], outcome: &mut Outcome) -> Fact<()> {
     let mut read = Vec::new();
     let mut doubts = BTreeMap::new();
-    let mut lines = 0;
+    let (mut lines, mut played_bytes) = (0, 0);
     let found = facts.quadlets(user)?;
     for Quadlet { path, source, shadowed_by, .. } in &found {
         if shadowed_by.is_some() {
@@ -114,7 +125,7 @@ fn look(facts: &Facts, podman: &Podman, user: &User, demands: &[Demand], outcome
     for unit in units.iter() {
         let looked = match doubts.remove(unit.name.as_str()) {
             Some(why) => Err(why),
-            None => judge(facts, podman, user, unit, &units),
+            None => judge(facts, podman, user, unit, &units, &mut played_bytes),
         };
         let why = "Podman passes over all files of a folder with one that it cannot read".to_owned();
         let raise = |demand: &Demand| Demand { level: Level::Required, why: why.clone(), ..demand.clone() };
@@ -126,15 +137,30 @@ fn look(facts: &Facts, podman: &Podman, user: &User, demands: &[Demand], outcome
 }
 
 /// The finding, or why there is none.
-fn judge(facts: &Facts, podman: &Podman, user: &User, unit: &Unit, units: &Units) -> Result<Finding, String> {
+fn judge(
+    facts: &Facts,
+    podman: &Podman,
+    user: &User,
+    unit: &Unit,
+    units: &Units,
+    played_bytes: &mut usize,
+) -> Result<Finding, String> {
     let known = podman.version.as_ref().ok();
     let mut doubt = None;
     for mut fault in faults(unit, units) {
-        let Some(until) = &fault.until else { return Ok(unmet(facts, user, unit, &fault, None)) };
-        fault.what = format!("{} before Podman {until}", fault.what);
-        match known.and_then(|known| known.value.is_at_least(until)) {
-            Some(true) => {}
-            Some(false) => return Ok(unmet(facts, user, unit, &fault, Some(podman.evidence()))),
+        let (limit, is_later_fault) = match (fault.until.clone(), fault.since.clone()) {
+            (None, None) => return Ok(unmet(facts, user, unit, &fault, None)),
+            (Some(until), _) => (until, false),
+            (None, Some(since)) => (since, true),
+        };
+        fault.what = match is_later_fault {
+            true => format!("{}, which Podman {limit} and later refuse", fault.what),
+            false => format!("{} before Podman {limit}", fault.what),
+        };
+        let is_later = known.and_then(|known| known.value.is_at_least(&limit));
+        match is_later.map(|is_later| is_later == is_later_fault) {
+            Some(false) => {}
+            Some(true) => return Ok(unmet(facts, user, unit, &fault, Some(podman.evidence()))),
             None => {
                 doubt.get_or_insert_with(|| format!("{}; {}", fault.what, podman.unknown()));
             }
@@ -150,6 +176,13 @@ fn judge(facts: &Facts, podman: &Podman, user: &User, unit: &Unit, units: &Units
             Err(why) => {
                 doubt.get_or_insert(why.to_string());
             }
+        }
+    }
+    match of_played(facts, user, unit, played_bytes) {
+        Ok(None) => {}
+        Ok(Some(fault)) => return Ok(unmet(facts, user, unit, &fault, None)),
+        Err(why) => {
+            doubt.get_or_insert(why);
         }
     }
     match doubt {
@@ -179,7 +212,7 @@ fn unmet(facts: &Facts, user: &User, unit: &Unit, fault: &Fault, beside: Option<
 }
 
 fn of_paths(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
-    for Named { key, path: written, at, is_read, optional } in paths(unit) {
+    for Named { key, path: written, at, is_read, optional, .. } in paths(unit) {
         if optional {
             continue;
         }
@@ -216,8 +249,11 @@ fn first_port(facts: &Facts) -> Fact<u16> {
 }
 
 fn of_ports(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
-    let published = ports(unit);
-    if unit.is_template() || published.is_empty() {
+    if unit.is_template() { Ok(None) } else { of_published(facts, user, ports(unit)) }
+}
+
+fn of_published(facts: &Facts, user: &User, published: Vec<(Published, &Evidence)>) -> Fact<Option<Fault>> {
+    if published.is_empty() {
         return Ok(None);
     }
     let first = first_port(facts)?;
@@ -260,14 +296,92 @@ fn of_ports(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
     Ok(None)
 }
 
+/// What the YAML of a `.kube` file asks, as `--workload` judges it.
+fn of_played(facts: &Facts, user: &User, unit: &Unit, bytes: &mut usize) -> Result<Option<Fault>, String> {
+    if unit.kind != Kind::Kube || unit.is_template() {
+        return Ok(None);
+    }
+    let (mut yaml, mut more) = (Vec::new(), Vec::new());
+    for Named { key, path: written, .. } in played(unit) {
+        let unseen = |why: &str| {
+            let name = written.rsplit('/').next().unwrap_or_default();
+            format!("what {name} asks is not looked at, {why}: name it with --workload")
+        };
+        let path = expand(&absolute(&written, &unit.path), &unit.service(), user);
+        let path = path.ok_or_else(|| unseen("its path is not known"))?;
+        let source = facts.quadlet_yaml(&path, user).map_err(|why| unseen(&why.to_string()))?;
+        *bytes += source.text().len();
+        if *bytes > MOST_PLAYED_BYTES {
+            return Err(unseen(&format!("as all YAML past {MOST_PLAYED_BYTES} bytes")));
+        }
+        if key == "Yaml" { &mut yaml } else { &mut more }.push((*source).clone());
+    }
+    if yaml.is_empty() {
+        return Err("what Yaml= asks is not looked at: name the file with --workload".to_owned());
+    }
+    let mut asks = asks_of_played(unit, &yaml, &more).map_err(|why| format!("not Kubernetes YAML: {why}"))?;
+    asks.extend(clashes(&asks));
+    let elsewhere = published_elsewhere(unit, &asks);
+    let published = asks.iter().filter(|_| elsewhere.is_none()).filter_map(|ask| match &ask.what {
+        What::HostPort { protocol, address, ports } => {
+            let ports = Some((*ports.start(), *ports.end()));
+            Some((Published { protocol: Some(*protocol), address: *address, ports }, &ask.at))
+        }
+        _ => None,
+    });
+    if let Some(fault) = of_published(facts, user, published.collect()).map_err(|why| why.to_string())? {
+        return Ok(Some(fault));
+    }
+    if let Some(fault) = of_asks(facts, user, unit, asks)? {
+        return Ok(Some(fault));
+    }
+    elsewhere.map_or(Ok(None), |at| {
+        Err(format!("whether {} takes the place of a hostPort is not looked at", place(at)))
+    })
+}
+
+/// The first that keeps it from running, by the checks of workloads.
+fn of_asks(facts: &Facts, user: &User, unit: &Unit, asks: Vec<Ask>) -> Result<Option<Fault>, String> {
+    let is_made = |what: &What| {
+        let is_kept = matches!(what, What::HostPath { .. } | What::Device { .. } | What::Undefined { .. });
+        is_kept && unit.makes_what_it_needs()
+    };
+    let asks: Vec<Ask> = asks.into_iter().filter(|ask| !is_made(&ask.what)).collect();
+    let mut req = Requirements::default();
+    req.stacks = vec![Stack::PodmanKube];
+    req.workload = Some(asks);
+    let looked = [&WORKLOAD_MANIFESTS, &WORKLOAD_PATHS, &WORKLOAD_PRIVILEGES].map(|check| match check.run {
+        Run::Host(run) => run(facts, &req),
+        Run::User(run) => run(facts, &req, user),
+    });
+    let required = |item: &&Item| item.level == Level::Required;
+    let mut doubt = None;
+    for item in looked.iter().flat_map(|outcome| &outcome.items).filter(required) {
+        match (&item.answer, item.asked.first()) {
+            (Answer::Found(finding), Some(at)) if finding.verdict != Verdict::Met => {
+                let what = format!("{} has {}: {}", place(at), finding.subject, finding.found);
+                let repair = match finding.subject.starts_with("ConfigMap ") {
+                    true => format!("name the file that defines it with ConfigMap= in {}", unit.name),
+                    false => finding.remedy.summary.clone(),
+                };
+                return Ok(Some(Fault::new(at, what, repair)));
+            }
+            (Answer::Unknown { reason, .. }, _) => {
+                doubt.get_or_insert_with(|| reason.clone());
+            }
+            _ => {}
+        }
+    }
+    doubt.map_or(Ok(None), Err)
+}
+
 fn of_secrets(facts: &Facts, user: &User, unit: &Unit) -> Fact<Option<Fault>> {
     if unit.kind != Kind::Container || unit.makes_what_it_needs() {
         return Ok(None);
     }
     for (secret, at) in unit.words("Container", "Secret") {
         let name = secret.split(',').next().unwrap_or_default();
-        // Podman takes the beginning of an ID, too.
-        if name.contains('%') || name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if name.is_empty() || name.contains('%') {
             continue;
         }
         if !facts.podman_secret(user, name)?.0 {

@@ -7,6 +7,8 @@ const DIR: &str = "/home/edge/.config/containers/systemd";
 const INSTALL: &str = "[Install]\nWantedBy=default.target\n";
 const SECRETS: &str = "/home/edge/.local/share/containers/storage/secrets/secrets.json";
 
+const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: zoo}\nspec:\n  containers:\n    - image: a\n";
+
 fn look_at(host: TestHost) -> Outcome {
     run(&host.facts(), &requirements(&[Stack::PodmanKube]), &edge())
 }
@@ -69,21 +71,78 @@ fn what_this_podman_does_not_have() {
 }
 
 #[test]
+fn what_a_later_podman_refuses() {
+    let host = |version: &str, keys: &str| podman(container(keys), version);
+    let remapped = "UserNS=keep-id\nRemapUsers=keep-id\n";
+    assert_eq!(found(host("4.7.2-1", remapped)), "");
+    let refused =
+        "RemapUsers= beside a key that maps IDs, which takes its place, which Podman 4.8 and later refuse";
+    assert_eq!(found(host("4.9.3-1", remapped)), refused);
+    let pulled = "[Unit]\nRequires=nope.container\n";
+    assert_eq!(found(host("5.4.2-1", pulled)), "");
+    let refused = "Requires=nope.container, and there is no such file, which Podman 5.5 and later refuse";
+    assert_eq!(found(host("5.5.0-1", pulled)), refused);
+}
+
+#[test]
 fn files_that_the_user_reads() {
     let kube = |text: &str| with(fixture("debian-13"), "web.kube", &format!("[Kube]\n{text}\n"));
     let yaml = format!("{DIR}/pods.yaml");
     let missing = "Yaml=pods.yaml, which does not exist";
     assert_eq!(found(kube("Yaml=pods.yaml").error(&yaml, "absent")), missing);
-    let host = kube("Yaml=pods.yaml").file(&yaml, "");
+    let host = kube("Yaml=pods.yaml").file(&yaml, POD);
     assert_eq!(found(host.clone()), "");
     let closed = host.mode(&yaml, "0600");
     assert_eq!(found(closed), "Yaml=pods.yaml, which edge cannot read");
-    let configured = kube("Yaml=pods.yaml\nConfigMap=%h/map.yaml").file(&yaml, "");
+    let configured = kube("Yaml=pods.yaml\nConfigMap=%h/map.yaml").file(&yaml, POD);
     let map = "/home/edge/map.yaml";
     let expected = format!("ConfigMap=%h/map.yaml, and {map} does not exist");
     assert_eq!(found(configured.error(map, "absent")), expected);
     let env = container("EnvironmentFile=-/etc/web.env\n").error(&format!("{DIR}/-/etc/web.env"), "absent");
     assert_eq!(found(env), "EnvironmentFile=-/etc/web.env, where Podman has no leading \"-\"");
+}
+
+#[test]
+fn what_the_yaml_asks() {
+    let with_yaml = |keys: &str, text: &str| {
+        let host = with(fixture("debian-13"), "web.kube", &format!("[Kube]\nYaml=pods.yaml\n{keys}"));
+        host.file(&format!("{DIR}/pods.yaml"), text)
+            .file("/proc/sys/net/ipv4/ip_unprivileged_port_start", "1024\n")
+    };
+    let pod = |more: &str| format!("{POD}{more}");
+    let low = pod("      ports: [{hostPort: 80, containerPort: 80}]\n");
+    let outcome = look_at(with_yaml("", &low));
+    assert_eq!(findings(&outcome)[0].found, "publishes port 80, and users may bind ports from 1024 on");
+    assert_eq!(findings(&outcome)[0].evidence[0].to_string(), format!("{DIR}/pods.yaml:7"));
+    assert_eq!(found(with_yaml("Network=host\n", &low)), "");
+    let elsewhere = "whether web.kube:3 takes the place of a hostPort is not looked at";
+    assert_eq!(unknown(&look_at(with_yaml("PublishPort=8080:80\n", &low))), [elsewhere]);
+    assert_eq!(found(with_yaml("", &low.replace("80,", "8080,"))), "");
+    let mounts = pod(
+        "      volumeMounts: [{name: v, mountPath: /v}]\n  volumes: [{name: v, hostPath: {path: /srv/none}}]\n",
+    );
+    let host = || with_yaml("", &mounts).dir("/srv", "0755", 0);
+    assert_eq!(found(host()), "pods.yaml:8 has /srv/none: not there");
+    let makes = "[Service]\nExecStartPre=/usr/bin/mkdir -p /srv/none\n";
+    assert_eq!(found(with_yaml(makes, &mounts).dir("/srv", "0755", 0)), "");
+    let map = pod("      envFrom: [{configMapRef: {name: site}}]\n");
+    assert_eq!(found(with_yaml("", &map)), "pods.yaml:7 has ConfigMap site: in no file of the workload");
+    let set = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: s}\nspec: {template: {spec: {}}}\n";
+    assert_eq!(
+        found(with_yaml("", set)),
+        "pods.yaml:2 has StatefulSet s: podman kube play leaves out a StatefulSet"
+    );
+    let twice = pod("      ports: [{hostPort: 8080}, {hostPort: 8080}]\n");
+    let taken = format!("pods.yaml:7 has Pod zoo: tcp/8080 is taken by Pod zoo in {DIR}/pods.yaml:7");
+    assert_eq!(found(with_yaml("", &twice)), taken);
+    let text = with_yaml("", "just text\n");
+    assert!(unknown(&look_at(text))[0].starts_with("not Kubernetes YAML: "));
+    let recorded = with_yaml("", POD).recorded();
+    let outcome = run(&recorded, &requirements(&[Stack::PodmanKube]), &edge());
+    assert!(
+        unknown(&outcome)[0].starts_with("what pods.yaml asks is not looked at, "),
+        "no place for secrets"
+    );
 }
 
 #[test]
@@ -140,6 +199,9 @@ fn secrets_of_the_user() {
     assert_eq!(found(host.clone().error(SECRETS, "absent")), missing);
     let made = host.clone().file(SECRETS, r#"{"nameToID":{"token":"0a1b"}}"#);
     assert_eq!(found(made), "");
+    let hexadecimal = container("Secret=db\n").file(SECRETS, r#"{"nameToID":{"token":"0a1b"}}"#);
+    assert_eq!(found(hexadecimal.clone()), "Secret=db, and edge has no such secret");
+    assert_eq!(found(hexadecimal.file(SECRETS, r#"{"nameToID":{"token":"db1b"}}"#)), "", "an ID");
     let denied = host.error(SECRETS, "denied");
     assert_eq!(unknown(&look_at(denied)), [format!("{SECRETS} is not readable as this user")]);
 }
@@ -148,7 +210,7 @@ fn secrets_of_the_user() {
 fn what_starts_it_at_boot() {
     let path = format!("{DIR}/web.container");
     let idle = || {
-        let host = container("").edit(&path, INSTALL, "");
+        let host = container("").edit(&path, INSTALL, "").file(&format!("{DIR}/zoo.yaml"), POD);
         let host = host.without("/home/edge/.config/systemd/user");
         let starters = ["timer", "socket", "path"].iter();
         starters.fold(host, |host, name| host.error(&format!("/etc/systemd/user/web.{name}"), "absent"))
@@ -174,11 +236,11 @@ fn what_starts_it_at_boot() {
     ] {
         assert_eq!(found(wanted(fine)), "", "{fine}");
     }
-    let by_other = with(wanted("WantedBy=zoo.service"), "zoo.kube", "[Kube]\nYaml=/etc/passwd\n");
+    let by_other = with(wanted("WantedBy=zoo.service"), "zoo.kube", "[Kube]\nYaml=zoo.yaml\n");
     assert!(findings(&look_at(by_other)).iter().all(|finding| finding.verdict == Verdict::Met));
     let once = idle().append(&path, "[Service]\nType=oneshot\n");
     assert_eq!(found(once), "");
-    let other = with(idle(), "zoo.kube", "[Unit]\nWants=web.container\n[Kube]\nYaml=/etc/passwd\n");
+    let other = with(idle(), "zoo.kube", "[Unit]\nWants=web.container\n[Kube]\nYaml=zoo.yaml\n");
     assert!(findings(&look_at(other)).iter().all(|finding| finding.verdict == Verdict::Met));
     let of_pod = with(idle(), "b.pod", "[Pod]\n").edit(&path, "[Container]\n", "[Container]\nPod=b.pod\n");
     assert!(findings(&look_at(of_pod)).iter().all(|finding| finding.verdict == Verdict::Met));
@@ -230,6 +292,23 @@ fn control_characters_do_not_reach_terminals() {
     let outcome = look_at(container("Im\u{1b}[31mage=\u{1b}]0;x\u{7}\nPod=\u{1b}.pod\n"));
     let finding = findings(&outcome)[0];
     assert!(finding.evidence.iter().all(|at| !at.text.contains('\u{1b}')));
+}
+
+#[test]
+fn yaml_that_many_play_takes_no_time() {
+    let mounts = "  volumes:\n".to_owned()
+        + &(0..5000)
+            .map(|n| format!("    - {{name: v{n}, hostPath: {{path: /srv/{n}}}}}\n"))
+            .collect::<String>();
+    let host = fixture("debian-13").dir(DIR, "0755", 1000).dir("/srv", "0777", 0);
+    let host = host.file(&format!("{DIR}/pods.yaml"), format!("{POD}{mounts}"));
+    let many = (100..300).fold(host, |host, n| {
+        host.file(&format!("{DIR}/{n}.kube"), format!("[Kube]\nYaml=pods.yaml\n{INSTALL}"))
+    });
+    let outcome = look_at(many);
+    let unknown = unknown(&outcome);
+    assert_eq!((findings(&outcome).len(), unknown.len()), (4, 196));
+    assert!(unknown[0].contains("as all YAML past 1048576 bytes: "), "{}", unknown[0]);
 }
 
 #[test]

@@ -56,6 +56,10 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
             What::Unsupported { text, since } => {
                 unsupported(facts, user, ask, text, since.as_ref(), &mut outcome);
             }
+            What::Unseen(text) => outcome.unknown(&ask.demand(String::new()), &*ask.of, text),
+            What::Refused { text, since } => {
+                refused(facts, user, ask, text, since, &mut outcome);
+            }
             What::Wrong(text) => {
                 let finding = Finding::new(&*ask.of, "files that agree", text, Verdict::Unmet);
                 outcome.add(&ask.demand(String::new()), finding.repair(change(&ask.at)));
@@ -167,11 +171,32 @@ fn unsupported(
     }
 }
 
+/// What Podman stops at from a version on.
+fn refused(facts: &Facts, user: &User, ask: &Ask, text: &str, since: &Version, outcome: &mut Outcome) {
+    let demand = ask.demand(String::new());
+    let podman = match facts.podman(user) {
+        Ok(Some(podman)) => podman,
+        Ok(None) => return,
+        Err(why) => return outcome.unknown(&demand, &*ask.of, why),
+    };
+    match podman.version.as_ref().ok().and_then(|known| known.value.is_at_least(since)) {
+        Some(false) => {}
+        Some(true) => {
+            let found = format!("{text}, which Podman {since} and later refuse");
+            let finding = Finding::new(&*ask.of, "files that agree", found, Verdict::Unmet);
+            outcome.add(&demand, finding.at([podman.evidence()]).repair(change(&ask.at)));
+        }
+        None => outcome.unknown(&Demand { level: Level::Advised, ..demand }, &*ask.of, podman.unknown()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::testing::{edge, findings, unknown, verdicts, workload};
-    use crate::facts::testing::fixture;
+    use crate::checks::testing::{edge, findings, requirements, unknown, verdicts, workload};
+    use crate::facts::Source;
+    use crate::facts::testing::{fixture, podman};
+    use crate::workload::Workload;
 
     const POD: &str = "\
 apiVersion: v1
@@ -296,6 +321,19 @@ spec:
         assert!(look(80, "--disable traefik").skipped.is_some());
         assert!(look(443, "--disable servicelb").skipped.is_some());
         assert!(look(6443, "--https-listen-port=7443").skipped.is_some());
+    }
+
+    #[test]
+    fn what_a_later_podman_refuses() {
+        let text = "[Unit]\nRequires=nope.container\n[Container]\nImage=a\n";
+        let workload = Workload::parse(vec![Source::new("a.container", text)]).unwrap();
+        let req = requirements(&[Stack::PodmanKube]).with_workload(&workload).unwrap();
+        let look = |version: &str| run(&podman(fixture("debian-13"), version).facts(), &req, &edge());
+        let outcome = look("5.5.0-1");
+        let found = "Requires=nope.container, and there is no such file, which Podman 5.5 and later refuse";
+        assert_eq!(findings(&outcome)[0].found, found);
+        assert_eq!(findings(&outcome)[0].remedy.summary, "change a.container:2");
+        assert!(look("5.4.2-1").skipped.is_some());
     }
 
     #[test]

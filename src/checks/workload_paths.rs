@@ -23,8 +23,9 @@ check! {
     ///
     /// That one is the user, where the container runs as root; with `runAsUser` it is one of the user's
     /// subordinate IDs, so that a file of the user is a file of somebody else to it. GID 0 of a container
-    /// is the group of the user, any other of `runAsGroup` a subordinate ID. Where the image decides, what
-    /// depends on it is unknown, and advised.
+    /// is the group of the user, any other of `runAsGroup` a subordinate ID. Where the image decides, or a
+    /// user namespace that is not the plain one, what depends on it is unknown, and advised. What Podman
+    /// gives to the container itself (`:U`) has to belong to the user or to a subordinate ID.
     /// Root of a container can do all with files of the user and of the subordinate IDs. Other groups of
     /// the user do not count: a container loses them, unless crun is told to keep them.
     ///
@@ -56,6 +57,33 @@ check! {
 
 /// What is made when a machine starts.
 const MADE_AT_BOOT: [&str; 6] = ["/dev", "/proc", "/run", "/sys", "/tmp", "/var/run"];
+/// What Podman does not give away.
+const NEVER_GIVEN: [&str; 24] = [
+    "/",
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/etc/passwd",
+    "/etc/pki",
+    "/etc/shadow",
+    "/home",
+    "/lib",
+    "/lib64",
+    "/media",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/srv",
+    "/sys",
+    "/tmp",
+    "/usr",
+    "/var",
+    "/var/lib",
+    "/var/log",
+];
 const READ: u32 = 4;
 const WRITE: u32 = 2;
 const ENTER: u32 = 1;
@@ -66,7 +94,13 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     for ask in asks {
         let wanted = match &ask.what {
             What::HostPath { path, kind, writable, by } => {
-                Wanted { path, kind: Some(*kind), writable: *writable, by: *by, optional: false }
+                // Where it is another UID, what it is on the host is left open.
+                let by = match *by {
+                    By::Kept(uid) if uid == user.uid => By::User,
+                    By::Kept(_) => By::Image,
+                    by => by,
+                };
+                Wanted { path, kind: Some(*kind), writable: *writable, by, optional: false }
             }
             What::Device { path, optional } => {
                 Wanted { path, kind: None, writable: true, by: By::User, optional: *optional }
@@ -249,16 +283,20 @@ impl Look<'_> {
             // It is for them that a device is passed on.
             _ => (READ | WRITE, READ | WRITE),
         };
+        if self.wanted.by == By::Given {
+            self.given(real, stat, demand, outcome);
+            return Ok(());
+        }
         let all = if self.wanted.writable { write } else { read };
         let who = match self.wanted.by {
             By::Subordinate { uid, .. } => format!("UID {uid} of the container"),
-            By::User | By::Image => self.user.name.clone(),
+            _ => self.user.name.clone(),
         };
         let can = |bits: u32| if bits & WRITE == 0 { "read" } else { "read and write" };
         let at = [seen(real, stat)];
         let undecided = |outcome: &mut Outcome| {
             let why = format!(
-                "the image decides the UID or the group in the container, and not all may {}: mode {:04o}, \
+                "the image or a user namespace decides the UID or the group, and not all may {}: mode {:04o}, \
                  UID {}, GID {}",
                 can(all),
                 stat.mode,
@@ -306,11 +344,31 @@ impl Look<'_> {
         Ok(())
     }
 
+    /// What Podman gives to who uses it, with all below: what is mapped, but no home and nothing that a
+    /// system stands on (container-libs: `common/pkg/chown/chown.go`, `DangerousHostPath`).
+    fn given(&self, real: &str, stat: &Stat, demand: &Demand, outcome: &mut Outcome) {
+        let expected = format!("{} that Podman can give to the container", self.wanted.is());
+        let mapped = self.is_mapped(stat);
+        let kept = NEVER_GIVEN.contains(&real) || real == self.user.home.trim_end_matches('/');
+        let found = match (mapped, kept) {
+            (true, false) => "given to the container when it is made",
+            (_, true) => "a path whose owner Podman does not change",
+            (false, false) => "of an owner or a group that is none of the user's",
+        };
+        let verdict = Verdict::met_if(mapped && !kept);
+        let finding = Finding::new(self.wanted.path, expected, found, verdict).at([seen(real, stat)]);
+        let remedy = match kept {
+            true => format!("take another path in {}, or take out U", place_of(demand)),
+            false => format!("give it to {}, or take out U in {}", self.user.name, place_of(demand)),
+        };
+        outcome.add(demand, finding.repair(Remedy::manual(remedy)));
+    }
+
     /// The UID that a subordinate ID has on the host, in brackets.
     fn on_the_host(&self) -> Fact<String> {
         match self.wanted.by {
             By::Subordinate { uid, .. } => Ok(format!(" (UID {} of the host)", self.uid_outside(uid)?)),
-            By::User | By::Image => Ok(String::new()),
+            _ => Ok(String::new()),
         }
     }
 
@@ -342,7 +400,7 @@ impl Look<'_> {
                 let in_group = self.is_mapped_gid(stat.gid) && stat.allows(uid, &[stat.gid], bits) != others;
                 Ok((!in_group).then_some(others))
             }
-            By::Image => {
+            By::Image | By::Kept(_) | By::Given => {
                 let others = stat.mode & bits == bits;
                 let others_in_group = self.is_mapped_gid(stat.gid) && (stat.mode >> 3) & bits == bits;
                 let all = [self.allows_user(stat, bits), others_in_group || others];

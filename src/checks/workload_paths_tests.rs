@@ -1,7 +1,9 @@
 use super::*;
 use crate::checks::testing::{edge, findings, requirements, unknown, verdicts, workload};
+use crate::facts::Source;
 use crate::facts::testing::{TestHost, fixture};
 use crate::requirements::Stack;
+use crate::workload::Workload;
 
 fn pod(volume: &str, more: &str) -> String {
     format!(
@@ -159,4 +161,50 @@ fn images_have_no_devices_yet() {
     assert_eq!(verdicts(&outcome), [("/srv/web", Verdict::Unmet)]);
     assert!(findings(&outcome)[0].remedy.commands.is_empty());
     assert!(run(&base().facts(), &requirements(&[Stack::PodmanKube]), &edge()).skipped.is_some());
+}
+
+/// One item on `/srv/own` that a container with these lines mounts.
+fn quadlet(host: TestHost, lines: &str, pod: &str) -> Outcome {
+    let container = format!("[Container]\nImage=a\nPod=p.pod\n{lines}\n");
+    let sources = vec![Source::new("c.container", container), Source::new("p.pod", pod)];
+    let workload = Workload::parse(sources).unwrap();
+    let req = requirements(&[Stack::PodmanKube]).with_workload(&workload).unwrap();
+    let outcome = run(&host.facts(), &req, &edge());
+    assert_eq!(outcome.items.len(), 1, "{outcome:?}");
+    outcome
+}
+
+#[test]
+fn a_user_namespace_decides_who_it_is() {
+    let own = || base().dir("/srv/own", "0700", 1000);
+    let lines = |user: u32| format!("User={user}\nVolume=/srv/own:/data");
+    let judged =
+        |host, user, pod| findings(&quadlet(host, &lines(user), pod)).first().map(|finding| finding.verdict);
+    assert_eq!(judged(own(), 1000, "[Pod]\nUserNS=keep-id\n"), Some(Verdict::Met), "edge is UID 1000");
+    assert_eq!(judged(own(), 1001, "[Pod]\nUserNS=keep-id\n"), None);
+    assert_eq!(judged(own(), 1000, "[Pod]\n"), Some(Verdict::Unmet));
+    assert_eq!(judged(own(), 0, "[Pod]\n"), Some(Verdict::Met));
+    assert_eq!(judged(own(), 0, "[Pod]\nUserNS=auto\n"), None, "root is no UID that is known");
+    let apart = pod("{path: /srv/own}", "").replace("RUN", "0").replace(
+        "metadata: {name: web}",
+        "metadata: {name: web, annotations: {io.podman.annotations.userns: auto}}",
+    );
+    let outcome = run(&own().facts(), &workload(&[Stack::PodmanKube], &apart), &edge());
+    assert_eq!((findings(&outcome).len(), unknown(&outcome).len()), (0, 1));
+}
+
+#[test]
+fn podman_gives_what_is_the_users() {
+    let judged = |host: TestHost, path: &str| {
+        let outcome = quadlet(host, &format!("User=1000\nVolume={path}:/data:U"), "[Pod]\n");
+        (findings(&outcome)[0].verdict, findings(&outcome)[0].found.clone())
+    };
+    let met = (Verdict::Met, "given to the container when it is made".to_owned());
+    assert_eq!(judged(base().dir("/srv/own", "0700", 1000), "/srv/own"), met);
+    assert_eq!(judged(base().dir("/srv/own", "0700", 100_005), "/srv/own"), met);
+    let foreign = "of an owner or a group that is none of the user's".to_owned();
+    assert_eq!(judged(base().dir("/srv/own", "0777", 0), "/srv/own"), (Verdict::Unmet, foreign));
+    let home = base().dir("/home", "0755", 0).dir("/home/edge", "0700", 1000);
+    let kept = "a path whose owner Podman does not change".to_owned();
+    assert_eq!(judged(home, "/home/edge"), (Verdict::Unmet, kept));
 }

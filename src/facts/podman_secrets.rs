@@ -1,6 +1,6 @@
 //! The secrets that Podman keeps for a user, by name; what is in them is not read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
@@ -15,28 +15,32 @@ struct Database {
     name_to_id: BTreeMap<String, String>,
 }
 
-/// The names in the text of `secrets.json`.
+/// The longest ID, and beginning of one (container-libs: common/pkg/secrets/secrets.go, `secretIDLength`).
+const ID_LENGTH: usize = 25;
+
+/// The names in the text of `secrets.json`, with their IDs.
 ///
 /// # Errors
 /// [`Unread::Malformed`] with the line.
-fn names(source: &Source) -> Fact<BTreeSet<String>> {
+fn names(source: &Source) -> Fact<BTreeMap<String, String>> {
     let database: Database = serde_json::from_str(source.text()).map_err(|error| Unread::Malformed {
         path: source.path().to_owned(),
         line: u32::try_from(error.line()).ok().filter(|line| *line > 0),
         expected: "expected the names of secrets".to_owned(),
     })?;
-    Ok(database.name_to_id.into_keys().collect())
+    Ok(database.name_to_id)
 }
 
 /// `T` of the memo.
 struct Secrets {
-    names: BTreeSet<String>,
+    names: BTreeMap<String, String>,
     path: String,
     is_there: bool,
 }
 
 impl Facts {
-    /// Whether Podman keeps a secret of this name for the user, and where that is written.
+    /// Whether Podman keeps a secret of this name for the user, or one alone whose ID begins so, and where
+    /// that is written (container-libs: common/pkg/secrets/secretsdb.go, `getNameAndID`).
     ///
     /// # Errors
     /// Why its database could not be found, read or parsed.
@@ -52,7 +56,9 @@ impl Facts {
             let names = source.as_deref().map(names).transpose()?;
             Ok(Secrets { is_there: source.is_some(), names: names.unwrap_or_default(), path })
         })?;
-        let is_there = secrets.names.contains(name);
+        let begins = || secrets.names.values().filter(|id| name.len() <= ID_LENGTH && id.starts_with(name));
+        let is_id = || !name.is_empty() && (begins().count() == 1 || begins().any(|id| id == name));
+        let is_there = secrets.names.contains_key(name) || is_id();
         let text = match (is_there, secrets.is_there) {
             (true, _) => format!("has {name}"),
             (false, true) => format!("no {name}"),
@@ -77,7 +83,11 @@ mod tests {
         let facts = empty_host().file(FILE, text).facts();
         let (found, at) = facts.podman_secret(&user, "tls").unwrap();
         assert_eq!((found, &*at.path, at.text.as_str()), (true, FILE, "has tls"));
-        assert_eq!(facts.podman_secret(&user, "0a").map(|(found, _)| found), Ok(false));
+        let found = |name: &str| facts.podman_secret(&user, name).map(|(found, _)| found);
+        assert_eq!((found("0a"), found("0"), found("")), (Ok(true), Ok(true), Ok(false)));
+        assert_eq!((found("0ab"), found("db")), (Ok(false), Ok(false)));
+        let two = empty_host().file(FILE, r#"{"nameToID":{"a":"0a1","b":"0a2"}}"#).facts();
+        assert_eq!(two.podman_secret(&user, "0a").map(|(found, _)| found), Ok(false), "of which one?");
         let (found, at) = empty_host().facts().podman_secret(&user, "tls").unwrap();
         assert_eq!((found, at.text.as_str()), (false, "does not exist"));
         let wrong = empty_host().file(FILE, "{\n]").facts().podman_secret(&user, "tls");

@@ -145,6 +145,18 @@ impl Facts {
         paths.iter().map(|(_, path)| self.quadlet_source(path, user)).collect()
     }
 
+    /// The text of a file that a `.kube` file names, within the bounds of Quadlet files.
+    ///
+    /// # Errors
+    /// Where it cannot be read, by us or by that user, and where a capture is made, which has no place for
+    /// what can hold secrets.
+    pub fn quadlet_yaml(&self, path: &str, user: &User) -> Fact<Rc<Source>> {
+        match self.host.is_recorded() {
+            true => Err(Unread::NotCaptured { path: path.to_owned() }),
+            false => self.quadlet_source(path, user),
+        }
+    }
+
     /// The text of a file of Quadlet, as [`Facts::user_source`], within bounds of its own.
     fn quadlet_source(&self, path: &str, user: &User) -> Fact<Rc<Source>> {
         let texts = self.memo(&user.name, Texts::default);

@@ -199,6 +199,11 @@ impl TestHost {
         Facts::new(Host::from_memory(self.toml, self.files))
     }
 
+    /// The facts of this host while a capture of it is made.
+    pub(crate) fn recorded(self) -> Facts {
+        Facts::new(Host::from_memory(self.toml, self.files).recorded())
+    }
+
     /// The facts of this host once these changes are made.
     pub(crate) fn planned(self, changes: &[Change]) -> Facts {
         Facts::new(Host::from_memory(self.toml, self.files).planned(changes))

@@ -304,6 +304,11 @@ impl Host {
         &self.caller
     }
 
+    /// Whether what is read is kept for a capture.
+    pub fn is_recorded(&self) -> bool {
+        self.recording.is_some()
+    }
+
     /// The whole of a regular file, with what `fstat(2)` said of it while it was open.
     ///
     /// # Errors

@@ -43,23 +43,75 @@ pub struct Ask {
 /// The most that files can ask of a host; what a report can hold.
 const ASK_LIMIT: usize = 10_000;
 
+/// What a `.kube` file among the files of a workload plays.
+#[derive(Clone, Debug)]
+pub struct Played {
+    /// The file.
+    pub kube: String,
+    /// Those of its `Yaml=` that are not named themselves.
+    pub yaml: Vec<Source>,
+    /// Those of its `ConfigMap=`.
+    pub maps: Vec<Source>,
+    /// The lines of those that could not be read, and why.
+    pub unseen: Vec<(Evidence, String)>,
+}
+
 impl Workload {
     /// What these files ask, each named once.
     ///
     /// # Errors
     /// [`Malformed`] where one is not what its name says.
     pub fn parse(sources: Vec<Source>) -> Result<Workload, Malformed> {
+        Workload::parse_played(sources, &[])
+    }
+
+    /// What these files ask, with what the `.kube` files among them play.
+    ///
+    /// # Errors
+    /// [`Malformed`] where one is not what its name says.
+    pub fn parse_played(sources: Vec<Source>, played: &[Played]) -> Result<Workload, Malformed> {
         let files: Vec<String> = sources.iter().map(|source| source.path().to_owned()).collect();
         let is_quadlet = |source: &Source| quadlet::Kind::of(source.path()).is_some();
         let (quadlets, manifests): (Vec<Source>, Vec<Source>) = sources.into_iter().partition(is_quadlet);
         let mut asks = kubernetes::asks(&manifests)?;
         asks.extend(quadlet::asks(&quadlets));
+        for played in played {
+            let unit = quadlets.iter().find(|source| source.path() == played.kube);
+            if let Some(unit) = unit.and_then(|source| quadlet::Unit::read(source, [])) {
+                asks.extend(played.asks(&unit, &manifests)?);
+            }
+        }
         within_limit(&asks)?;
-        let file = |ask: &Ask| files.iter().position(|file| **file == *ask.at.path);
-        asks.sort_by_cached_key(|ask| (file(ask), ask.at.line));
+        let all = played.iter().flat_map(|played| &played.yaml).map(Source::path);
+        let all: Vec<&str> = files.iter().map(String::as_str).chain(all).collect();
+        asks.sort_by_cached_key(|ask| (all.iter().position(|file| *file == &*ask.at.path), ask.at.line));
         let clashes = clashes(&asks);
         asks.extend(clashes);
         Ok(Workload { files, asks })
+    }
+}
+
+impl Played {
+    fn asks(&self, unit: &quadlet::Unit, manifests: &[Source]) -> Result<Vec<Ask>, Malformed> {
+        let more: Vec<Source> = self.maps.iter().chain(manifests).cloned().collect();
+        let mut asks = match self.yaml.is_empty() {
+            true => Vec::new(),
+            false => quadlet::asks_of_played(unit, &self.yaml, &more)?,
+        };
+        let mut unseen = self.unseen.clone();
+        if let Some(at) = quadlet::published_elsewhere(unit, &asks) {
+            asks.retain(|ask| !matches!(ask.what, What::HostPort { .. }));
+            let text = "whether it takes the place of a hostPort in the YAML is not looked at".to_owned();
+            unseen.push((at.clone(), text));
+        }
+        asks.extend(unseen.into_iter().map(|(at, text)| Ask {
+            what: What::Unseen(text),
+            of: unit.name.as_str().into(),
+            at,
+            level: Level::Advised,
+            stacks: vec![Stack::PodmanKube],
+        }));
+        Ok(asks)
     }
 }
 
@@ -80,8 +132,8 @@ impl Workload {
     }
 }
 
-/// The ports that more than one asks for, on the same address or where one asks for all.
-fn clashes(asks: &[Ask]) -> Vec<Ask> {
+/// What contradicts each other: the ports that more than one asks for, on the same address or where one asks for all.
+pub(crate) fn clashes(asks: &[Ask]) -> Vec<Ask> {
     let mut seen: Vec<(&Ask, Protocol, Option<IpAddr>, &RangeInclusive<u16>)> = Vec::new();
     let mut clashes = Vec::new();
     for ask in asks {
@@ -131,7 +183,11 @@ pub enum By {
         /// image decides, or it has more than one.
         gid: Option<u32>,
     },
-    /// The image decides.
+    /// This UID where the user has their own UID in the container (`keep-id`): the user, if it is that one.
+    Kept(u32),
+    /// Whoever it is, Podman gives it to them first (`:U`).
+    Given,
+    /// The image decides, or which UID of the host it is depends on a user namespace.
     Image,
 }
 
@@ -207,6 +263,15 @@ pub enum What {
         /// The version of Podman from which on it is supported, where there is one.
         since: Option<Version>,
     },
+    /// What a later Podman stops at.
+    Refused {
+        /// A clause that says what.
+        text: String,
+        /// The version of Podman that stops at it first.
+        since: Version,
+    },
+    /// What is not known, because a file could not be read; a clause.
+    Unseen(String),
     /// What contradicts itself or another line; a clause.
     Wrong(String),
 }

@@ -4,15 +4,18 @@
 mod asks;
 mod faults;
 mod keys;
+mod kube;
 mod paths;
 mod publish;
 mod refused;
 mod specifiers;
 mod syntax;
+mod users;
 
 pub use asks::asks;
 pub(crate) use faults::place;
 pub use faults::{Fault, faults, ports};
+pub use kube::{asks_of_played, played, published_elsewhere};
 pub use paths::{Named, paths};
 pub use publish::Published;
 pub use specifiers::{absolute, expand};

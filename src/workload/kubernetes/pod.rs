@@ -456,13 +456,22 @@ impl<'a> Pod<'a> {
             None => None,
             Some(n) => Some(u32::try_from(n).map_err(|_| user.malformed("a UID"))?),
         };
-        let keeps = self.annotations.get(USERNS)?.text()?.is_some_and(|mode| mode.starts_with("keep-id"));
         let host_users = self.spec.get("hostUsers")?;
         let apart = host_users.is_there() && !host_users.is_true()?;
+        // Also `io.podman.annotations.userns/NAME` (podman: `playKubePod`).
+        let is_mode =
+            |name: &str| name.strip_prefix(USERNS).is_some_and(|of| of.is_empty() || of.starts_with('/'));
+        let annotations = self.annotations.keys()?;
+        let mode = match annotations.into_iter().find(|(name, _)| is_mode(name)) {
+            Some((_, view)) => view.text()?.unwrap_or_default(),
+            None if apart => "auto",
+            None => "host",
+        };
+        let keeps = mode.starts_with("keep-id");
         Ok(match number {
             None if keeps => By::User,
-            _ if keeps => By::Image,
-            Some(0) if apart => By::Subordinate { uid: 1, gid: None },
+            Some(uid) if mode == "keep-id" => By::Kept(uid),
+            _ if !["", "host"].contains(&mode) => By::Image,
             Some(0) => By::User,
             Some(uid) => By::Subordinate { uid, gid: self.gid(container)? },
             None => By::Image,

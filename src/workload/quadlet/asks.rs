@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::faults::{missing, own_faults, same_service};
+use super::faults::{Missing, missing, own_faults, same_service};
+use super::users::by;
 use super::{Kind, Unit, Units, paths, ports};
 use crate::facts::cgroup::Controller;
 use crate::facts::version::Version;
@@ -12,7 +13,7 @@ use crate::requirements::Stack;
 use crate::workload::{Ask, By, PathKind, What};
 
 /// Keys of a container and options of `podman run` that take a controller.
-const LIMITS: [(&str, Controller); 15] = [
+const LIMITS: [(&str, Controller); 19] = [
     ("Memory", Controller::Memory),
     ("PidsLimit", Controller::Pids),
     ("--memory", Controller::Memory),
@@ -27,24 +28,41 @@ const LIMITS: [(&str, Controller); 15] = [
     ("--cpuset-cpus", Controller::Cpuset),
     ("--cpuset-mems", Controller::Cpuset),
     ("--blkio-weight", Controller::Io),
+    ("--blkio-weight-device", Controller::Io),
+    ("--device-read-bps", Controller::Io),
+    ("--device-read-iops", Controller::Io),
     ("--device-write-bps", Controller::Io),
+    ("--device-write-iops", Controller::Io),
 ];
 /// Keys of `[Service]` that do (systemd.resource-control(5)).
-const SERVICE_LIMITS: [(&str, Controller); 11] = [
+const SERVICE_LIMITS: [(&str, Controller); 22] = [
     ("MemoryMax", Controller::Memory),
     ("MemoryHigh", Controller::Memory),
     ("MemoryLow", Controller::Memory),
     ("MemoryMin", Controller::Memory),
     ("MemorySwapMax", Controller::Memory),
+    ("MemoryZSwapMax", Controller::Memory),
     ("CPUQuota", Controller::Cpu),
     ("CPUWeight", Controller::Cpu),
+    ("StartupCPUWeight", Controller::Cpu),
     ("AllowedCPUs", Controller::Cpuset),
+    ("StartupAllowedCPUs", Controller::Cpuset),
+    ("AllowedMemoryNodes", Controller::Cpuset),
+    ("StartupAllowedMemoryNodes", Controller::Cpuset),
     ("TasksMax", Controller::Pids),
     ("IOWeight", Controller::Io),
+    ("StartupIOWeight", Controller::Io),
+    ("IODeviceWeight", Controller::Io),
+    ("IOReadBandwidthMax", Controller::Io),
     ("IOWriteBandwidthMax", Controller::Io),
+    ("IOReadIOPSMax", Controller::Io),
+    ("IOWriteIOPSMax", Controller::Io),
+    ("IODeviceLatencyTargetSec", Controller::Io),
 ];
 /// Options by which a path is mounted read-only.
 const READ_ONLY: [&str; 4] = ["ro", "readonly", "ro=true", "readonly=true"];
+/// Options by which Podman gives a path to who uses it (podman: `pkg/specgenutil/volumes.go`).
+const GIVEN: [&str; 4] = ["U", "chown", "U=true", "chown=true"];
 /// The first version that has Quadlet; stacks ask for it anyway.
 const FIRST: [u64; 2] = [4, 4];
 
@@ -60,15 +78,21 @@ pub fn asks(sources: &[Source]) -> Vec<Ask> {
         };
         for fault in own_faults(unit).into_iter().chain(same_service(unit, &units)) {
             match fault.until {
-                None => ask(&fault.at, What::Wrong(fault.what)),
+                None => match fault.since {
+                    None => ask(&fault.at, What::Wrong(fault.what)),
+                    Some(since) => ask(&fault.at, What::Refused { text: fault.what, since }),
+                },
                 Some(since) if since <= Version::new(&FIRST) => {}
                 Some(since) => {
                     ask(&fault.at, What::Unsupported { text: fault.what, since: Some(since) });
                 }
             }
         }
-        for (_, name, at) in missing(unit, &units) {
-            if let Some(kind) = Kind::of(&name).map(Kind::extension) {
+        for Missing { key, name, at, since } in missing(unit, &units) {
+            if let Some(since) = since {
+                let text = format!("{key}={name}, and there is no such file");
+                ask(at, What::Refused { text, since });
+            } else if let Some(kind) = Kind::of(&name).map(Kind::extension) {
                 ask(at, What::Undefined { kind, name, optional: false });
             }
         }
@@ -99,9 +123,14 @@ fn of_unit(unit: &Unit, units: &Units, ask: &mut dyn FnMut(&Evidence, What)) {
         let what = match named.key {
             "AddDevice" => What::Device { path, optional: named.optional },
             "Volume" | "Mount" => {
-                let mut options = named.at.text.split([':', ',']);
-                let writable = !options.any(|option| READ_ONLY.contains(&option.trim()));
-                What::HostPath { path, kind: PathKind::Any, writable, by: by(unit) }
+                let has = |of: &[&str]| named.options.iter().any(|option| of.contains(&option.trim()));
+                let is_mapped = |option: &String| option == "idmap" || option.starts_with("idmap=");
+                let by = match has(&GIVEN) {
+                    _ if named.options.iter().any(is_mapped) => By::Image,
+                    true => By::Given,
+                    false => by(unit, units),
+                };
+                What::HostPath { path, kind: PathKind::Any, writable: !has(&READ_ONLY), by }
             }
             _ => What::HostPath { path, kind: PathKind::File, writable: false, by: By::User },
         };
@@ -153,6 +182,8 @@ fn of_unit(unit: &Unit, units: &Units, ask: &mut dyn FnMut(&Evidence, What)) {
 
 /// Whether a value limits anything.
 fn is_limit(value: &str) -> bool {
+    // Some are `DEVICE LIMIT`.
+    let value = value.rsplit(' ').next().unwrap_or(value);
     !value.is_empty() && !["infinity", "0", "-1", "max"].contains(&value)
 }
 
@@ -160,28 +191,6 @@ fn is_limit(value: &str) -> bool {
 fn networks_of_host(unit: &Unit) -> Option<&Evidence> {
     let networks = unit.all(unit.kind.group(), "Network");
     networks.iter().find(|(network, _)| *network == "host").map(|(_, at)| *at)
-}
-
-/// Who it is outside of a container that uses its volumes.
-fn by(unit: &Unit) -> By {
-    let user = unit.own("User").map(|(user, _)| user.split_once(':').unwrap_or((user, "")));
-    let uid = user.map(|(user, _)| user.parse::<u32>().ok());
-    let kept = unit.own("UserNS").and_then(|(mode, _)| mode.strip_prefix("keep-id"));
-    match (kept, uid) {
-        (Some(_), None) => By::User,
-        // As which UID `keep-id` has the user, where it does not say, depends on the user.
-        (Some(mode), Some(uid)) => {
-            let option = |option: &str| option.strip_prefix("uid=")?.parse().ok();
-            let kept_as: Option<u32> = mode.trim_start_matches(':').split(',').find_map(option);
-            if uid.is_some() && uid == kept_as { By::User } else { By::Image }
-        }
-        (None, Some(Some(0))) => By::User,
-        (None, Some(Some(uid))) => {
-            let group = unit.own("Group").map(|(group, _)| group).or(user.map(|(_, group)| group));
-            By::Subordinate { uid, gid: group.and_then(|group| group.parse().ok()) }
-        }
-        (None, _) => By::Image,
-    }
 }
 
 #[cfg(test)]
@@ -230,21 +239,40 @@ mod tests {
     }
 
     #[test]
-    fn who_uses_its_volumes() {
-        for (keys, by) in [
-            ("", "Image"),
-            ("User=0:0\n", "User"),
-            ("User=1000:1001\n", "Subordinate { uid: 1000, gid: Some(1001) }"),
-            ("User=1000\nGroup=5\n", "Subordinate { uid: 1000, gid: Some(5) }"),
-            ("User=web\n", "Image"),
-            ("UserNS=keep-id\n", "User"),
-            ("UserNS=keep-id\nUser=101\n", "Image"),
-            ("UserNS=keep-id:gid=1,uid=101\nUser=101\n", "User"),
-            ("UserNS=keep-id:uid=101\nUser=0\n", "Image"),
+    fn what_podman_gives_to_the_container() {
+        for (line, expected) in [
+            ("Volume=/srv:/data:U", "writable: true, by: Given"),
+            ("Volume=/srv:/data:ro,U,z", "writable: false, by: Given"),
+            ("Volume=/srv/U:/U", "writable: true, by: User"),
+            ("Volume=/srv:/ro", "writable: true, by: User"),
+            ("Volume=/srv:/data:idmap", "writable: true, by: Image"),
+            ("Volume=/srv:/data:U,idmap=uids=0-1-1", "writable: true, by: Image"),
+            ("Mount=type=bind,src=/srv,dst=/data,U=true", "writable: true, by: Given"),
+            ("Mount=type=bind,src=/srv,dst=/data,chown", "writable: true, by: Given"),
+            ("Mount=type=bind,src=/srv,dst=/data,U=false", "writable: true, by: User"),
         ] {
-            let text = format!("[Container]\nImage=a\nVolume=/srv:/srv\n{keys}");
-            let found = of(&[("a.container", &text)]);
-            assert!(found.iter().any(|line| line.ends_with(&format!("by: {by} }}"))), "{keys}: {found:?}");
+            let found = of(&[("a.container", &format!("[Container]\nImage=a\nUser=0\n{line}\n"))]);
+            assert!(found.iter().any(|one| one.ends_with(&format!("{expected} }}"))), "{line}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn every_limit_takes_its_controller() {
+        let io: Vec<String> = ["read-bps", "read-iops", "write-bps", "write-iops"]
+            .iter()
+            .map(|name| format!("PodmanArgs=--device-{name}=/dev/sda:100"))
+            .chain(
+                ["IOReadBandwidthMax", "IOWriteBandwidthMax", "IOReadIOPSMax", "IOWriteIOPSMax"]
+                    .iter()
+                    .map(|key| format!("[Service]\n{key}=/dev/sda 100")),
+            )
+            .collect();
+        let none =
+            of(&[("a.container", "[Container]\nImage=a\n[Service]\nIOReadIOPSMax=/dev/sda infinity\n")]);
+        assert!(!none.iter().any(|one| one.contains("controller")), "{none:?}");
+        for line in io {
+            let found = of(&[("a.container", &format!("[Container]\nImage=a\n{line}\n"))]);
+            assert!(found.iter().any(|one| one.contains("controller: Io")), "{line}: {found:?}");
         }
     }
 

@@ -16,6 +16,26 @@ const TYPES: [&str; 2] = ["notify", "oneshot"];
 /// How the processes of a service can be stopped, for the generator.
 const KILL_MODES: [&str; 2] = ["mixed", "control-group"];
 
+/// Keys of `[Unit]` in which names of Quadlet files stand for their services (podman:
+/// `pkg/systemd/quadlet/quadlet.go`, `unitDependencyKeys`).
+const DEPENDENCIES: [&str; 15] = [
+    "After",
+    "Before",
+    "BindsTo",
+    "Conflicts",
+    "OnFailure",
+    "OnSuccess",
+    "PartOf",
+    "PropagatesReloadTo",
+    "PropagatesStopTo",
+    "ReloadPropagatedFrom",
+    "Requires",
+    "Requisite",
+    "StopPropagatedFrom",
+    "Upholds",
+    "Wants",
+];
+
 /// Something that keeps the service of a file from being made, or from starting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -23,6 +43,8 @@ pub struct Fault {
     pub at: Evidence,
     /// What, in a clause.
     pub what: String,
+    /// The version of Podman from which on it is one; `None` where it always was.
+    pub since: Option<Version>,
     /// The version of Podman from which on it is none.
     pub until: Option<Version>,
     /// What to do, in a sentence without a final period.
@@ -38,7 +60,7 @@ pub(crate) fn place(at: &Evidence) -> String {
 impl Fault {
     /// One of every version.
     pub fn new(at: &Evidence, what: impl Into<String>, repair: impl Into<String>) -> Fault {
-        Fault { at: at.clone(), what: what.into(), until: None, repair: repair.into() }
+        Fault { at: at.clone(), what: what.into(), since: None, until: None, repair: repair.into() }
     }
 
     /// As a line of the file that can only be corrected.
@@ -51,10 +73,10 @@ impl Fault {
 pub fn faults(unit: &Unit, units: &Units) -> Vec<Fault> {
     let mut found = own_faults(unit);
     if unit.refused.is_none() && !unit.is_left_out() {
-        for (key, name, at) in missing(unit, units) {
+        for Missing { key, name, at, since } in missing(unit, units) {
             let what = format!("{key}={name}, and there is no such file");
             let repair = format!("write {name} beside {}, or correct {}", unit.name, place(at));
-            found.push(Fault::new(at, what, repair));
+            found.push(Fault { since, ..Fault::new(at, what, repair) });
         }
         found.extend(same_service(unit, units));
         same_ports(unit, units, &mut found);
@@ -237,13 +259,23 @@ fn is_short(image: &str) -> bool {
     !is_file && !is_id && !is_other && !is_full && !image.starts_with('/')
 }
 
-/// The Quadlet files that a file names and that are not there, by the key and with the line.
-pub(super) fn missing<'a>(unit: &'a Unit, units: &Units) -> Vec<(&'static str, String, &'a Evidence)> {
+/// A Quadlet file that another one names and that is not there.
+pub(super) struct Missing<'a> {
+    pub(super) key: &'static str,
+    pub(super) name: String,
+    pub(super) at: &'a Evidence,
+    /// The version of Podman that stops at it first; `None` for all.
+    pub(super) since: Option<Version>,
+}
+
+/// The Quadlet files that a file names and that are not there, with the line.
+pub(super) fn missing<'a>(unit: &'a Unit, units: &Units) -> Vec<Missing<'a>> {
     let group = unit.kind.group();
-    let mut found: Vec<(&'static str, String, &Evidence)> = Vec::new();
+    let mut found: Vec<Missing> = Vec::new();
     let mut add = |key, name: &str, at: &'a Evidence| {
         if units.get(name).is_none() && !name.starts_with(['/', '.']) && !name.contains('%') {
-            found.push((key, name.to_owned(), at));
+            let since = (key == "Mount" && name.ends_with(".artifact")).then(|| Version::new(&[5, 7]));
+            found.push(Missing { key, name: name.to_owned(), at, since });
         }
     };
     for (value, at) in unit.all(group, "Network") {
@@ -260,7 +292,7 @@ pub(super) fn missing<'a>(unit: &'a Unit, units: &Units) -> Vec<(&'static str, S
     for (value, at) in unit.words(group, "Mount") {
         let mut options = value.split(',').filter_map(|option| option.split_once('='));
         let source = options.rfind(|(key, _)| ["source", "src"].contains(key));
-        let is_file = |name: &str| name.ends_with(".volume") || name.ends_with(".image");
+        let is_file = |name: &str| [".volume", ".image", ".artifact"].iter().any(|end| name.ends_with(end));
         if let Some((_, name)) = source.filter(|(_, name)| is_file(name)) {
             add("Mount", name, at);
         }
@@ -273,6 +305,15 @@ pub(super) fn missing<'a>(unit: &'a Unit, units: &Units) -> Vec<(&'static str, S
     }
     if let Some((name, at)) = unit.own("Pod").filter(|(name, _)| name.ends_with(".pod")) {
         add("Pod", name, at);
+    }
+    for key in DEPENDENCIES {
+        for (name, at) in unit.words("Unit", key) {
+            let Some(kind) = Kind::of(&name).filter(|_| units.get(&name).is_none()) else { continue };
+            // Before there are such files, it is the name of a unit like any other.
+            let first = Version::new(&[5, 5]);
+            let since = kind.since().filter(|since| *since > first).unwrap_or(first);
+            found.push(Missing { key, name, at, since: Some(since) });
+        }
     }
     found
 }

@@ -16,7 +16,7 @@ fn units(files: &[(&str, &str)]) -> Units {
 fn of(files: &[(&str, &str)]) -> Vec<String> {
     let units = units(files);
     let faults = faults(units.get(files[0].0).unwrap(), &units);
-    let certain = faults.into_iter().filter(|fault| fault.until.is_none());
+    let certain = faults.into_iter().filter(|fault| fault.until.is_none() && fault.since.is_none());
     certain.map(|fault| format!("{} {}", fault.at.line.unwrap_or(0), fault.what)).collect()
 }
 
@@ -202,6 +202,37 @@ fn what_a_later_podman_takes() {
     let port = "[Container]\nImage=a\nPublishPort=${PORT}:80\n";
     assert_eq!(later("a.container", port)[1], "5.3 Quadlet refuses PublishPort=${PORT}:80");
     assert_eq!(of(&[("a.container", port)]).len(), 0);
+}
+
+#[test]
+fn what_a_later_podman_refuses() {
+    let since = |files: &[(&str, &str)]| {
+        let units = units(files);
+        let faults = faults(units.get(files[0].0).unwrap(), &units).into_iter();
+        let faults = faults.filter_map(|fault| Some((fault.since?.to_string(), fault.at.line?, fault.what)));
+        faults.collect::<Vec<_>>()
+    };
+    let one = |version: &str, line, what: &str| vec![(version.to_owned(), line, what.to_owned())];
+    let container = |keys: &str| format!("[Container]\nImage=a\n{keys}\n");
+    for keys in ["UserNS=keep-id\nRemapUsers=keep-id", "GIDMap=0:1:1\nRemapUsers=auto"] {
+        let what = "RemapUsers= beside a key that maps IDs, which takes its place";
+        assert_eq!(since(&[("a.container", &container(keys))]), one("4.8", 4, what));
+    }
+    assert_eq!(since(&[("a.pod", "[Pod]\nUserNS=keep-id\nRemapUid=1\n")]).len(), 1);
+    assert_eq!(since(&[("a.container", &container("RemapUsers=keep-id"))]).len(), 0);
+    for key in ["Requires", "After", "Wants", "PropagatesStopTo"] {
+        let text = format!("[Unit]\n{key}=network.target nope.container\n[Volume]\n");
+        let what = format!("{key}=nope.container, and there is no such file");
+        assert_eq!(since(&[("a.volume", &text)]), one("5.5", 2, &what));
+        let there = container("");
+        assert_eq!(since(&[("a.volume", &text), ("nope.container", &there)]).len(), 0);
+    }
+    assert_eq!(since(&[("a.volume", "[Unit]\nAfter=x.artifact\n")])[0].0, "5.7");
+    let mount = container("Mount=type=artifact,source=x.artifact,destination=/x");
+    let what = "Mount=x.artifact, and there is no such file";
+    assert_eq!(since(&[("a.container", &mount)]), one("5.7", 3, what));
+    let artifact = ("x.artifact", "[Artifact]\nArtifact=quay.io/a/b:1\n");
+    assert_eq!(since(&[("a.container", &mount), artifact]).len(), 0);
 }
 
 #[test]

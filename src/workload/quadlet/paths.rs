@@ -20,6 +20,8 @@ pub struct Named<'a> {
     pub is_read: bool,
     /// Whether it runs without.
     pub optional: bool,
+    /// How it is mounted: `ro`, `U=true`.
+    pub options: Vec<String>,
 }
 
 impl Unit {
@@ -43,6 +45,7 @@ pub fn paths(unit: &Unit) -> Vec<Named<'_>> {
             at,
             is_read: true,
             optional: false,
+            options: Vec::new(),
         })
     };
     let mut found = Vec::new();
@@ -62,7 +65,8 @@ pub fn paths(unit: &Unit) -> Vec<Named<'_>> {
             let path = device.split(':').next().unwrap_or_default().to_owned();
             // What is no path is a name of CDI.
             if path.starts_with('/') {
-                found.push(Named { key: "AddDevice", path, at, is_read: false, optional });
+                let options = Vec::new();
+                found.push(Named { key: "AddDevice", path, at, is_read: false, optional, options });
             }
         }
         for (mount, at) in unit.words(group, "Mount") {
@@ -76,6 +80,7 @@ pub fn paths(unit: &Unit) -> Vec<Named<'_>> {
                     at,
                     is_read: false,
                     optional: false,
+                    options: mount.split(',').map(str::to_owned).collect(),
                 });
             }
         }
@@ -84,7 +89,9 @@ pub fn paths(unit: &Unit) -> Vec<Named<'_>> {
         let source = volume.split_once(':').map(|(source, _)| source);
         if let Some(source) = source.filter(|source| source.starts_with(['/', '.', '%'])) {
             let path = source.to_owned();
-            found.push(Named { key: "Volume", path, at, is_read: false, optional: false });
+            let options = volume.splitn(3, ':').nth(2).into_iter().flat_map(|options| options.split(','));
+            let options = options.map(str::to_owned).collect();
+            found.push(Named { key: "Volume", path, at, is_read: false, optional: false, options });
         }
     }
     found

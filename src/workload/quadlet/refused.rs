@@ -33,6 +33,12 @@ pub(super) fn values(unit: &Unit, found: &mut Vec<Fault>) {
 fn remapped(unit: &Unit, found: &mut Vec<Fault>) {
     let group = unit.kind.group();
     if MAPPINGS.iter().any(|key| unit.own(key).is_some()) {
+        let remaps = ["RemapUsers", "RemapUid", "RemapGid"];
+        if let Some((key, (_, at))) = remaps.iter().find_map(|key| Some((key, unit.last(group, key)?))) {
+            let what = format!("{key}= beside a key that maps IDs, which takes its place");
+            let repair = format!("take {key}= out of {}", place(at));
+            found.push(Fault { since: Some(Version::new(&[4, 8])), ..Fault::new(at, what, repair) });
+        }
         return;
     }
     let users = unit.own("RemapUsers");
