@@ -1,5 +1,8 @@
 //! Pods: what the fields of their specification ask.
 
+mod refers;
+mod who;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::yaml::View;
@@ -13,7 +16,6 @@ use crate::requirements::Stack;
 /// Annotations of Podman (podman: libpod/define/annotations.go).
 const PIDS: &str = "io.podman.annotations.pids-limit/";
 const CPUSET: &str = "io.podman.annotations.cpuset/";
-const USERNS: &str = "io.podman.annotations.userns";
 /// A device as a resource (podman: pkg/specgen/generate/kube/kube.go, `setupContainerDevices`).
 const DEVICE: &str = "podman.io/device=";
 
@@ -32,14 +34,6 @@ pub(super) struct Pod<'a> {
     copies: u64,
     namespace: Option<&'a str>,
     defined: &'a Defined<'a>,
-}
-
-/// A reference to an object by name.
-struct Reference<'a> {
-    kind: &'static str,
-    name: View<'a>,
-    key: View<'a>,
-    optional: bool,
 }
 
 impl<'a> Pod<'a> {
@@ -285,83 +279,6 @@ impl<'a> Pod<'a> {
         Ok(())
     }
 
-    fn environment(&self, container: &View<'a>, say: &mut Sayer) -> Result<(), Malformed> {
-        for entry in container.get("envFrom")?.items()? {
-            for (key, kind) in [("configMapRef", "ConfigMap"), ("secretRef", "Secret")] {
-                self.refer(kind, entry.get(key)?, "name", say)?;
-            }
-        }
-        for entry in container.get("env")?.items()? {
-            let from = entry.get("valueFrom")?;
-            for (key, kind) in [("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")] {
-                self.refer(kind, from.get(key)?, "name", say)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn refer(
-        &self,
-        kind: &'static str,
-        at: View<'a>,
-        name: &'a str,
-        say: &mut Sayer,
-    ) -> Result<(), Malformed> {
-        if !at.is_there() {
-            return Ok(());
-        }
-        let optional = at.get("optional")?.is_true()?;
-        self.referred(&Reference { kind, name: at.get(name)?, key: at.get("key")?, optional }, say)
-    }
-
-    fn referred(&self, to: &Reference<'a>, say: &mut Sayer) -> Result<(), Malformed> {
-        let Some(name) = to.name.name()? else { return Err(to.name.malformed("a name")) };
-        // Podman knows no namespaces.
-        let by_podman = self.defined.keys(to.kind, name, None);
-        let by_clusters = self.defined.keys(to.kind, name, self.namespace);
-        let parts = if by_podman.len() == by_clusters.len() {
-            vec![(self.all(), by_podman)]
-        } else {
-            vec![(self.podman.to_vec(), by_podman), (CLUSTERS.to_vec(), by_clusters)]
-        };
-        for (mut stacks, defined) in parts {
-            if defined.is_empty() {
-                // Podman makes a volume of a claim that nothing defines.
-                if to.kind == "PersistentVolumeClaim" {
-                    stacks.retain(|stack| CLUSTERS.contains(stack));
-                }
-                let what = What::Undefined { kind: to.kind, name: name.to_owned(), optional: to.optional };
-                say.ask(Level::Required, to.name.at(), &stacks, what);
-                continue;
-            }
-            let has = |key: &str| defined.iter().any(|keys| keys.contains(key));
-            if let Some(key) = to.key.name()?.filter(|key| !has(key) && !to.optional) {
-                let text = format!("{} {name} has no key {key}", to.kind);
-                say.ask(Level::Required, to.key.at(), &stacks, What::Wrong(text));
-            }
-        }
-        Ok(())
-    }
-
-    /// A volume whose files are keys, all of them or its `items`.
-    fn files(
-        &self,
-        kind: &'static str,
-        at: View<'a>,
-        name: &'a str,
-        say: &mut Sayer,
-    ) -> Result<(), Malformed> {
-        let items = at.get("items")?.items()?;
-        if items.is_empty() {
-            return self.refer(kind, at, name, say);
-        }
-        let (optional, name) = (at.get("optional")?.is_true()?, at.get(name)?);
-        for item in items {
-            self.referred(&Reference { kind, name, key: item.get("key")?, optional }, say)?;
-        }
-        Ok(())
-    }
-
     fn volumes(&self, say: &mut Sayer) -> Result<(), Malformed> {
         let mut volumes: BTreeMap<&str, View<'a>> = BTreeMap::new();
         for volume in self.spec.get("volumes")?.items()? {
@@ -444,42 +361,5 @@ impl<'a> Pod<'a> {
             say.ask(Level::Required, path.at(), K3S, what(by_k3s));
         }
         Ok(())
-    }
-
-    /// Who a container is outside: root of it is the user, unless the pod has a user namespace of its own.
-    fn by(&self, container: &View<'a>) -> Result<By, Malformed> {
-        let mut user = container.path(&["securityContext", "runAsUser"])?;
-        if !user.is_there() {
-            user = self.spec.path(&["securityContext", "runAsUser"])?;
-        }
-        let number = match user.integer()? {
-            None => None,
-            Some(n) => Some(u32::try_from(n).map_err(|_| user.malformed("a UID"))?),
-        };
-        let keeps = self.annotations.get(USERNS)?.text()?.is_some_and(|mode| mode.starts_with("keep-id"));
-        let host_users = self.spec.get("hostUsers")?;
-        let apart = host_users.is_there() && !host_users.is_true()?;
-        Ok(match number {
-            None if keeps => By::User,
-            _ if keeps => By::Image,
-            Some(0) if apart => By::Subordinate { uid: 1, gid: None },
-            Some(0) => By::User,
-            Some(uid) => By::Subordinate { uid, gid: self.gid(container)? },
-            None => By::Image,
-        })
-    }
-
-    /// Its only group.
-    fn gid(&self, container: &View<'a>) -> Result<Option<u32>, Malformed> {
-        let context = self.spec.get("securityContext")?;
-        if context.get("fsGroup")?.is_there() || context.get("supplementalGroups")?.is_there() {
-            return Ok(None);
-        }
-        let mut group = container.path(&["securityContext", "runAsGroup"])?;
-        if !group.is_there() {
-            group = context.get("runAsGroup")?;
-        }
-        let Some(number) = group.integer()? else { return Ok(None) };
-        u32::try_from(number).map(Some).map_err(|_| group.malformed("a GID"))
     }
 }

@@ -1,0 +1,47 @@
+//! Who the containers of a pod are outside of it.
+
+use super::Pod;
+use crate::workload::yaml::View;
+use crate::workload::{By, Malformed};
+
+/// How Podman makes the user namespace of a pod (podman: libpod/define/annotations.go).
+const USERNS: &str = "io.podman.annotations.userns";
+
+impl<'a> Pod<'a> {
+    /// Who a container is outside: root of it is the user, unless the pod has a user namespace of its own.
+    pub(super) fn by(&self, container: &View<'a>) -> Result<By, Malformed> {
+        let mut user = container.path(&["securityContext", "runAsUser"])?;
+        if !user.is_there() {
+            user = self.spec.path(&["securityContext", "runAsUser"])?;
+        }
+        let number = match user.integer()? {
+            None => None,
+            Some(n) => Some(u32::try_from(n).map_err(|_| user.malformed("a UID"))?),
+        };
+        let keeps = self.annotations.get(USERNS)?.text()?.is_some_and(|mode| mode.starts_with("keep-id"));
+        let host_users = self.spec.get("hostUsers")?;
+        let apart = host_users.is_there() && !host_users.is_true()?;
+        Ok(match number {
+            None if keeps => By::User,
+            _ if keeps => By::Image,
+            Some(0) if apart => By::Subordinate { uid: 1, gid: None },
+            Some(0) => By::User,
+            Some(uid) => By::Subordinate { uid, gid: self.gid(container)? },
+            None => By::Image,
+        })
+    }
+
+    /// Its only group.
+    fn gid(&self, container: &View<'a>) -> Result<Option<u32>, Malformed> {
+        let context = self.spec.get("securityContext")?;
+        if context.get("fsGroup")?.is_there() || context.get("supplementalGroups")?.is_there() {
+            return Ok(None);
+        }
+        let mut group = container.path(&["securityContext", "runAsGroup"])?;
+        if !group.is_there() {
+            group = context.get("runAsGroup")?;
+        }
+        let Some(number) = group.integer()? else { return Ok(None) };
+        u32::try_from(number).map(Some).map_err(|_| group.malformed("a GID"))
+    }
+}
