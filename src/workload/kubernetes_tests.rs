@@ -311,12 +311,72 @@ fn namespaces_part_what_clusters_see_and_keys_of_volumes_are_looked_for() {
     let apart = text(", namespace: one", ", namespace: two");
     assert_eq!(lines(Stack::Kind, &apart, undefined), [13, 13]);
     assert_eq!(lines(Stack::PodmanKube, &apart, undefined), [0; 0]);
-    assert_eq!(lines(Stack::PodmanKube, &apart, wrong), [16]);
+    assert_eq!(lines(Stack::PodmanKube, &apart, wrong), [0; 0], "Podman passes over it");
+    let asks = parse(&apart).unwrap();
+    let of_podman: Vec<&Ask> = asks.iter().filter(|ask| ask.stacks == PODMAN).collect();
+    assert_eq!((of_podman.len(), of_podman[0].level, of_podman[0].at.line), (1, Level::Advised, Some(16)));
+    let text_of = |what: &What| match what {
+        What::Unsupported { text, .. } => text.clone(),
+        what => format!("{what:?}"),
+    };
+    let expected = "podman kube play leaves out the file of a key: ConfigMap site has no key b";
+    assert_eq!(text_of(&of_podman[0].what), expected);
     for (of_pod, of_map) in [("", ""), (", namespace: one", ", namespace: one"), ("", ", namespace: two")] {
         let text = text(of_pod, of_map);
         assert_eq!(lines(Stack::Kind, &text, undefined), [0; 0], "{of_pod} {of_map}");
         assert_eq!(lines(Stack::Kind, &text, wrong), [16], "{of_pod} {of_map}");
     }
+}
+
+/// What Podman stops at in these lines of the first container of a pod.
+fn stops(container: &str) -> Vec<(u32, String)> {
+    let text = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name}\nspec:\n  containers:\n    - image: a\n{container}",
+        name = "{name: a}"
+    );
+    let asks = parse(&text).unwrap();
+    let of = |ask: Ask| match ask.what {
+        What::Unsupported { text, .. } if ask.level == Level::Required => Some((ask.at.line.unwrap(), text)),
+        _ => None,
+    };
+    asks.into_iter().filter_map(of).collect()
+}
+
+#[test]
+fn variables_that_podman_does_not_know() {
+    let of = |from: &str| stops(&format!("      env:\n        - name: A\n          valueFrom: {{{from}}}\n"));
+    for path in ["metadata.name", "metadata.uid", "metadata.labels['a/b']", "metadata.annotations['a']"] {
+        assert_eq!(of(&format!("fieldRef: {{fieldPath: {path:?}}}")), []);
+    }
+    for path in
+        ["metadata.namespace", "status.podIP", "spec.nodeName", "metadata.labels['']", "metadata.labels"]
+    {
+        let text = format!("podman kube play stops at a variable from the field {path:?}");
+        assert_eq!(of(&format!("fieldRef: {{fieldPath: {path:?}}}")), [(9, text)]);
+    }
+    let divided = |resource: &str, divisor: &str| {
+        of(&format!("resourceFieldRef: {{resource: {resource}, divisor: {divisor}}}"))
+            .pop()
+            .map(|(_, text)| text)
+    };
+    for divisor in ["null", "0", "1", "1k", "1000", "1Mi", "1024Ki", "1Ei"] {
+        assert_eq!(divided("limits.memory", divisor), None, "{divisor}");
+    }
+    for divisor in ["null", "1", "1m", "0.001"] {
+        assert_eq!(divided("requests.cpu", divisor), None, "{divisor}");
+    }
+    for (resource, divisor) in [
+        ("limits.memory", "2Mi"),
+        ("limits.memory", "1m"),
+        ("limits.memory", "1024"),
+        ("limits.cpu", "1k"),
+        ("limits.cpu", "x"),
+    ] {
+        let text = format!("podman kube play stops at a variable from {resource} in units of {divisor}");
+        assert_eq!(divided(resource, divisor), Some(text));
+    }
+    let text = "podman kube play stops at a variable from the resource \"limits.ephemeral-storage\"";
+    assert_eq!(divided("limits.ephemeral-storage", "1").as_deref(), Some(text));
 }
 
 #[test]

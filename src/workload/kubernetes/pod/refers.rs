@@ -3,8 +3,12 @@
 use super::super::{CLUSTERS, Sayer};
 use super::Pod;
 use crate::finding::Level;
+use crate::requirements::Stack;
 use crate::workload::yaml::View;
-use crate::workload::{Malformed, What};
+use crate::workload::{Malformed, What, quantity};
+
+/// The longest path of a field, with the name of an annotation in it (kubernetes.io, "Annotations").
+const FIELD_LIMIT: usize = 400;
 
 /// A reference to an object by name.
 struct Reference<'a> {
@@ -12,6 +16,9 @@ struct Reference<'a> {
     name: View<'a>,
     key: View<'a>,
     optional: bool,
+    /// Whether the key is a file of a volume, which Podman passes over where there is no such key (podman:
+    /// pkg/specgen/generate/kube/volume.go, `VolumeFromConfigMap` and `VolumeFromSecret`).
+    is_file: bool,
 }
 
 impl<'a> Pod<'a> {
@@ -25,6 +32,45 @@ impl<'a> Pod<'a> {
             let from = entry.get("valueFrom")?;
             for (key, kind) in [("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")] {
                 self.refer(kind, from.get(key)?, "name", say)?;
+            }
+            self.of_itself(from, say)?;
+        }
+        Ok(())
+    }
+
+    /// A variable from the pod itself (podman: pkg/specgen/generate/kube/kube.go, `envVarValueFieldRef` and
+    /// `envVarValueResourceFieldRef`, the same from 4.3 to 6.0).
+    fn of_itself(&self, from: View<'a>, say: &mut Sayer) -> Result<(), Malformed> {
+        let mut stops = |view: View, at: String| {
+            let text = format!("podman kube play stops at {at}");
+            say.unsupported(Level::Required, view.at(), self.podman, text, None);
+        };
+        let field = from.get("fieldRef")?;
+        if field.is_there() {
+            let view = field.get("fieldPath")?;
+            let path = view.up_to(FIELD_LIMIT)?.unwrap_or_default();
+            let of_map = |map: &str| {
+                let key = path.strip_prefix(map).and_then(|rest| rest.strip_prefix("['")?.strip_suffix("']"));
+                key.is_some_and(|key| !key.is_empty())
+            };
+            if !["metadata.name", "metadata.uid"].contains(&path)
+                && !["metadata.labels", "metadata.annotations"].into_iter().any(of_map)
+            {
+                stops(view, format!("a variable from the field {path:?}"));
+            }
+        }
+        let resource = from.get("resourceFieldRef")?;
+        if resource.is_there() {
+            let (view, divisor) = (resource.get("resource")?, resource.get("divisor")?);
+            let name = view.name()?.unwrap_or_default();
+            let by = divisor.name()?.unwrap_or("1");
+            match name {
+                "limits.memory" | "requests.memory" if is_divisor(by, true) => {}
+                "limits.cpu" | "requests.cpu" if is_divisor(by, false) => {}
+                "limits.memory" | "requests.memory" | "limits.cpu" | "requests.cpu" => {
+                    stops(divisor, format!("a variable from {name} in units of {by}"));
+                }
+                _ => stops(view, format!("a variable from the resource {name:?}")),
             }
         }
         Ok(())
@@ -41,7 +87,8 @@ impl<'a> Pod<'a> {
             return Ok(());
         }
         let optional = at.get("optional")?.is_true()?;
-        self.referred(&Reference { kind, name: at.get(name)?, key: at.get("key")?, optional }, say)
+        let to = Reference { kind, name: at.get(name)?, key: at.get("key")?, optional, is_file: false };
+        self.referred(&to, say)
     }
 
     fn referred(&self, to: &Reference<'a>, say: &mut Sayer) -> Result<(), Malformed> {
@@ -65,10 +112,16 @@ impl<'a> Pod<'a> {
                 continue;
             }
             let has = |key: &str| defined.iter().any(|keys| keys.contains(key));
-            if let Some(key) = to.key.name()?.filter(|key| !has(key) && !to.optional) {
-                let text = format!("{} {name} has no key {key}", to.kind);
-                say.ask(Level::Required, to.key.at(), &stacks, What::Wrong(text));
+            let Some(key) = to.key.name()?.filter(|key| !has(key) && !to.optional) else { continue };
+            let text = format!("{} {name} has no key {key}", to.kind);
+            if to.is_file {
+                let of_podman = |stack: &Stack| self.podman.contains(stack);
+                let podman: Vec<Stack> = stacks.iter().copied().filter(of_podman).collect();
+                let left_out = format!("podman kube play leaves out the file of a key: {text}");
+                say.unsupported(Level::Advised, to.key.at(), &podman, left_out, None);
+                stacks.retain(|stack| !of_podman(stack));
             }
+            say.ask(Level::Required, to.key.at(), &stacks, What::Wrong(text));
         }
         Ok(())
     }
@@ -87,8 +140,21 @@ impl<'a> Pod<'a> {
         }
         let (optional, name) = (at.get("optional")?.is_true()?, at.get(name)?);
         for item in items {
-            self.referred(&Reference { kind, name, key: item.get("key")?, optional }, say)?;
+            let to = Reference { kind, name, key: item.get("key")?, optional, is_file: true };
+            self.referred(&to, say)?;
         }
         Ok(())
+    }
+}
+
+/// Whether Podman divides by it: one of each unit (podman: `isMemoryDivisor`, `isCPUDivisor`); 0 is 1.
+fn is_divisor(text: &str, of_memory: bool) -> bool {
+    let power = |base: u128, most: u32, value: u128| (0..=most).any(|n| base.pow(n) * 1000 == value);
+    match quantity::thousandths(text) {
+        None => false,
+        Some(0 | 1000) => true,
+        Some(value) if of_memory && text.ends_with('i') => power(1024, 6, value),
+        Some(value) if of_memory => power(1000, 6, value),
+        Some(value) => value == 1,
     }
 }
