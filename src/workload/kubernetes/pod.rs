@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::yaml::View;
 use super::super::{By, Malformed, PathKind, What, quantity};
 use super::{CLUSTERS, Defined, K3S, Sayer, port, protocol};
+use crate::facts::Evidence;
 use crate::facts::cgroup::Controller;
 use crate::facts::version::Version;
 use crate::finding::Level;
@@ -84,6 +85,23 @@ impl<'a> Pod<'a> {
         for container in &self.containers {
             self.ports(container, host_network, say)?;
         }
+        let mut named: BTreeMap<&str, Evidence> = BTreeMap::new();
+        for container in self.first.iter().chain(&self.containers) {
+            let name = container.get("name")?;
+            let (text, at) = (name.name()?.unwrap_or_default(), name.at());
+            if let Some(first) = named.get(text) {
+                let what = What::Wrong(format!("a container of the pod in {first} is called {text:?}, too"));
+                say.ask(Level::Required, at, &self.all(), what);
+            } else {
+                named.insert(text, at);
+            }
+        }
+        for container in &self.first {
+            self.stops_at_probes(container, say)?;
+        }
+        for container in &self.containers {
+            self.probes(container, say)?;
+        }
         for container in self.every_container() {
             self.container(container, say)?;
         }
@@ -156,13 +174,35 @@ impl<'a> Pod<'a> {
         }
         self.resources(container, say)?;
         self.environment(container, say)?;
-        for keys in [
-            &["readinessProbe"][..],
-            &["lifecycle", "postStart"],
-            &["lifecycle", "preStop"],
-            &["volumeDevices"],
-        ] {
+        self.left_out(container.get("volumeDevices")?, "volumeDevices", say);
+        Ok(())
+    }
+
+    /// Of `Probe` Podman knows three ways to ask, and passes over one without (podman:
+    /// pkg/specgen/generate/kube/kube.go, `setupLivenessProbe` and `setupStartupProbe`).
+    fn probes(&self, container: &View<'a>, say: &mut Sayer) -> Result<(), Malformed> {
+        for keys in [&["readinessProbe"][..], &["lifecycle", "postStart"], &["lifecycle", "preStop"]] {
             self.left_out(container.path(keys)?, &keys.join("."), say);
+        }
+        for key in ["livenessProbe", "startupProbe"] {
+            let probe = container.get(key)?;
+            let asks = ["exec", "httpGet", "tcpSocket"];
+            if !probe.keys()?.iter().any(|(key, view)| asks.contains(key) && view.is_there()) {
+                self.left_out(probe, &format!("a {key} without exec, httpGet and tcpSocket"), say);
+            }
+        }
+        Ok(())
+    }
+
+    /// Podman takes none of them for an init container (podman: pkg/domain/infra/abi/play.go, "cannot create
+    /// an init container").
+    fn stops_at_probes(&self, container: &View<'a>, say: &mut Sayer) -> Result<(), Malformed> {
+        for key in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
+            let view = container.get(key)?;
+            if view.is_there() {
+                let text = format!("podman kube play stops at an init container with {key}");
+                say.unsupported(Level::Required, view.at(), self.podman, text, None);
+            }
         }
         Ok(())
     }
