@@ -25,8 +25,10 @@ check! {
     /// subordinate IDs, so that a file of the user is a file of somebody else to it. GID 0 of a container
     /// is the group of the user, any other of `runAsGroup` a subordinate ID. Where the image decides, what
     /// depends on it is unknown, and advised.
-    /// Root of a container can do all with files of the user and of the subordinate IDs. Other groups of
-    /// the user do not count: a container loses them, unless crun is told to keep them.
+    /// Root of a container can do all with files of the user and of the subordinate IDs, unless
+    /// CAP_DAC_OVERRIDE is dropped: then it may what modes let the user do. With `hostUsers: false` the
+    /// UIDs are picked when a pod starts: what depends on them is unknown, and advised. Other groups of the
+    /// user do not count: a container loses them, unless crun is told to keep them.
     ///
     /// Only mode bits are looked at, not access control lists and labels of SELinux. What lies on a
     /// network or FUSE file system is not touched. In an image, what is below `/dev`, `/proc`, `/run`,
@@ -49,6 +51,8 @@ check! {
     ///
     /// - kubernetes.io, "Volumes", "hostPath"
     /// - podman: pkg/specgen/generate/kube/volume.go, `VolumeFromHostPath`
+    /// - podman: pkg/domain/infra/abi/play.go, `HostUsers`; pkg/specgen/generate/kube/kube.go,
+    ///   `setupSecurityContext`
     /// - podman-kube-play(1), on types of hostPath and labels; podman-run(1), "--group-add"
     /// - capabilities(7), "Interaction with user namespaces"; user_namespaces(7)
     WORKLOAD_PATHS, "workload-paths", Required, User(run)
@@ -252,14 +256,17 @@ impl Look<'_> {
         let all = if self.wanted.writable { write } else { read };
         let who = match self.wanted.by {
             By::Subordinate { uid, .. } => format!("UID {uid} of the container"),
-            By::User | By::Image => self.user.name.clone(),
+            By::User | By::Bound | By::Image | By::Picked => self.user.name.clone(),
         };
         let can = |bits: u32| if bits & WRITE == 0 { "read" } else { "read and write" };
         let at = [seen(real, stat)];
         let undecided = |outcome: &mut Outcome| {
+            let who = match self.wanted.by {
+                By::Picked => "UIDs of a pod with a user namespace of its own are picked when it starts",
+                _ => "the image decides the UID or the group in the container",
+            };
             let why = format!(
-                "the image decides the UID or the group in the container, and not all may {}: mode {:04o}, \
-                 UID {}, GID {}",
+                "{who}, and not all may {}: mode {:04o}, UID {}, GID {}",
                 can(all),
                 stat.mode,
                 stat.uid,
@@ -310,7 +317,7 @@ impl Look<'_> {
     fn on_the_host(&self) -> Fact<String> {
         match self.wanted.by {
             By::Subordinate { uid, .. } => Ok(format!(" (UID {} of the host)", self.uid_outside(uid)?)),
-            By::User | By::Image => Ok(String::new()),
+            By::User | By::Bound | By::Image | By::Picked => Ok(String::new()),
         }
     }
 
@@ -333,6 +340,7 @@ impl Look<'_> {
     fn allows(&self, stat: &Stat, bits: u32) -> Fact<Option<bool>> {
         match self.wanted.by {
             By::User => Ok(Some(self.allows_user(stat, bits))),
+            By::Bound => Ok(Some(stat.allows(self.user.uid, &[self.user.gid], bits))),
             By::Subordinate { uid, gid: Some(gid) } => {
                 Ok(Some(stat.allows(self.uid_outside(uid)?, &[self.gid_outside(gid)?], bits)))
             }
@@ -342,7 +350,7 @@ impl Look<'_> {
                 let in_group = self.is_mapped_gid(stat.gid) && stat.allows(uid, &[stat.gid], bits) != others;
                 Ok((!in_group).then_some(others))
             }
-            By::Image => {
+            By::Image | By::Picked => {
                 let others = stat.mode & bits == bits;
                 let others_in_group = self.is_mapped_gid(stat.gid) && (stat.mode >> 3) & bits == bits;
                 let all = [self.allows_user(stat, bits), others_in_group || others];

@@ -119,6 +119,46 @@ fn the_group_is_that_of_the_container() {
 }
 
 #[test]
+fn root_without_its_capability_is_bound_by_modes() {
+    let judged = |mode: &str, uid: u32, capabilities: &str| {
+        let run_as = format!("0, capabilities: {{{capabilities}}}");
+        let host = base().dir("/srv/web", mode, uid).path("/srv/web", |record| record.gid = Some(100_100));
+        let outcome = look(host, Stack::PodmanKube, &run_as, "{path: /srv/web}", "");
+        (findings(&outcome)[0].verdict, outcome.items[0].level)
+    };
+    let (met, unmet) = ((Verdict::Met, Level::Required), (Verdict::Unmet, Level::Required));
+    for capabilities in ["drop: [ALL]", "drop: [all], add: [CHOWN]", "drop: [CAP_DAC_OVERRIDE]"] {
+        assert_eq!(judged("0700", 100_100, capabilities), unmet, "{capabilities}");
+        assert_eq!(judged("0300", 1000, capabilities), unmet, "{capabilities}");
+        assert_eq!(judged("0700", 1000, capabilities), met, "{capabilities}");
+    }
+    for capabilities in ["", "drop: [MKNOD]", "drop: [ALL], add: [dac_override]"] {
+        assert_eq!(judged("0700", 100_100, capabilities), met, "{capabilities}");
+    }
+}
+
+#[test]
+fn the_ids_of_a_pod_of_its_own_are_not_known() {
+    let of = |mode: &str, uid: u32, run_as: &str| {
+        let text = pod("{path: /srv/web}", "")
+            .replace("RUN", run_as)
+            .replace("spec:\n", "spec:\n  hostUsers: false\n");
+        let host = base().dir("/srv/web", mode, uid);
+        run(&host.facts(), &workload(&[Stack::PodmanKube], &text), &edge())
+    };
+    for run_as in ["0", "101", "null"] {
+        let outcome = of("0700", 1000, run_as);
+        let why = "UIDs of a pod with a user namespace of its own are picked when it starts, and not all may read \
+                   and write: mode 0700, UID 1000, GID 1000";
+        assert_eq!((unknown(&outcome), outcome.items[0].level), (vec![why], Level::Advised));
+        assert_eq!(verdicts(&of("0777", 1000, run_as)), [("/srv/web", Verdict::Met)]);
+        let none = of("0700", 0, run_as);
+        assert_eq!(verdicts(&none), [("/srv/web", Verdict::Unmet)]);
+        assert!(findings(&none)[0].remedy.commands.is_empty());
+    }
+}
+
+#[test]
 fn only_what_can_be_given_away_is() {
     let commands = |host: TestHost, path: &str| {
         let outcome = look(host, Stack::PodmanKube, "101", &format!("{{path: {path}}}"), "");

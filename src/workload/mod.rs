@@ -94,7 +94,8 @@ fn clashes(asks: &[Ask]) -> Vec<Ask> {
             }
             let stacks: Vec<Stack> =
                 ask.stacks.iter().copied().filter(|stack| other.stacks.contains(stack)).collect();
-            (!stacks.is_empty()).then_some((*other, Ports { protocol: *protocol, first, last }, stacks))
+            let taken = Ports { protocol: *protocol, first, last, address: None };
+            (!stacks.is_empty()).then_some((*other, taken, stacks))
         });
         if let Some((other, taken, stacks)) = meets {
             let what = What::Wrong(format!("{taken} is taken by {} in {}", other.of, other.at));
@@ -123,6 +124,8 @@ pub struct Malformed {
 pub enum By {
     /// The user: as root of the container, or by `keep-id`.
     User,
+    /// The user as root of a container without CAP_DAC_OVERRIDE, which modes hold for as for anybody.
+    Bound,
     /// One of the user's subordinate IDs.
     Subordinate {
         /// The UID in the container, which is not 0.
@@ -133,6 +136,21 @@ pub enum By {
     },
     /// The image decides.
     Image,
+    /// IDs that are picked when it starts, as the pod has a user namespace of its own.
+    Picked,
+}
+
+/// Whether a container loses CAP_DAC_OVERRIDE, which it has as long as nobody drops it. The names are in
+/// either case, with `CAP_` or without (containers/common: pkg/capabilities, `MergeCapabilities`).
+fn drops_override<'a>(
+    mut dropped: impl Iterator<Item = &'a str>,
+    mut added: impl Iterator<Item = &'a str>,
+) -> bool {
+    let holds = |name: &str| {
+        let name = name.to_ascii_uppercase();
+        ["ALL", "DAC_OVERRIDE"].contains(&name.strip_prefix("CAP_").unwrap_or(&name))
+    };
+    dropped.any(holds) && !added.any(holds)
 }
 
 /// What can be asked.

@@ -9,7 +9,7 @@ use crate::facts::version::Version;
 use crate::facts::{Evidence, Source};
 use crate::finding::Level;
 use crate::requirements::Stack;
-use crate::workload::{Ask, By, PathKind, What};
+use crate::workload::{Ask, By, PathKind, What, drops_override};
 
 /// Keys of a container and options of `podman run` that take a controller.
 const LIMITS: [(&str, Controller); 15] = [
@@ -175,6 +175,7 @@ fn by(unit: &Unit) -> By {
             let kept_as: Option<u32> = mode.trim_start_matches(':').split(',').find_map(option);
             if uid.is_some() && uid == kept_as { By::User } else { By::Image }
         }
+        (None, Some(Some(0))) if is_bound(unit) => By::Bound,
         (None, Some(Some(0))) => By::User,
         (None, Some(Some(uid))) => {
             let group = unit.own("Group").map(|(group, _)| group).or(user.map(|(_, group)| group));
@@ -182,6 +183,12 @@ fn by(unit: &Unit) -> By {
         }
         (None, _) => By::Image,
     }
+}
+
+fn is_bound(unit: &Unit) -> bool {
+    let (dropped, added) =
+        (unit.words("Container", "DropCapability"), unit.words("Container", "AddCapability"));
+    drops_override(dropped.iter().map(|(name, _)| name.as_str()), added.iter().map(|(name, _)| name.as_str()))
 }
 
 #[cfg(test)]
@@ -234,6 +241,10 @@ mod tests {
         for (keys, by) in [
             ("", "Image"),
             ("User=0:0\n", "User"),
+            ("User=0\nDropCapability=all\n", "Bound"),
+            ("User=0\nDropCapability=CAP_DAC_OVERRIDE\n", "Bound"),
+            ("User=0\nDropCapability=all\nAddCapability=chown dac_override\n", "User"),
+            ("User=0\nDropCapability=mknod\n", "User"),
             ("User=1000:1001\n", "Subordinate { uid: 1000, gid: Some(1001) }"),
             ("User=1000\nGroup=5\n", "Subordinate { uid: 1000, gid: Some(5) }"),
             ("User=web\n", "Image"),

@@ -2,7 +2,7 @@
 
 use super::Pod;
 use crate::workload::yaml::View;
-use crate::workload::{By, Malformed};
+use crate::workload::{By, Malformed, drops_override};
 
 /// How Podman makes the user namespace of a pod (podman: libpod/define/annotations.go).
 const USERNS: &str = "io.podman.annotations.userns";
@@ -18,17 +18,34 @@ impl<'a> Pod<'a> {
             None => None,
             Some(n) => Some(u32::try_from(n).map_err(|_| user.malformed("a UID"))?),
         };
-        let keeps = self.annotations.get(USERNS)?.text()?.is_some_and(|mode| mode.starts_with("keep-id"));
+        let mode = self.annotations.get(USERNS)?.text()?;
+        let keeps = mode.is_some_and(|mode| mode.starts_with("keep-id"));
         let host_users = self.spec.get("hostUsers")?;
-        let apart = host_users.is_there() && !host_users.is_true()?;
+        // `auto` for Podman (podman: pkg/domain/infra/abi/play.go), unless the annotation has another.
+        let apart = match mode {
+            Some(mode) => !keeps && !["", "host"].contains(&mode),
+            None => host_users.is_there() && !host_users.is_true()?,
+        };
         Ok(match number {
+            _ if apart => By::Picked,
             None if keeps => By::User,
             _ if keeps => By::Image,
-            Some(0) if apart => By::Subordinate { uid: 1, gid: None },
+            Some(0) if self.is_bound(container)? => By::Bound,
             Some(0) => By::User,
             Some(uid) => By::Subordinate { uid, gid: self.gid(container)? },
             None => By::Image,
         })
+    }
+
+    fn is_bound(&self, container: &View<'a>) -> Result<bool, Malformed> {
+        let context = container.get("securityContext")?;
+        let names = |part| -> Result<Vec<&str>, Malformed> {
+            let items = context.path(&["capabilities", part])?.items()?;
+            let names: Result<Vec<Option<&str>>, Malformed> = items.iter().map(View::name).collect();
+            Ok(names?.into_iter().flatten().collect())
+        };
+        let (dropped, added) = (names("drop")?, names("add")?);
+        Ok(!context.get("privileged")?.is_true()? && drops_override(dropped.into_iter(), added.into_iter()))
     }
 
     /// Its only group.
