@@ -95,7 +95,7 @@ fn change(at: &Evidence) -> Remedy {
 }
 
 /// The part of a demand that Podman has to meet, and that of clusters.
-fn parts(demand: &Demand) -> (Option<Demand>, Option<Demand>) {
+pub(super) fn parts(demand: &Demand) -> (Option<Demand>, Option<Demand>) {
     let (podman, clusters): (Vec<Stack>, Vec<Stack>) =
         demand.stacks.iter().partition(|stack| matches!(stack, Stack::Podman | Stack::PodmanKube));
     let of = |stacks: Vec<Stack>| (!stacks.is_empty()).then(|| Demand { stacks, ..demand.clone() });
