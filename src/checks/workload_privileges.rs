@@ -23,18 +23,20 @@ check! {
     /// ## Why it matters
     ///
     /// Podman stops at a pod with any other sysctl. A cluster does not start it: kubelet ends it with
-    /// `SysctlForbidden`, also for a sysctl of a namespace of its own that is not safe. `privileged` gives a rootless container
-    /// what the user may do and no more: no module is loaded, and no device opened that the user cannot
-    /// open. With `hostNetwork` a pod of `podman kube play` has the network of the host and binds ports
-    /// there as the user; a pod of rootless K3s has the network of K3s, which is not that of the host.
+    /// `SysctlForbidden`, also for a sysctl of a namespace of its own that is not safe. `privileged`
+    /// gives a rootless container what the user may do and no more: no module is loaded, and no device
+    /// opened that the user cannot open. With `hostNetwork` a pod of `podman kube play` has the network
+    /// of the host and binds ports there as the user; a pod of rootless K3s has the network of K3s,
+    /// which is not that of the host.
     ///
     /// ## Repair
     ///
-    /// A sysctl of the host is taken out of the file and set on the host, by a file in `/etc/sysctl.d`. One
-    /// of the pod itself that is not safe is allowed in the kubelet of the node: for K3s with
+    /// A sysctl of the host is taken out of the file and set on the host, by a file in `/etc/sysctl.d`.
+    /// One of the pod itself that is not safe is allowed in the kubelet of the node: for K3s with
     /// `--kubelet-arg=allowed-unsafe-sysctls=net.core.somaxconn`, for minikube with
-    /// `--extra-config=kubelet.allowed-unsafe-sysctls=...`, for kind in `kubeletExtraArgs`. A container that needs a device gets the device. What other hosts shall reach in rootless K3s gets a
-    /// Service of type LoadBalancer.
+    /// `--extra-config=kubelet.allowed-unsafe-sysctls=...`, for kind in `kubeletExtraArgs`. A container
+    /// that needs a device gets the device. What other hosts shall reach in rootless K3s gets a Service
+    /// of type LoadBalancer.
     ///
     /// ## Sources
     ///
