@@ -17,7 +17,8 @@ check! {
     /// ## What is looked at
     ///
     /// The sockets that listen, in `/proc/net/tcp`, `tcp6`, `udp` and `udp6`. Whatever address one
-    /// listens on, it is in the way: the stacks publish ports on all addresses of both families. A port
+    /// listens on, it is in the way: the stacks publish ports on all addresses of both families. Only a
+    /// port that a workload publishes on one address (`hostIP`) goes along with sockets on others. A port
     /// that a socket of the same user holds counts as free, since a stack that runs holds its own ports;
     /// which of the user's programs it is cannot be told from these files. Nor can a firewall of the host
     /// be looked through: firewalld, ufw and nft keep what they let in where only root can read it.
@@ -137,14 +138,14 @@ fn privileged(facts: &Facts, port: u16) -> Option<Sourced<u16>> {
 }
 
 fn look(facts: &Facts, all: &Rc<Vec<Listener>>, wanted: &Wanted, user: &User) -> Finding {
-    let Ports { protocol, first, last } = wanted.ports;
+    let Ports { protocol, first, last, address } = wanted.ports;
     let is = match protocol {
         Protocol::Tcp => listeners::Protocol::Tcp,
         Protocol::Udp => listeners::Protocol::Udp,
     };
     let subject = wanted.ports.to_string();
-    let holders: Vec<&Listener> =
-        all.iter().filter(|l| l.protocol == is && (first..=last).contains(&l.port)).collect();
+    let of_these = |l: &&Listener| l.protocol == is && (first..=last).contains(&l.port) && l.holds(address);
+    let holders: Vec<&Listener> = all.iter().filter(of_these).collect();
     let expected = format!("free, or in use by {}", user.name);
     // Somebody else's comes first: that is what has to go.
     let holder = holders.iter().find(|holder| holder.uid != user.uid).or(holders.first());
@@ -235,7 +236,7 @@ mod tests {
         let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n    - image: a\n";
         let mut req = workload(&[Stack::PodmanKube], &format!("{pod}      ports: [{{hostPort: 8000}}]\n"));
         let demands = req.ports.pop_first().unwrap().1;
-        req.ports.insert(Ports { protocol: Protocol::Tcp, first: 8000, last: 18000 }, demands);
+        req.ports.insert(Ports { protocol: Protocol::Tcp, first: 8000, last: 18000, address: None }, demands);
         let outcome = run(&fixture("debian-13").facts(), &req, &edge());
         assert_eq!(verdicts(&outcome), [("tcp/8000-18000", Verdict::Met)]);
         // 9999.
@@ -245,6 +246,23 @@ mod tests {
         assert_eq!(of(&outcome, "tcp/8000-18000"), (Verdict::Unmet, found));
         assert_eq!(findings(&outcome)[0].remedy.commands, ["sudo ss -lnpt 'sport = :9999'"]);
         assert_eq!(super::published(&taken.facts(), &req, &edge()), [(Protocol::Tcp, 8000)]);
+    }
+
+    #[test]
+    fn a_port_on_one_address_goes_along_with_others() {
+        let look = |ip: &str| {
+            let pod = format!(
+                "apiVersion: v1\nkind: Pod\nmetadata: {{name: web}}\nspec:\n  containers:\n    - image: a\n      \
+                 ports: [{{hostPort: 53, hostIP: {ip:?}}}]\n"
+            );
+            // 127.0.0.53:53, as systemd-resolved has it.
+            let host = with("/proc/net/tcp", "3500007F:0035", "0A", 0);
+            run(&host.facts(), &workload(&[Stack::PodmanKube], &pod), &edge())
+        };
+        assert_eq!(verdicts(&look("192.168.1.5")), [("tcp/192.168.1.5:53", Verdict::Met)]);
+        assert_eq!(verdicts(&look("::1")), [("tcp/[::1]:53", Verdict::Met)]);
+        assert_eq!(verdicts(&look("127.0.0.53")), [("tcp/127.0.0.53:53", Verdict::Unmet)]);
+        assert_eq!(verdicts(&look("0.0.0.0")), [("tcp/53", Verdict::Unmet)]);
     }
 
     #[test]

@@ -274,16 +274,11 @@ fn of_published(facts: &Facts, user: &User, published: Vec<(Published, &Evidence
             Protocol::Tcp => listeners::Protocol::Tcp,
             Protocol::Udp => listeners::Protocol::Udp,
         };
-        let is_any = |listener: &Listener| {
-            port.address.is_none_or(|address| address.is_unspecified())
-                || listener.address.is_unspecified()
-                || port.address == Some(listener.address)
-        };
         let holder = listeners.iter().flat_map(|all| all.iter()).find(|listener| {
             listener.protocol == is
                 && (from..=to).contains(&listener.port)
                 && listener.uid != user.uid
-                && is_any(listener)
+                && listener.holds(port.address)
         });
         if let Some(Listener { port, uid, address, .. }) = holder {
             let name = facts.user_by_uid(*uid).ok().flatten();

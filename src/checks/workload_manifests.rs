@@ -19,16 +19,20 @@ check! {
     /// looked for in all of them; a Secret also in `secrets/secrets.json` of the user's storage, by its
     /// name. What a cluster has already cannot be seen, so what its files do not define is unknown.
     ///
-    /// Kinds and fields that `podman kube play` leaves out or stops at are held against the version of
-    /// Podman. A host port that two of them publish, and a mount of a volume that there is not, are
-    /// found without a look at the host. A load balancer of K3s on 80, 443 or the port of its API server
-    /// is held against `disable` and `https-listen-port` in its unit and configuration.
+    /// Kinds, types of volumes and fields that `podman kube play` leaves out or stops at are held against
+    /// the version of Podman: more than one replica, probes and hooks, variables from fields and
+    /// resources of the pod, `volumeDevices`, `subPathExpr`, `fsGroup`, `activeDeadlineSeconds`,
+    /// `runtimeClassName`, files of nothing that it plays. What a scheduler or an account is for, such as
+    /// `nodeSelector` and `serviceAccountName`, is not looked at. Containers of one name, a host port that
+    /// two files publish, and a mount of a volume that there is not, are found without a look at the
+    /// host. A load balancer of K3s on 80, 443 or the port of its API server is held against `disable` and
+    /// `https-listen-port` in its unit and configuration.
     ///
     /// ## Why it matters
     ///
-    /// `podman kube play` stops at the first ConfigMap or Secret that it does not find, and says nothing
-    /// of a StatefulSet or a Service that it leaves out. Of two pods with one host port the second does
-    /// not start.
+    /// `podman kube play` stops at the first ConfigMap or Secret that it does not find, and at a key that
+    /// a variable is of; it says nothing of a StatefulSet or a Service that it leaves out, nor of a key
+    /// that a volume is to have as a file. Of two pods with one host port the second does not start.
     ///
     /// ## Repair
     ///
@@ -70,7 +74,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
             _ => {}
         }
     }
-    outcome.or_skip("the files define all that they refer to, and ask for nothing that is left out")
+    outcome.or_skip("of what is looked at nothing is undefined, left out or wrong in the files")
 }
 
 /// A port that K3s publishes for itself.
@@ -98,17 +102,9 @@ fn change(at: &Evidence) -> Remedy {
     Remedy::manual(format!("change {at}"))
 }
 
-/// The part of a demand that Podman has to meet, and that of clusters.
-fn parts(demand: &Demand) -> (Option<Demand>, Option<Demand>) {
-    let (podman, clusters): (Vec<Stack>, Vec<Stack>) =
-        demand.stacks.iter().partition(|stack| matches!(stack, Stack::Podman | Stack::PodmanKube));
-    let of = |stacks: Vec<Stack>| (!stacks.is_empty()).then(|| Demand { stacks, ..demand.clone() });
-    (of(podman), of(clusters))
-}
-
 fn undefined(facts: &Facts, user: &User, ask: &Ask, kind: &str, name: &str, outcome: &mut Outcome) {
     let subject = format!("{kind} {name}");
-    let (podman, clusters) = parts(&ask.demand(format!("{} refers to it", ask.of)));
+    let (podman, clusters) = ask.demand(format!("{} refers to it", ask.of)).by_podman();
     if let Some(demand) = podman {
         match defined_for_podman(facts, user, kind, name) {
             Ok((met, at)) => {

@@ -24,10 +24,12 @@ check! {
     /// That one is the user, where the container runs as root; with `runAsUser` it is one of the user's
     /// subordinate IDs, so that a file of the user is a file of somebody else to it. GID 0 of a container
     /// is the group of the user, any other of `runAsGroup` a subordinate ID. Where the image decides, or a
-    /// user namespace that is not the plain one, what depends on it is unknown, and advised. What Podman
-    /// gives to the container itself (`:U`) has to belong to the user or to a subordinate ID.
-    /// Root of a container can do all with files of the user and of the subordinate IDs. Other groups of
-    /// the user do not count: a container loses them, unless crun is told to keep them.
+    /// user namespace that is not the plain one, such as that of `hostUsers: false`, what depends on it is
+    /// unknown, and advised. What Podman gives to the container itself (`:U`) has to belong to the user or
+    /// to a subordinate ID. Root of a container can do all with files of the user and of the subordinate
+    /// IDs, unless CAP_DAC_OVERRIDE is dropped: then it may what modes let the user do, as may the user
+    /// with `keep-id`. Other groups of the user do not count: a container loses them, unless crun is told
+    /// to keep them.
     ///
     /// Only mode bits are looked at, not access control lists and labels of SELinux. What lies on a
     /// network or FUSE file system is not touched. In an image, what is below `/dev`, `/proc`, `/run`,
@@ -50,6 +52,8 @@ check! {
     ///
     /// - kubernetes.io, "Volumes", "hostPath"
     /// - podman: pkg/specgen/generate/kube/volume.go, `VolumeFromHostPath`
+    /// - podman: pkg/domain/infra/abi/play.go, `HostUsers`; pkg/specgen/generate/kube/kube.go,
+    ///   `setupSecurityContext`
     /// - podman-kube-play(1), on types of hostPath and labels; podman-run(1), "--group-add"
     /// - capabilities(7), "Interaction with user namespaces"; user_namespaces(7)
     WORKLOAD_PATHS, "workload-paths", Required, User(run)
@@ -96,7 +100,7 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
             What::HostPath { path, kind, writable, by } => {
                 // Where it is another UID, what it is on the host is left open.
                 let by = match *by {
-                    By::Kept(uid) if uid == user.uid => By::User,
+                    By::Kept(uid) if uid == user.uid => By::Bound,
                     By::Kept(_) => By::Image,
                     by => by,
                 };
@@ -157,18 +161,10 @@ impl Wanted<'_> {
         }
     }
 
-    /// Where it is made if it is not there: what has to be there already.
-    fn made_in(&self, real: &str) -> Option<Option<String>> {
-        match self.kind {
-            Some(PathKind::DirectoryOrCreate) => Some(None),
-            Some(PathKind::FileOrCreate) => Some(real.rsplit_once('/').map(|(dir, _)| or_root(dir))),
-            _ => None,
-        }
+    /// Whether Podman mounts what is there without a look at its type (podman: `VolumeFromHostPath`).
+    fn is_taken_as_it_is(&self) -> bool {
+        matches!(self.kind, Some(PathKind::Directory | PathKind::File | PathKind::FileOrCreate))
     }
-}
-
-fn or_root(dir: &str) -> String {
-    if dir.is_empty() { "/".to_owned() } else { dir.to_owned() }
 }
 
 struct Look<'a> {
@@ -208,13 +204,25 @@ impl Look<'_> {
             return Ok(());
         }
         let expected = self.wanted.is();
-        if !self.wanted.fits(stat.kind) {
-            let finding = Finding::new(path, expected, kind_of(stat.kind), Verdict::Unmet);
-            let remedy = Remedy::manual(format!("make it {expected}, or change {}", place_of(demand)));
-            outcome.add(demand, finding.at([seen(existing, stat)]).repair(remedy));
-            return Ok(());
+        if self.wanted.fits(stat.kind) {
+            return self.access(existing, stat, demand, outcome);
         }
-        self.access(existing, stat, demand, outcome)
+        let finding = Finding::new(path, expected, kind_of(stat.kind), Verdict::Unmet);
+        let remedy = Remedy::manual(format!("make it {expected}, or change {}", place_of(demand)));
+        let finding = finding.at([seen(existing, stat)]).repair(remedy);
+        let (podman, clusters) = demand.by_podman();
+        if let Some(clusters) = clusters {
+            outcome.add(&clusters, finding.clone());
+        }
+        match podman {
+            Some(podman) if self.wanted.is_taken_as_it_is() => {
+                outcome.add(&podman.advised("Podman mounts it all the same"), finding);
+                self.access(existing, stat, &podman, outcome)?;
+            }
+            Some(podman) => outcome.add(&podman, finding),
+            None => {}
+        }
+        Ok(())
     }
 
     fn below(&self, dir: &str, stat: &Stat) -> Finding {
@@ -243,17 +251,21 @@ impl Look<'_> {
         let (path, user) = (self.wanted.path, &self.user.name);
         let at = [Evidence::path(path, "does not exist"), seen(existing, stat)];
         let may_make = stat.kind == Kind::Dir && stat.allows(self.user.uid, &self.user.groups, WRITE | ENTER);
-        let made = match self.wanted.made_in(real) {
-            Some(None) => may_make,
-            Some(Some(dir)) => may_make && dir == existing,
-            None => false,
+        let made = match self.wanted.kind {
+            Some(PathKind::DirectoryOrCreate) => Some(may_make),
+            // The directories above it are not made.
+            Some(PathKind::FileOrCreate) => {
+                let dir = real.rsplit_once('/').map_or(real, |(dir, _)| dir);
+                Some(may_make && existing == if dir.is_empty() { "/" } else { dir })
+            }
+            _ => None,
         };
         let expected = self.wanted.is();
-        if made {
+        if made == Some(true) {
             return Finding::new(path, expected, format!("not there, and made by {user}"), Verdict::Met)
                 .at(at);
         }
-        let found = match self.wanted.made_in(real) {
+        let found = match made {
             None => "not there".to_owned(),
             Some(_) => format!("not there, and {user} cannot make it in {existing}"),
         };
@@ -391,6 +403,7 @@ impl Look<'_> {
     fn allows(&self, stat: &Stat, bits: u32) -> Fact<Option<bool>> {
         match self.wanted.by {
             By::User => Ok(Some(self.allows_user(stat, bits))),
+            By::Bound => Ok(Some(stat.allows(self.user.uid, &[self.user.gid], bits))),
             By::Subordinate { uid, gid: Some(gid) } => {
                 Ok(Some(stat.allows(self.uid_outside(uid)?, &[self.gid_outside(gid)?], bits)))
             }

@@ -53,7 +53,20 @@ fn what_is_not_there_has_to_be_made() {
 #[test]
 fn the_type_is_what_is_written() {
     let file = || base().file("/srv/web", "x");
-    assert_eq!(of(file(), "{path: /srv/web, type: Directory}"), (Verdict::Unmet, "a file".to_owned()));
+    let levels = |stack| {
+        let outcome = look(file(), stack, "0", "{path: /srv/web, type: Directory}", ", readOnly: true");
+        assert_eq!(
+            (findings(&outcome)[0].verdict, findings(&outcome)[0].found.as_str()),
+            (Verdict::Unmet, "a file")
+        );
+        outcome.items.iter().map(|item| item.level).collect::<Vec<_>>()
+    };
+    assert_eq!(levels(Stack::K3s), [Level::Required]);
+    assert_eq!(
+        levels(Stack::PodmanKube),
+        [Level::Advised, Level::Required],
+        "and it has to be open to the user"
+    );
     assert_eq!(of(base(), "{path: /srv, type: Socket}"), (Verdict::Unmet, "a directory".to_owned()));
     assert_eq!(of(base(), "{path: /srv, type: CharDevice}").0, Verdict::Unmet);
     let read = look(file(), Stack::PodmanKube, "0", "{path: /srv/web, type: File}", ", readOnly: true");
@@ -118,6 +131,46 @@ fn the_group_is_that_of_the_container() {
         assert_eq!(judged(dir(mode, 1000), "null"), expected, "{mode}");
     }
     assert_eq!(judged(base().dir("/srv/web", "0700", 0), "null"), unmet);
+}
+
+#[test]
+fn root_without_its_capability_is_bound_by_modes() {
+    let judged = |mode: &str, uid: u32, capabilities: &str| {
+        let run_as = format!("0, capabilities: {{{capabilities}}}");
+        let host = base().dir("/srv/web", mode, uid).path("/srv/web", |record| record.gid = Some(100_100));
+        let outcome = look(host, Stack::PodmanKube, &run_as, "{path: /srv/web}", "");
+        (findings(&outcome)[0].verdict, outcome.items[0].level)
+    };
+    let (met, unmet) = ((Verdict::Met, Level::Required), (Verdict::Unmet, Level::Required));
+    for capabilities in ["drop: [ALL]", "drop: [all], add: [CHOWN]", "drop: [CAP_DAC_OVERRIDE]"] {
+        assert_eq!(judged("0700", 100_100, capabilities), unmet, "{capabilities}");
+        assert_eq!(judged("0300", 1000, capabilities), unmet, "{capabilities}");
+        assert_eq!(judged("0700", 1000, capabilities), met, "{capabilities}");
+    }
+    for capabilities in ["", "drop: [MKNOD]", "drop: [ALL], add: [dac_override]"] {
+        assert_eq!(judged("0700", 100_100, capabilities), met, "{capabilities}");
+    }
+}
+
+#[test]
+fn the_ids_of_a_pod_of_its_own_are_not_known() {
+    let of = |mode: &str, uid: u32, run_as: &str| {
+        let text = pod("{path: /srv/web}", "")
+            .replace("RUN", run_as)
+            .replace("spec:\n", "spec:\n  hostUsers: false\n");
+        let host = base().dir("/srv/web", mode, uid);
+        run(&host.facts(), &workload(&[Stack::PodmanKube], &text), &edge())
+    };
+    for run_as in ["0", "101", "null"] {
+        let outcome = of("0700", 1000, run_as);
+        let why = "the image or a user namespace decides the UID or the group, and not all may read and write: \
+                   mode 0700, UID 1000, GID 1000";
+        assert_eq!((unknown(&outcome), outcome.items[0].level), (vec![why], Level::Advised));
+        assert_eq!(verdicts(&of("0777", 1000, run_as)), [("/srv/web", Verdict::Met)]);
+        let none = of("0700", 0, run_as);
+        assert_eq!(verdicts(&none), [("/srv/web", Verdict::Unmet)]);
+        assert!(findings(&none)[0].remedy.commands.is_empty());
+    }
 }
 
 #[test]

@@ -54,6 +54,20 @@ pub struct Listener {
     pub at: Evidence,
 }
 
+impl Listener {
+    /// Whether it is in the way of a socket on its port and on this address, `None` for all (ip(7),
+    /// `SO_REUSEADDR`; ipv6(7), `IPV6_V6ONLY`). Whether `::` has that option these files do not tell: it is
+    /// taken to hold the port for both families, as it does by default.
+    pub fn holds(&self, address: Option<IpAddr>) -> bool {
+        let own = self.address.to_canonical();
+        match address.map(|address| address.to_canonical()).filter(|address| !address.is_unspecified()) {
+            None => true,
+            Some(IpAddr::V6(_)) if own == IpAddr::V4(Ipv4Addr::UNSPECIFIED) => false,
+            Some(address) => own.is_unspecified() || own == address,
+        }
+    }
+}
+
 /// Reads one of the four files, keeping the sockets that listen.
 ///
 /// # Errors
@@ -164,6 +178,29 @@ mod tests {
         1: 020200C0:A7B8 507100CB:0050 06 00000000:00000000 03:00000832 00000000     0        0 0 3 0000000027a6049b\n";
     const UDP6: &str = "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n \
         1105: 000080FE00000000FF00FC00010000FE:2118 00000000000000000000000000000000:0000 07 00000000:00000000 00:00000000 00000000   100        0 20012 2 000000006ba5a0f6 0\n";
+
+    #[test]
+    fn who_is_in_the_way_of_whom() {
+        for (own, wanted, holds) in [
+            ("127.0.0.53", None, true),
+            ("127.0.0.53", Some("127.0.0.53"), true),
+            ("127.0.0.53", Some("192.168.1.5"), false),
+            ("127.0.0.53", Some("0.0.0.0"), true),
+            ("127.0.0.53", Some("::"), true),
+            ("0.0.0.0", Some("192.168.1.5"), true),
+            ("0.0.0.0", Some("::1"), false),
+            ("::", Some("192.168.1.5"), true),
+            ("::", Some("::1"), true),
+            ("::1", Some("127.0.0.1"), false),
+            ("::ffff:127.0.0.1", Some("127.0.0.1"), true),
+        ] {
+            let at = Evidence::line("/proc/net/tcp", 2, "");
+            let address = own.parse().unwrap();
+            let listener = Listener { protocol: Protocol::Tcp, address, port: 53, uid: 0, inode: 1, at };
+            let wanted_by = wanted.map(|text| text.parse().unwrap());
+            assert_eq!(listener.holds(wanted_by), holds, "{own} {wanted:?}");
+        }
+    }
 
     #[test]
     fn listening_sockets_have_address_owner_and_line() {

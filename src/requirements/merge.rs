@@ -325,12 +325,19 @@ impl Demand {
 
     /// The part of K3s, which can be told to do otherwise, and that of all others.
     pub fn by_k3s(&self) -> (Option<Demand>, Option<Demand>) {
-        let of = |k3s: bool| {
-            let stacks = self.stacks.iter().copied().filter(|stack| (*stack == Stack::K3s) == k3s);
-            let stacks: Vec<Stack> = stacks.collect();
-            (!stacks.is_empty()).then(|| Demand { stacks, ..self.clone() })
-        };
-        (of(true), of(false))
+        self.by(|stack| stack == Stack::K3s)
+    }
+
+    /// The part that the user's Podman has to meet, and that of what runs in a cluster.
+    pub fn by_podman(&self) -> (Option<Demand>, Option<Demand>) {
+        self.by(|stack| matches!(stack, Stack::Podman | Stack::PodmanKube))
+    }
+
+    fn by(&self, is_first: impl Fn(Stack) -> bool) -> (Option<Demand>, Option<Demand>) {
+        let (first, second): (Vec<Stack>, Vec<Stack>) =
+            self.stacks.iter().partition(|stack| is_first(**stack));
+        let of = |stacks: Vec<Stack>| (!stacks.is_empty()).then(|| Demand { stacks, ..self.clone() });
+        (of(first), of(second))
     }
 
     /// Takes over the stacks and the reason of another demand for the same.

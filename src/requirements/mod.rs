@@ -7,6 +7,7 @@ pub use merge::Requirements;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
@@ -411,7 +412,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// Ports of one protocol that follow each other: `tcp/80`, `udp/5000-5010`.
+/// Ports of one protocol that follow each other: `tcp/80`, `udp/5000-5010`, `tcp/127.0.0.1:80`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ports {
     /// The protocol.
@@ -420,18 +421,23 @@ pub struct Ports {
     pub first: u16,
     /// The last, which can be the first.
     pub last: u16,
+    /// On this address only; on all addresses of both families where there is none.
+    pub address: Option<IpAddr>,
 }
 
 impl Ports {
     /// A single one.
     pub fn one(protocol: Protocol, number: u16) -> Ports {
-        Ports { protocol, first: number, last: number }
+        Ports { protocol, first: number, last: number, address: None }
     }
 }
 
 impl fmt::Display for Ports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.protocol, self.first)?;
+        match self.address {
+            None => write!(f, "{}/{}", self.protocol, self.first)?,
+            Some(address) => write!(f, "{}/{}", self.protocol, SocketAddr::new(address, self.first))?,
+        }
         if self.last > self.first { write!(f, "-{}", self.last) } else { Ok(()) }
     }
 }

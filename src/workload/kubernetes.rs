@@ -10,6 +10,7 @@
 mod pod;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::yaml::{self, File, View};
@@ -34,6 +35,7 @@ pub(super) fn asks(sources: &[Source]) -> Result<Vec<Ask>, Malformed> {
     let trees = sources.iter().map(yaml::documents).collect::<Result<Vec<_>, _>>()?;
     let files: Vec<File> = sources.iter().map(File::new).collect();
     let mut objects = Vec::new();
+    let mut starts = Vec::new();
     for ((source, file), documents) in sources.iter().zip(&files).zip(&trees) {
         let before = objects.len();
         for document in documents {
@@ -43,9 +45,17 @@ pub(super) fn asks(sources: &[Source]) -> Result<Vec<Ask>, Malformed> {
             let expected = "expected a Kubernetes object, with apiVersion and kind".to_owned();
             return Err(Malformed { file: source.path().to_owned(), line: 1, expected });
         }
+        starts.push(before..objects.len());
     }
     let defined = Defined::of(&objects)?;
     let mut asks = Vec::new();
+    let is_played: Vec<bool> = objects.iter().map(Object::is_played).collect();
+    for own in starts {
+        let played = |range: Range<usize>| is_played.get(range).is_some_and(|all| all.contains(&true));
+        if let Some(of) = objects.get(own.clone()).filter(|_| !played(own)) {
+            Object::nothing_to_play(of, played(0..objects.len()), &mut asks)?;
+        }
+    }
     let mut seen: BTreeMap<(&str, &str), Evidence> = BTreeMap::new();
     for object in &objects {
         object.twice(&mut seen, &mut asks)?;
@@ -79,6 +89,29 @@ impl<'a> Object<'a> {
         let name = view.path(&["metadata", "name"])?.name()?;
         let namespace = view.path(&["metadata", "namespace"])?.name()?;
         into.push(Object { view, kind, name, namespace });
+        Ok(())
+    }
+
+    /// Whether `podman kube play` has something to do for it, or what asks says that it has not.
+    fn is_played(&self) -> bool {
+        let runs = ["Pod", "Deployment", "DaemonSet", "Job", "Secret", "PersistentVolumeClaim"];
+        let is_told = ["StatefulSet", "ReplicaSet", "ReplicationController", "CronJob"];
+        runs.iter().chain(&is_told).any(|kind| *kind == self.kind)
+    }
+
+    /// A file of nothing that `podman kube play` plays stops it (podman: pkg/domain/infra/abi/play.go, "does not
+    /// contain any supported kube kind", "not a standalone object"). From 5.7 on it is given several files at
+    /// once; ConfigMaps of a file of their own it is given with `--configmap`.
+    fn nothing_to_play(file: &[Object], beside: bool, into: &mut Vec<Ask>) -> Result<(), Malformed> {
+        let has_maps = file.iter().any(|object| object.kind == "ConfigMap");
+        let Some(first) = file.first().filter(|_| !has_maps || !beside) else { return Ok(()) };
+        let text = match has_maps {
+            true => "podman kube play stops at ConfigMaps that no pod is with",
+            false => "podman kube play stops at a file without anything that it plays",
+        };
+        let (of, at) = (first.title()?, first.view.get("kind")?.at());
+        let since: Option<&[u64]> = beside.then_some(&[5, 7]);
+        Sayer { of, into }.unsupported(Level::Required, at, PODMAN, text.to_owned(), since);
         Ok(())
     }
 

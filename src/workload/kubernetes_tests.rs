@@ -242,7 +242,7 @@ spec:
                template: {spec: {containers: [{image: a, resources: {limits: {memory: 1Mi}}}]}}\n";
     assert_eq!(lines(Stack::Kind, job, |what| *what == What::Memory(1 << 20)), [7]);
     let other = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: a}\n";
-    assert_eq!((of(Stack::PodmanKube, other).len(), of(Stack::K3s, other).len()), (1, 0));
+    assert_eq!((of(Stack::PodmanKube, other).len(), of(Stack::K3s, other).len()), (2, 0));
 }
 
 #[test]
@@ -311,12 +311,148 @@ fn namespaces_part_what_clusters_see_and_keys_of_volumes_are_looked_for() {
     let apart = text(", namespace: one", ", namespace: two");
     assert_eq!(lines(Stack::Kind, &apart, undefined), [13, 13]);
     assert_eq!(lines(Stack::PodmanKube, &apart, undefined), [0; 0]);
-    assert_eq!(lines(Stack::PodmanKube, &apart, wrong), [16]);
+    assert_eq!(lines(Stack::PodmanKube, &apart, wrong), [0; 0], "Podman passes over it");
+    let asks = parse(&apart).unwrap();
+    let of_podman: Vec<&Ask> = asks.iter().filter(|ask| ask.stacks == PODMAN).collect();
+    assert_eq!((of_podman.len(), of_podman[0].level, of_podman[0].at.line), (1, Level::Advised, Some(16)));
+    let text_of = |what: &What| match what {
+        What::Unsupported { text, .. } => text.clone(),
+        what => format!("{what:?}"),
+    };
+    let expected = "podman kube play leaves out the file of a key: ConfigMap site has no key b";
+    assert_eq!(text_of(&of_podman[0].what), expected);
     for (of_pod, of_map) in [("", ""), (", namespace: one", ", namespace: one"), ("", ", namespace: two")] {
         let text = text(of_pod, of_map);
         assert_eq!(lines(Stack::Kind, &text, undefined), [0; 0], "{of_pod} {of_map}");
         assert_eq!(lines(Stack::Kind, &text, wrong), [16], "{of_pod} {of_map}");
     }
+}
+
+/// What Podman stops at in these lines of the first container of a pod.
+fn stops(container: &str) -> Vec<(u32, String)> {
+    let text = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name}\nspec:\n  containers:\n    - image: a\n{container}",
+        name = "{name: a}"
+    );
+    let asks = parse(&text).unwrap();
+    let of = |ask: Ask| match ask.what {
+        What::Unsupported { text, .. } if ask.level == Level::Required => Some((ask.at.line.unwrap(), text)),
+        _ => None,
+    };
+    asks.into_iter().filter_map(of).collect()
+}
+
+#[test]
+fn variables_that_podman_does_not_know() {
+    let of = |from: &str| stops(&format!("      env:\n        - name: A\n          valueFrom: {{{from}}}\n"));
+    for path in ["metadata.name", "metadata.uid", "metadata.labels['a/b']", "metadata.annotations['a']"] {
+        assert_eq!(of(&format!("fieldRef: {{fieldPath: {path:?}}}")), []);
+    }
+    for path in
+        ["metadata.namespace", "status.podIP", "spec.nodeName", "metadata.labels['']", "metadata.labels"]
+    {
+        let text = format!("podman kube play stops at a variable from the field {path:?}");
+        assert_eq!(of(&format!("fieldRef: {{fieldPath: {path:?}}}")), [(9, text)]);
+    }
+    let divided = |resource: &str, divisor: &str| {
+        of(&format!("resourceFieldRef: {{resource: {resource}, divisor: {divisor}}}"))
+            .pop()
+            .map(|(_, text)| text)
+    };
+    for divisor in ["null", "0", "1", "1k", "1000", "1Mi", "1024Ki", "1Ei"] {
+        assert_eq!(divided("limits.memory", divisor), None, "{divisor}");
+    }
+    for divisor in ["null", "1", "1m", "0.001"] {
+        assert_eq!(divided("requests.cpu", divisor), None, "{divisor}");
+    }
+    for (resource, divisor) in [
+        ("limits.memory", "2Mi"),
+        ("limits.memory", "1m"),
+        ("limits.memory", "1024"),
+        ("limits.cpu", "1k"),
+        ("limits.cpu", "x"),
+    ] {
+        let text = format!("podman kube play stops at a variable from {resource} in units of {divisor}");
+        assert_eq!(divided(resource, divisor), Some(text));
+    }
+    let text = "podman kube play stops at a variable from the resource \"limits.ephemeral-storage\"";
+    assert_eq!(divided("limits.ephemeral-storage", "1").as_deref(), Some(text));
+}
+
+#[test]
+fn containers_of_one_name() {
+    let pod = |first: &str, second: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec:\n  initContainers:\n    - {{image: a, name: {first}}}\n  \
+             containers:\n    - image: a\n      name: {second}\n"
+        )
+    };
+    let wrong = |what: &What| matches!(what, What::Wrong(_));
+    for stack in [Stack::PodmanKube, Stack::K3s] {
+        assert_eq!(lines(stack, &pod("web", "web"), wrong), [9]);
+        assert_eq!(lines(stack, &pod("web", "db"), wrong), [0; 0]);
+    }
+    let what = What::Wrong("a container of the pod in a.yaml:6 is called \"web\", too".into());
+    assert_eq!(of(Stack::Podman, &pod("web", "web")), [(9, what)]);
+    assert_eq!(lines(Stack::Podman, &pod("null", "null"), wrong), [9], "no name is one, too");
+}
+
+#[test]
+fn probes_of_podman() {
+    let left_out = |probe: &str| {
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec:\n  containers:\n    - image: a\n      {probe}\n"
+        );
+        let asks = parse(&text).unwrap();
+        assert!(asks.iter().all(|ask| ask.level == Level::Advised && ask.stacks == PODMAN));
+        asks.into_iter().map(|ask| ask.at.line.unwrap()).collect::<Vec<u32>>()
+    };
+    for key in ["livenessProbe", "startupProbe"] {
+        assert_eq!(left_out(&format!("{key}: {{grpc: {{port: 80}}}}")), [7]);
+        assert_eq!(left_out(&format!("{key}: {{exec: null}}")), [7]);
+        for way in ["exec: {command: [a]}", "httpGet: {port: 80}", "tcpSocket: {port: 80}"] {
+            assert_eq!(left_out(&format!("{key}: {{{way}}}")), [0; 0]);
+        }
+    }
+    assert_eq!(left_out("readinessProbe: {exec: {command: [a]}}"), [7]);
+    for key in ["readinessProbe", "livenessProbe", "startupProbe", "lifecycle"] {
+        let text =
+            format!("  initContainers:\n    - {{image: a, name: b, {key}: {{exec: {{command: [a]}}}}}}\n");
+        let expected = format!("podman kube play stops at an init container with {key}");
+        assert_eq!(stops(&text), [(8, expected)]);
+    }
+}
+
+#[test]
+fn a_file_of_nothing_that_podman_plays_stops_it() {
+    let object = |kind: &str| format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: a}}\n");
+    let pod = format!("{}spec: {{containers: [{{image: a}}]}}\n", object("Pod"));
+    let of = |files: &[&str]| {
+        let named = |(index, text): (usize, &&str)| Source::new(&format!("{index}.yaml"), *text);
+        let sources: Vec<Source> = files.iter().enumerate().map(named).collect();
+        let told = |ask: Ask| match ask.what {
+            What::Unsupported { text, since } if ask.level == Level::Required => {
+                assert_eq!(ask.stacks, PODMAN);
+                Some(format!("{} {text} {since:?}", ask.at))
+            }
+            _ => None,
+        };
+        asks(&sources).unwrap().into_iter().filter_map(told).collect::<Vec<String>>()
+    };
+    let (service, map, secret) = (object("Service"), object("ConfigMap"), object("Secret"));
+    let nothing = |at: &str, since: &str| {
+        vec![format!("{at} podman kube play stops at a file without anything that it plays {since}")]
+    };
+    assert_eq!(of(&[&service]), nothing("0.yaml:2", "None"));
+    let maps = ["0.yaml:2 podman kube play stops at ConfigMaps that no pod is with None"];
+    assert_eq!(of(&[&map]), maps);
+    assert_eq!(of(&[&format!("{map}---\n{service}")]), maps);
+    assert_eq!(of(&[&pod, &service]), nothing("1.yaml:2", "Some(Version([5, 7]))"));
+    for files in [&[&map, &pod][..], &[&secret], &[&object("PersistentVolumeClaim")], &[&pod]] {
+        let files: Vec<&str> = files.iter().map(|file| file.as_str()).collect();
+        assert!(of(&files).is_empty(), "{files:?}");
+    }
+    assert!(of(&[&format!("{service}---\n{pod}")]).is_empty());
 }
 
 #[test]

@@ -146,7 +146,8 @@ pub(crate) fn clashes(asks: &[Ask]) -> Vec<Ask> {
             }
             let stacks: Vec<Stack> =
                 ask.stacks.iter().copied().filter(|stack| other.stacks.contains(stack)).collect();
-            (!stacks.is_empty()).then_some((*other, Ports { protocol: *protocol, first, last }, stacks))
+            let taken = Ports { protocol: *protocol, first, last, address: None };
+            (!stacks.is_empty()).then_some((*other, taken, stacks))
         });
         if let Some((other, taken, stacks)) = meets {
             let what = What::Wrong(format!("{taken} is taken by {} in {}", other.of, other.at));
@@ -173,8 +174,10 @@ pub struct Malformed {
 /// Who it is outside of a container that uses a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
-    /// The user: as root of the container, or by `keep-id`.
+    /// The user, as root of the container, for whom the modes of what is mapped do not hold.
     User,
+    /// The user, for whom they do: root of a container without CAP_DAC_OVERRIDE, or by `keep-id`.
+    Bound,
     /// One of the user's subordinate IDs.
     Subordinate {
         /// The UID in the container, which is not 0.
@@ -189,6 +192,19 @@ pub enum By {
     Given,
     /// The image decides, or which UID of the host it is depends on a user namespace.
     Image,
+}
+
+/// Whether a container loses CAP_DAC_OVERRIDE, which it has as long as nobody drops it. The names are in
+/// either case, with `CAP_` or without (containers/common: pkg/capabilities, `MergeCapabilities`).
+fn drops_override<'a>(
+    mut dropped: impl Iterator<Item = &'a str>,
+    mut added: impl Iterator<Item = &'a str>,
+) -> bool {
+    let holds = |name: &str| {
+        let name = name.to_ascii_uppercase();
+        ["ALL", "DAC_OVERRIDE"].contains(&name.strip_prefix("CAP_").unwrap_or(&name))
+    };
+    dropped.any(holds) && !added.any(holds)
 }
 
 /// What can be asked.

@@ -1,6 +1,8 @@
 //! YAML as a tree whose nodes know their lines. Aliases are shared, not copied, and what a document would
 //! be with all of them written out is bounded, so that nobody who walks it walks for ever.
 
+mod scalars;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -9,6 +11,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
 use super::Malformed;
 use crate::facts::{Evidence, Source};
+use scalars::{Ahead, Before};
 
 /// The most nodes of a file, with its aliases written out. The largest manifests that projects publish
 /// have some 30,000.
@@ -19,7 +22,8 @@ const DOCUMENT_LIMIT: usize = 5_000;
 /// The longest key, in bytes; the names of Kubernetes end at 253, with a prefix at 317.
 const KEY_LIMIT: usize = 1024;
 /// What the parser may read before it tells of it, by [`weight`]: up to the last bracket it keeps all that
-/// lies within, some 170 bytes for each, as that can be a key. So JSON of up to some 35,000 values is read.
+/// lies within, some 170 bytes for each, as that can be a key. So JSON of up to some 35,000 values is read. A text that [`Ahead`] sees is one token,
+/// whatever it holds; those between the brackets of JSON it does not see.
 const UNTOLD_LIMIT: u32 = 360_000;
 
 /// A value and where it stands.
@@ -62,12 +66,16 @@ pub(super) fn documents(source: &Source) -> Result<Vec<Rc<Node>>, Malformed> {
     // A byte order mark is not content.
     let text = source.text().strip_prefix('\u{feff}').unwrap_or(source.text());
     let mut builder = Builder::default();
-    let (untold, line) = (Cell::new(0), Cell::new(1));
+    let (untold, line, index, text_end) = (Cell::new(0), Cell::new(1), Cell::new(0), Cell::new(0));
     let chars = text.chars().take_while(|c| {
-        untold.set(untold.get() + weight(*c));
+        if index.get() >= text_end.get() {
+            untold.set(untold.get() + weight(*c));
+        }
+        index.set(index.get() + 1);
         line.set(line.get() + usize::from(*c == '\n'));
         untold.get() <= UNTOLD_LIMIT
     });
+    let mut ahead = Ahead::new(text);
     for event in Parser::new_from_iter(chars) {
         if untold.replace(0) > UNTOLD_LIMIT {
             let expected = "expected fewer values between the same brackets, or in one text";
@@ -75,7 +83,12 @@ pub(super) fn documents(source: &Source) -> Result<Vec<Rc<Node>>, Malformed> {
         }
         let (event, span) = event
             .map_err(|error| fault(error.marker().line(), format!("expected YAML: {}", error.info())))?;
-        builder.take(event, span).map_err(|(line, expected)| fault(line, expected))?;
+        let in_brackets = matches!(event, Event::SequenceStart(..) | Event::MappingStart(..))
+            && ahead.is_any(span.start.index(), &['[', '{']);
+        builder.take(event, span, in_brackets).map_err(|(line, expected)| fault(line, expected))?;
+        if let Some((from, before)) = builder.before_text(&span) {
+            text_end.set(ahead.text_from(from, &before).unwrap_or(0));
+        }
     }
     Ok(builder.documents)
 }
@@ -108,6 +121,7 @@ struct Open {
     line: usize,
     anchor: usize,
     size: u64,
+    in_brackets: bool,
     content: Content,
 }
 
@@ -128,8 +142,9 @@ fn number(line: usize) -> u32 {
 }
 
 impl Builder {
-    fn take(&mut self, event: Event, span: Span) -> Result<(), Fault> {
+    fn take(&mut self, event: Event, span: Span, in_brackets: bool) -> Result<(), Fault> {
         let line = span.start.line();
+        let in_brackets = in_brackets || self.open.last().is_some_and(|open| open.in_brackets);
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
             Event::DocumentStart(_) => {
@@ -145,9 +160,11 @@ impl Builder {
                 let value = Value::Scalar { text: text.into_owned(), plain };
                 self.add(Rc::new(Node { line: number(line), value, size: 1 }), line, anchor)
             }
-            Event::SequenceStart(anchor, _) => self.open(line, anchor, Content::List(Vec::new())),
+            Event::SequenceStart(anchor, _) => {
+                self.open(line, anchor, in_brackets, Content::List(Vec::new()))
+            }
             Event::MappingStart(anchor, _) => {
-                self.open(line, anchor, Content::Map { entries: Vec::new(), key: None })
+                self.open(line, anchor, in_brackets, Content::Map { entries: Vec::new(), key: None })
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(anchor) => match self.anchors.get(&anchor).cloned() {
@@ -157,11 +174,11 @@ impl Builder {
         }
     }
 
-    fn open(&mut self, line: usize, anchor: usize, content: Content) -> Result<(), Fault> {
+    fn open(&mut self, line: usize, anchor: usize, in_brackets: bool, content: Content) -> Result<(), Fault> {
         if self.open.len() == DEPTH_LIMIT {
             return Err((line, format!("expected no more than {DEPTH_LIMIT} levels of nesting")));
         }
-        self.open.push(Open { line, anchor, size: 1, content });
+        self.open.push(Open { line, anchor, size: 1, in_brackets, content });
         Ok(())
     }
 
@@ -173,6 +190,23 @@ impl Builder {
         };
         let node = Node { line: number(open.line), value, size: open.size };
         self.add(Rc::new(node), open.line, open.anchor)
+    }
+
+    /// What a text can come after, and where, if one can after this event.
+    fn before_text(&self, span: &Span) -> Option<(usize, Before)> {
+        let open = self.open.last()?;
+        match &open.content {
+            Content::Map { key: Some(_), .. } => {
+                let (column, in_brackets) = (span.start.col(), open.in_brackets);
+                Some((span.end.index(), Before::Key { column, in_brackets }))
+            }
+            Content::List(_) if open.in_brackets => None,
+            Content::List(items) if items.is_empty() => {
+                Some((span.start.index(), Before::First { column: span.start.col() }))
+            }
+            Content::List(_) => Some((span.end.index(), Before::Item { column: span.end.col() })),
+            _ => None,
+        }
     }
 
     fn add(&mut self, node: Rc<Node>, line: usize, anchor: usize) -> Result<(), Fault> {

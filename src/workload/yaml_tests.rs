@@ -151,3 +151,64 @@ fn what_the_parser_has_to_keep_is_bounded() {
     let key = "k".repeat(1025);
     assert_eq!(why(&format!("a: 1\n? {key}\n: 1\n")), "a.yaml:2: expected a key of up to 1024 bytes");
 }
+
+#[test]
+fn what_stands_in_a_text_is_nothing_to_keep() {
+    let json = format!("{{{}\"z\": 1}}", "\"a\": [1, 2, {\"b\": 3}], ".repeat(25_000));
+    let (quoted, single) = (json.replace('"', "\\\""), json.replace("a", "it''s"));
+    for (text, kept) in [
+        (format!("data:\n  a: |\n    {json}\n  b: 1\n"), format!("{json}\n")),
+        (format!("data:\n  a: >-  # x\n\n    {json}\n\n  b: 1\n"), format!("\n{json}")),
+        (format!("data:\r\n  a: |+\r\n    {json}\r\n  b: 1\r\n"), format!("{json}\n")),
+        (format!("data:\n  a: |2-\n      {json}\n  b: 1\n"), format!("  {json}")),
+        (format!("data: {{a: \"{quoted}\", b: 1}}\n"), json.clone()),
+        (format!("data:\n  a: \"{quoted}\"\n  b: 1\n"), json.clone()),
+        (format!("data:\n  a: '{single}'\n  b: 1\n"), single.replace("''", "'")),
+        (format!("# é\ndata:\n  a: |-\n    {json}"), json.clone()),
+    ] {
+        let found = with(&text, |view| {
+            let a = view.path(&["data", "a"]).unwrap();
+            a.text().map(|text| text.unwrap().to_owned())
+        });
+        assert!(found == Ok(kept), "{:?}", &text[..40]);
+    }
+    for text in [
+        format!("- |\n  {json}\n- \"{quoted}\"\n- >\n  {json}\n"),
+        format!("a:\n- |\n  {json}\n- |\n  {json}\n- b: 1\n- |\n  {json}\n"),
+        format!("- - '{single}'\n  - |\n    {json}\n"),
+    ] {
+        assert_eq!(parse(&text).unwrap().len(), 1, "{}", &text[..20]);
+    }
+}
+
+#[test]
+fn what_only_looks_like_a_text_is_bounded() {
+    let expected = "expected fewer values between the same brackets, or in one text";
+    let list = format!("[{}\n]", "a,".repeat(130_000));
+    for before in [
+        "a: |\n  x\nb:\n  ",
+        "a: |\n\nb:\n  ",
+        "- a: |\n  ",
+        "- - |\n ",
+        "a: |1\nb:\n  ",
+        "a: 'it''s'\nb:\n  ",
+        "a: \"\\\\\"\nb:\n  ",
+        "a: \"\\\"\"\nb:\n  ",
+        "a: b, 'c\nd:\n  ",
+        "a: b\n  - 'c\nd:\n  ",
+        "a: it's\nb:\n  ",
+        "a: b # c: 'd\ne:\n  ",
+        "a: # '\n ",
+        "a: # |\n ",
+        "{a: |\n    ",
+        "[a 'b, ",
+        "{a#: 'b', c: ",
+        "? |\n  x\n:\n  ",
+        "a:\n- 'b'\n- ",
+        "a:\n- |\n  x\nb:\n  ",
+        "a:\n- |\n x\n-\n ",
+    ] {
+        let why = parse(&format!("{before}{list}\n")).err().map(|why| why.to_string());
+        assert!(why.as_ref().is_some_and(|why| why.ends_with(expected)), "{before:?}: {why:?}");
+    }
+}

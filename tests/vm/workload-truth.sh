@@ -108,7 +108,7 @@ pod field <<<"$container
 pod same <<<"$container
 ${container#*$'\n'}" | case_of same-name workload-manifests
 pod probe <<<"$container
-    livenessProbe: {grpc: {port: 1}}" | case_of probe workload-manifests
+    livenessProbe: {grpc: {port: 1}}" | case_of probe ready
 pod secret <<<"$container
     envFrom: [{secretRef: {name: none}}]" | case_of secret workload-manifests
 printf word | as_user podman secret create kept - >/dev/null

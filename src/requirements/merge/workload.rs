@@ -36,8 +36,9 @@ impl Requirements {
     fn add_ports(&mut self, asks: &[Ask]) {
         let mut lowest: Option<(u16, Demand)> = None;
         for ask in asks {
-            let What::HostPort { protocol, ports, .. } = &ask.what else { continue };
-            let ports = Ports { protocol: *protocol, first: *ports.start(), last: *ports.end() };
+            let What::HostPort { protocol, address, ports } = &ask.what else { continue };
+            let (first, last) = (*ports.start(), *ports.end());
+            let ports = Ports { protocol: *protocol, first, last, address: *address };
             let port = ports.first;
             let demand = ask.demand(format!("{} publishes it", ask.of));
             if port < FIRST_PORT.1 && lowest.as_ref().is_none_or(|(known, _)| port < *known) {

@@ -1,10 +1,14 @@
 //! Pods: what the fields of their specification ask.
 
+mod refers;
+mod who;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::yaml::View;
 use super::super::{By, Malformed, PathKind, What, quantity};
 use super::{CLUSTERS, Defined, K3S, Sayer, port, protocol};
+use crate::facts::Evidence;
 use crate::facts::cgroup::Controller;
 use crate::facts::version::Version;
 use crate::finding::Level;
@@ -13,7 +17,6 @@ use crate::requirements::Stack;
 /// Annotations of Podman (podman: libpod/define/annotations.go).
 const PIDS: &str = "io.podman.annotations.pids-limit/";
 const CPUSET: &str = "io.podman.annotations.cpuset/";
-const USERNS: &str = "io.podman.annotations.userns";
 /// A device as a resource (podman: pkg/specgen/generate/kube/kube.go, `setupContainerDevices`).
 const DEVICE: &str = "podman.io/device=";
 
@@ -32,14 +35,6 @@ pub(super) struct Pod<'a> {
     copies: u64,
     namespace: Option<&'a str>,
     defined: &'a Defined<'a>,
-}
-
-/// A reference to an object by name.
-struct Reference<'a> {
-    kind: &'static str,
-    name: View<'a>,
-    key: View<'a>,
-    optional: bool,
 }
 
 impl<'a> Pod<'a> {
@@ -89,6 +84,23 @@ impl<'a> Pod<'a> {
         }
         for container in &self.containers {
             self.ports(container, host_network, say)?;
+        }
+        let mut named: BTreeMap<&str, Evidence> = BTreeMap::new();
+        for container in self.first.iter().chain(&self.containers) {
+            let name = container.get("name")?;
+            let (text, at) = (name.name()?.unwrap_or_default(), name.at());
+            if let Some(first) = named.get(text) {
+                let what = What::Wrong(format!("a container of the pod in {first} is called {text:?}, too"));
+                say.ask(Level::Required, at, &self.all(), what);
+            } else {
+                named.insert(text, at);
+            }
+        }
+        for container in &self.first {
+            self.stops_at_probes(container, say)?;
+        }
+        for container in &self.containers {
+            self.probes(container, say)?;
         }
         for container in self.every_container() {
             self.container(container, say)?;
@@ -162,13 +174,35 @@ impl<'a> Pod<'a> {
         }
         self.resources(container, say)?;
         self.environment(container, say)?;
-        for keys in [
-            &["readinessProbe"][..],
-            &["lifecycle", "postStart"],
-            &["lifecycle", "preStop"],
-            &["volumeDevices"],
-        ] {
+        self.left_out(container.get("volumeDevices")?, "volumeDevices", say);
+        Ok(())
+    }
+
+    /// Of `Probe` Podman knows three ways to ask, and passes over one without (podman:
+    /// pkg/specgen/generate/kube/kube.go, `setupLivenessProbe` and `setupStartupProbe`).
+    fn probes(&self, container: &View<'a>, say: &mut Sayer) -> Result<(), Malformed> {
+        for keys in [&["readinessProbe"][..], &["lifecycle", "postStart"], &["lifecycle", "preStop"]] {
             self.left_out(container.path(keys)?, &keys.join("."), say);
+        }
+        for key in ["livenessProbe", "startupProbe"] {
+            let probe = container.get(key)?;
+            let asks = ["exec", "httpGet", "tcpSocket"];
+            if !probe.keys()?.iter().any(|(key, view)| asks.contains(key) && view.is_there()) {
+                self.left_out(probe, &format!("a {key} without exec, httpGet and tcpSocket"), say);
+            }
+        }
+        Ok(())
+    }
+
+    /// Podman takes none of them for an init container (podman: pkg/domain/infra/abi/play.go, "cannot create
+    /// an init container").
+    fn stops_at_probes(&self, container: &View<'a>, say: &mut Sayer) -> Result<(), Malformed> {
+        for key in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
+            let view = container.get(key)?;
+            if view.is_there() {
+                let text = format!("podman kube play stops at an init container with {key}");
+                say.unsupported(Level::Required, view.at(), self.podman, text, None);
+            }
         }
         Ok(())
     }
@@ -285,83 +319,6 @@ impl<'a> Pod<'a> {
         Ok(())
     }
 
-    fn environment(&self, container: &View<'a>, say: &mut Sayer) -> Result<(), Malformed> {
-        for entry in container.get("envFrom")?.items()? {
-            for (key, kind) in [("configMapRef", "ConfigMap"), ("secretRef", "Secret")] {
-                self.refer(kind, entry.get(key)?, "name", say)?;
-            }
-        }
-        for entry in container.get("env")?.items()? {
-            let from = entry.get("valueFrom")?;
-            for (key, kind) in [("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")] {
-                self.refer(kind, from.get(key)?, "name", say)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn refer(
-        &self,
-        kind: &'static str,
-        at: View<'a>,
-        name: &'a str,
-        say: &mut Sayer,
-    ) -> Result<(), Malformed> {
-        if !at.is_there() {
-            return Ok(());
-        }
-        let optional = at.get("optional")?.is_true()?;
-        self.referred(&Reference { kind, name: at.get(name)?, key: at.get("key")?, optional }, say)
-    }
-
-    fn referred(&self, to: &Reference<'a>, say: &mut Sayer) -> Result<(), Malformed> {
-        let Some(name) = to.name.name()? else { return Err(to.name.malformed("a name")) };
-        // Podman knows no namespaces.
-        let by_podman = self.defined.keys(to.kind, name, None);
-        let by_clusters = self.defined.keys(to.kind, name, self.namespace);
-        let parts = if by_podman.len() == by_clusters.len() {
-            vec![(self.all(), by_podman)]
-        } else {
-            vec![(self.podman.to_vec(), by_podman), (CLUSTERS.to_vec(), by_clusters)]
-        };
-        for (mut stacks, defined) in parts {
-            if defined.is_empty() {
-                // Podman makes a volume of a claim that nothing defines.
-                if to.kind == "PersistentVolumeClaim" {
-                    stacks.retain(|stack| CLUSTERS.contains(stack));
-                }
-                let what = What::Undefined { kind: to.kind, name: name.to_owned(), optional: to.optional };
-                say.ask(Level::Required, to.name.at(), &stacks, what);
-                continue;
-            }
-            let has = |key: &str| defined.iter().any(|keys| keys.contains(key));
-            if let Some(key) = to.key.name()?.filter(|key| !has(key) && !to.optional) {
-                let text = format!("{} {name} has no key {key}", to.kind);
-                say.ask(Level::Required, to.key.at(), &stacks, What::Wrong(text));
-            }
-        }
-        Ok(())
-    }
-
-    /// A volume whose files are keys, all of them or its `items`.
-    fn files(
-        &self,
-        kind: &'static str,
-        at: View<'a>,
-        name: &'a str,
-        say: &mut Sayer,
-    ) -> Result<(), Malformed> {
-        let items = at.get("items")?.items()?;
-        if items.is_empty() {
-            return self.refer(kind, at, name, say);
-        }
-        let (optional, name) = (at.get("optional")?.is_true()?, at.get(name)?);
-        for item in items {
-            self.referred(&Reference { kind, name, key: item.get("key")?, optional }, say)?;
-        }
-        Ok(())
-    }
-
     fn volumes(&self, say: &mut Sayer) -> Result<(), Malformed> {
         let mut volumes: BTreeMap<&str, View<'a>> = BTreeMap::new();
         for volume in self.spec.get("volumes")?.items()? {
@@ -444,51 +401,5 @@ impl<'a> Pod<'a> {
             say.ask(Level::Required, path.at(), K3S, what(by_k3s));
         }
         Ok(())
-    }
-
-    /// Who a container is outside: root of it is the user, unless the pod has a user namespace of its own.
-    fn by(&self, container: &View<'a>) -> Result<By, Malformed> {
-        let mut user = container.path(&["securityContext", "runAsUser"])?;
-        if !user.is_there() {
-            user = self.spec.path(&["securityContext", "runAsUser"])?;
-        }
-        let number = match user.integer()? {
-            None => None,
-            Some(n) => Some(u32::try_from(n).map_err(|_| user.malformed("a UID"))?),
-        };
-        let host_users = self.spec.get("hostUsers")?;
-        let apart = host_users.is_there() && !host_users.is_true()?;
-        // Also `io.podman.annotations.userns/NAME` (podman: `playKubePod`).
-        let is_mode =
-            |name: &str| name.strip_prefix(USERNS).is_some_and(|of| of.is_empty() || of.starts_with('/'));
-        let annotations = self.annotations.keys()?;
-        let mode = match annotations.into_iter().find(|(name, _)| is_mode(name)) {
-            Some((_, view)) => view.text()?.unwrap_or_default(),
-            None if apart => "auto",
-            None => "host",
-        };
-        let keeps = mode.starts_with("keep-id");
-        Ok(match number {
-            None if keeps => By::User,
-            Some(uid) if mode == "keep-id" => By::Kept(uid),
-            _ if !["", "host"].contains(&mode) => By::Image,
-            Some(0) => By::User,
-            Some(uid) => By::Subordinate { uid, gid: self.gid(container)? },
-            None => By::Image,
-        })
-    }
-
-    /// Its only group.
-    fn gid(&self, container: &View<'a>) -> Result<Option<u32>, Malformed> {
-        let context = self.spec.get("securityContext")?;
-        if context.get("fsGroup")?.is_there() || context.get("supplementalGroups")?.is_there() {
-            return Ok(None);
-        }
-        let mut group = container.path(&["securityContext", "runAsGroup"])?;
-        if !group.is_there() {
-            group = context.get("runAsGroup")?;
-        }
-        let Some(number) = group.integer()? else { return Ok(None) };
-        u32::try_from(number).map(Some).map_err(|_| group.malformed("a GID"))
     }
 }

@@ -1,7 +1,7 @@
 //! Who it is on the host that a container of a Quadlet file runs as (podman-run(1), "--userns").
 
 use super::{Unit, Units};
-use crate::workload::By;
+use crate::workload::{By, drops_override};
 
 /// Options of `podman run` by which it depends on more than the keys who uses a path.
 const ARGUMENTS_OF_USERS: [&str; 8] =
@@ -68,9 +68,10 @@ pub(super) fn by(unit: &Unit, units: &Units) -> By {
         Some(Some(pod)) => namespace(pod),
     };
     match (of, uid) {
-        (Namespace::Kept(_), None) => By::User,
+        (Namespace::Kept(_), None) => By::Bound,
         (Namespace::Kept(None), Some(Some(uid))) => By::Kept(uid),
-        (Namespace::Kept(kept), Some(uid)) if uid.is_some() && uid == kept => By::User,
+        (Namespace::Kept(kept), Some(uid)) if uid.is_some() && uid == kept => By::Bound,
+        (Namespace::Plain, Some(Some(0))) if is_bound(unit) => By::Bound,
         (Namespace::Plain, Some(Some(0))) => By::User,
         (Namespace::Plain, Some(Some(uid))) => {
             let group = unit.own("Group").map(|(group, _)| group).or(user.map(|(_, group)| group));
@@ -79,6 +80,12 @@ pub(super) fn by(unit: &Unit, units: &Units) -> By {
         }
         _ => By::Image,
     }
+}
+
+fn is_bound(unit: &Unit) -> bool {
+    let names = |key| unit.words(unit.kind.group(), key);
+    let (dropped, added) = (names("DropCapability"), names("AddCapability"));
+    drops_override(dropped.iter().map(|(name, _)| name.as_str()), added.iter().map(|(name, _)| name.as_str()))
 }
 
 #[cfg(test)]
@@ -98,17 +105,21 @@ mod tests {
         for (keys, expected) in [
             ("", By::Image),
             ("User=0:0\n", By::User),
+            ("User=0\nDropCapability=all\n", By::Bound),
+            ("User=0\nDropCapability=CAP_DAC_OVERRIDE\n", By::Bound),
+            ("User=0\nDropCapability=all\nAddCapability=chown dac_override\n", By::User),
+            ("User=0\nDropCapability=mknod\n", By::User),
             ("User=1000:1001\n", By::Subordinate { uid: 1000, gid: Some(1001) }),
             ("User=1000\nGroup=5\n", By::Subordinate { uid: 1000, gid: Some(5) }),
             ("GroupAdd=5\nUser=1000:1001\n", By::Subordinate { uid: 1000, gid: None }),
             ("User=web\n", By::Image),
             ("UserNS=host\nUser=0\n", By::User),
-            ("UserNS=keep-id\n", By::User),
+            ("UserNS=keep-id\n", By::Bound),
             ("UserNS=keep-id\nUser=101\n", By::Kept(101)),
             ("UserNS=keep-id\nUser=web\n", By::Image),
-            ("UserNS=keep-id:gid=1,uid=101\nUser=101\n", By::User),
+            ("UserNS=keep-id:gid=1,uid=101\nUser=101\n", By::Bound),
             ("UserNS=keep-id:uid=101\nUser=0\n", By::Image),
-            ("RemapUsers=keep-id\nRemapUid=101\nUser=101\n", By::User),
+            ("RemapUsers=keep-id\nRemapUid=101\nUser=101\n", By::Bound),
             ("RemapUsers=keep-id\nUser=101\n", By::Kept(101)),
             ("UserNS=auto\nUser=0\n", By::Image),
             ("UserNS=nomap\nUser=0\n", By::Image),
@@ -129,7 +140,7 @@ mod tests {
             of(&[("a.container", &format!("[Container]\nImage=a\nPod=p.pod\n{keys}")), ("p.pod", pod)])
         };
         assert_eq!(by("[Pod]\nUserNS=keep-id\n", "User=1000\n"), By::Kept(1000));
-        assert_eq!(by("[Pod]\nUserNS=keep-id\n", ""), By::User);
+        assert_eq!(by("[Pod]\nUserNS=keep-id\n", ""), By::Bound);
         assert_eq!(by("[Pod]\nUserNS=auto\n", "User=0\n"), By::Image);
         assert_eq!(by("[Pod]\n", "User=0\n"), By::User);
         assert_eq!(of(&[("a.container", "[Container]\nPod=p.pod\nUser=0\n")]), By::Image);
