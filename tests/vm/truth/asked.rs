@@ -58,7 +58,7 @@ pub(crate) fn check(machine: &mut Machine, stacks: &[&str], options: &str) -> Re
 /// the home directory is a mount. The kernel loads the module of a device that is opened, as it does for the
 /// stack, and udev takes note of that.
 fn traces(machine: &mut Machine) -> Result<String> {
-    let script = "ps -e -o pid=,comm= | grep -vE ' (ps|grep|sort|bash|find|kworker.*|.udev-worker.)$'; cat /proc/self/mountinfo
+    let script = "ps -e -o pid=,comm= | grep -vE ' (ps|grep|sort|bash|find|timeout|kworker.*|.udev-worker.)$'; cat /proc/self/mountinfo
         find /sys/fs/cgroup -type d | sort; ip -o link
         grep -r . --include=cgroup.subtree_control /sys/fs/cgroup | sort
         find /home /home/edge /tmp /var /run /run/user/1000 /dev/shm /etc /root /dev -xdev -not -path '/var/log/*' -not -path '/run/log/*' -not -path '/var/lib/edgeprep-lab/*' -not -path '/run/systemd/*' -not -path '/run/udev*' \
