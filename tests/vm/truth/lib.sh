@@ -49,12 +49,9 @@ node() {
         --volume /lib/modules:/lib/modules:ro --volume /usr:/usr:ro --device /dev/fuse \
         --env container=podman --cgroupns=private $node_options localhost/node:1 \
         /usr/lib/systemd/systemd || return
-    local tries
-    for ((tries = 0; tries < 60; tries++)); do
-        if as_user podman exec node systemctl is-active basic.target >/dev/null 2>&1; then break; fi
-        sleep 0.5
-    done
-    as_user podman exec node systemctl is-active basic.target ||
+    # One question that waits: on a busy machine each takes seconds.
+    as_user podman exec node bash -c '
+        for ((i = 0; i < 240; i++)); do systemctl is-active basic.target && exit; sleep 0.5; done; exit 1' ||
         { as_user podman logs node | tail -20; return 1; }
     as_user podman exec node bash -ec "$node_checks"
 }

@@ -27,7 +27,12 @@ pub(crate) struct Outcome {
 pub(crate) fn ask(machine: &mut Machine, script: &str) -> Result<Outcome> {
     // What hangs, fails.
     machine.put(ORACLE, "644", format!(". /share/guest-lib.sh\n{LIB}\n{script}").as_bytes())?;
-    let script = format!("timeout --kill-after 5 {} bash {ORACLE} || exit 1", PATIENCE.as_secs());
+    let seconds = PATIENCE.as_secs();
+    let script = format!(
+        "timeout --kill-after 5 {seconds} bash {ORACLE} && exit
+        [ $? != 124 ] || echo 'not ended after {seconds} s'
+        exit 1"
+    );
     let ran = machine.run(&script, STEP)?;
     let lines: Vec<&str> = ran.output.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     let said = lines[lines.len().saturating_sub(6)..].join("\n");
