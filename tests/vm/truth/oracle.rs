@@ -10,7 +10,7 @@ use super::scenario::{Expected, Shown};
 use super::trial::STEP;
 
 /// How long a program that is asked may take; one that takes longer does not work.
-const PATIENCE: Duration = Duration::from_secs(200);
+const PATIENCE: Duration = Duration::from_secs(300);
 const ORACLE: &str = "/root/oracle";
 /// Functions for the scripts that run on a machine.
 pub(crate) const LIB: &str = include_str!("lib.sh");

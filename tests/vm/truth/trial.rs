@@ -16,7 +16,7 @@ use super::saved::Saved;
 use super::scenario::{Base, Expected, Scenario, Shown};
 
 /// How long a step may take.
-pub(crate) const STEP: Duration = Duration::from_secs(240);
+pub(crate) const STEP: Duration = Duration::from_secs(360);
 /// What decides what happens on a machine, and with what it is written down.
 const RUNNER: [&str; 5] = [
     include_str!("machine.rs"),
