@@ -6,6 +6,7 @@ mod by_hand;
 
 pub use by_hand::{as_user, by_hand, quoted};
 
+use crate::facts::boot::BootWant;
 use crate::facts::cgroup::Controller;
 
 /// The administrator's drop-in for delegation. The name is the one that every guide uses.
@@ -187,6 +188,17 @@ pub enum Setting {
         program: String,
         /// Variables of the drop-in: `K3S_ROOTLESS_*` and `K3S_*`.
         environment: Vec<(String, String)>,
+    },
+    /// The kernel is passed a word, and nothing that undoes it after it; or is not passed it.
+    KernelArgument {
+        /// The word, as it is to be written, or as it is written.
+        word: String,
+        /// Whether it is passed.
+        passed: bool,
+        /// The file that has such words.
+        path: String,
+        /// How the hardware boots, where policy knows.
+        boot: BootWant,
     },
     /// An AppArmor profile that lets a program create user namespaces.
     UsernsProfile {

@@ -4,6 +4,7 @@
 //! The registry is an explicit list. Its order is the order of reports: what breaks everything first.
 
 mod beaten;
+mod boot_remedy;
 mod device;
 mod install;
 #[cfg(test)]
@@ -67,6 +68,7 @@ registry! {
     kernel_modules_directory::KERNEL_MODULES_DIRECTORY,
     cgroup_version::CGROUP_VERSION,
     cgroup_controllers::CGROUP_CONTROLLERS,
+    kernel_arguments::KERNEL_ARGUMENTS,
     userns_limit::USERNS_LIMIT,
     namespace_limits::NAMESPACE_LIMITS,
     userns_clone::USERNS_CLONE,

@@ -22,13 +22,59 @@ pub struct Parameter {
 }
 
 /// The kernel command line, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KernelCmdline {
     /// All words.
     pub parameters: Vec<Parameter>,
 }
 
+/// Two names that undo each other, of which the last word on a controller counts (Linux:
+/// `kernel/cgroup/cgroup.c`, `cgroup_disable()`, and `cgroup_enable()` of the kernels that have it).
+const CONTROLLER_SWITCHES: [&str; 2] = ["cgroup_disable", "cgroup_enable"];
+/// Parameters of which each word counts, not the last alone.
+const ACCUMULATE: [&str; 6] =
+    ["console", "earlycon", "modprobe.blacklist", "module_blacklist", "systemd.mask", "systemd.wants"];
+
+impl Parameter {
+    /// Whether this is `word`: `NAME=VALUE`, where a list holds `VALUE`, or `NAME` with whatever value.
+    pub fn is(&self, word: &str) -> bool {
+        let (name, value) = unquote(word);
+        if self.for_init || !same_name(&self.name, &name) {
+            return false;
+        }
+        value.is_none() || self.value == value || self.lists(&name) && self.has_item(value.as_deref())
+    }
+
+    /// Whether this word, where it is last, undoes `word` or says it again.
+    fn decides(&self, word: &str) -> bool {
+        let (name, value) = unquote(word);
+        let is_switch = |name: &str| CONTROLLER_SWITCHES.iter().any(|switch| same_name(name, switch));
+        if is_switch(&name) {
+            return !self.for_init && is_switch(&self.name) && self.has_item(value.as_deref());
+        }
+        if ACCUMULATE.iter().any(|each| same_name(each, &name)) {
+            return self.is(word);
+        }
+        !self.for_init && same_name(&self.name, &name)
+    }
+
+    fn lists(&self, name: &str) -> bool {
+        let lists = CONTROLLER_SWITCHES.iter().chain(&ACCUMULATE[2..4]);
+        lists.into_iter().any(|each| same_name(each, name))
+    }
+
+    fn has_item(&self, item: Option<&str>) -> bool {
+        let Some(item) = item else { return true };
+        self.value.as_deref().unwrap_or_default().split(',').any(|each| each == item)
+    }
+}
+
 impl KernelCmdline {
+    /// The last word that says `word` or undoes it.
+    pub fn deciding(&self, word: &str) -> Option<&Parameter> {
+        self.parameters.iter().rev().find(|parameter| parameter.decides(word))
+    }
+
     /// Splits as `next_arg()` in the kernel's `lib/cmdline.c` does: a double quote anywhere in a word
     /// makes white space part of it, and the quotes around a value or around the word are dropped.
     pub fn parse(source: &Source) -> KernelCmdline {
@@ -107,11 +153,12 @@ impl Facts {
 }
 
 /// `isspace()` of the kernel, for ASCII.
-fn is_space(c: char) -> bool {
+pub(super) fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\u{b}' | '\u{c}' | '\r')
 }
 
-fn split_word(text: &str) -> (&str, &str) {
+/// The first word, and what follows it.
+pub(super) fn split_word(text: &str) -> (&str, &str) {
     let mut quoted = false;
     for (at, c) in text.char_indices() {
         if c == '"' {
@@ -123,7 +170,8 @@ fn split_word(text: &str) -> (&str, &str) {
     (text, "")
 }
 
-fn unquote(word: &str) -> (String, Option<String>) {
+/// Name and value of a word, without the quotes around them.
+pub(super) fn unquote(word: &str) -> (String, Option<String>) {
     let whole = word.strip_prefix('"');
     let inner = whole.unwrap_or(word);
     let inner = if whole.is_some() { inner.strip_suffix('"').unwrap_or(inner) } else { inner };

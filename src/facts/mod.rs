@@ -5,6 +5,7 @@
 //! that text lives. Checks use accessors only: they cannot reach the [`Host`](crate::host::Host).
 
 pub mod apparmor;
+pub mod boot;
 pub mod cgroup;
 pub mod cidr;
 pub mod clock;

@@ -244,7 +244,7 @@ fn text_of(path: &str, content: &Content) -> Result<String, FixError> {
     utf8(path, content.bytes().unwrap_or_default()).map(str::to_owned)
 }
 
-fn utf8<'t>(path: &str, bytes: &'t [u8]) -> Result<&'t str, FixError> {
+pub(super) fn utf8<'t>(path: &str, bytes: &'t [u8]) -> Result<&'t str, FixError> {
     std::str::from_utf8(bytes).map_err(|_| {
         FixError::Unread(Unread::Malformed {
             path: path.to_owned(),

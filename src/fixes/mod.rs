@@ -16,6 +16,7 @@ mod k3d_network;
 mod k3s_environment;
 pub mod k3s_network;
 mod k3s_service;
+mod kernel_arguments;
 mod lines;
 mod linger;
 mod minikube;
@@ -136,7 +137,7 @@ pub enum FixError {
 type Add = fn(&mut Draft<'_>, &[Setting]) -> Result<(), FixError>;
 
 /// All kinds. What an earlier one writes, a later one sees: delegation looks at what the drop-ins grant.
-const KINDS: [Add; 17] = [
+const KINDS: [Add; 18] = [
     drop_in::add,
     modules_load::add,
     sysctl::add,
@@ -153,6 +154,7 @@ const KINDS: [Add; 17] = [
     k3s_service::add,
     k3d_network::add,
     unit_directive::add,
+    kernel_arguments::add,
     user_unit::add,
 ];
 

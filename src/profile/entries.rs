@@ -11,7 +11,7 @@ use crate::facts::toml_keys::Scalar;
 use crate::facts::version::Version;
 use crate::finding::Level;
 use crate::requirements::{
-    Component, Demand, EngineRule, Origin, ProgramWant, Protocol, Stack, SysctlRule, Variable,
+    Component, Demand, EngineRule, KernelArgument, Origin, ProgramWant, Protocol, Stack, SysctlRule, Variable,
 };
 
 /// An entry of a layer and where it is written.
@@ -140,6 +140,17 @@ entries! {
         value: String,
         #[serde(default)]
         instead_of: Vec<String>,
+    }
+    /// A word of the kernel command line as it is written: exactly one of the two.
+    RawArgument {
+        #[serde(default)]
+        wanted: Option<String>,
+        #[serde(default)]
+        forbidden: Option<String>,
+        #[serde(default)]
+        stacks: Vec<Stack>,
+        #[serde(default)]
+        for_controller: Option<Controller>,
     }
     /// A sysctl as it is written: exactly one of the four conditions.
     RawSysctl {
@@ -287,6 +298,44 @@ impl VariableEntry {
 }
 
 impl Wanted for VariableEntry {
+    fn wanted(&self) -> (Level, &str) {
+        self.raw.wanted()
+    }
+}
+
+/// A word of the kernel command line that shall be there, or shall not.
+#[derive(Clone, Debug)]
+pub(crate) struct ArgumentEntry {
+    raw: RawArgument,
+    pub(crate) argument: KernelArgument,
+}
+
+impl ArgumentEntry {
+    /// The stacks among `all` that it is for.
+    pub(crate) fn stacks(&self, all: &[Stack]) -> Vec<Stack> {
+        let named = &self.raw.stacks;
+        all.iter().copied().filter(|stack| named.is_empty() || named.contains(stack)).collect()
+    }
+
+    pub(super) fn new(raw: RawArgument) -> Result<ArgumentEntry, String> {
+        let (word, wanted) = match (&raw.wanted, &raw.forbidden) {
+            (Some(word), None) => (word, true),
+            (None, Some(word)) => (word, false),
+            _ => return Err("expected exactly one of wanted and forbidden".to_owned()),
+        };
+        let is_word = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '\'' | '$' | '`');
+        if word.is_empty() || !word.chars().all(is_word) || word.starts_with(['-', '=']) {
+            return Err(format!("{word:?}: expected one word such as cgroup_enable=memory"));
+        }
+        if raw.for_controller.is_some() && !wanted {
+            return Err("for-controller goes with wanted".to_owned());
+        }
+        let argument = KernelArgument { word: word.clone(), wanted, for_controller: raw.for_controller };
+        Ok(ArgumentEntry { raw, argument })
+    }
+}
+
+impl Wanted for ArgumentEntry {
     fn wanted(&self) -> (Level, &str) {
         self.raw.wanted()
     }

@@ -14,13 +14,14 @@ use std::rc::Rc;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::facts::boot::BootWant;
 use crate::facts::cgroup::Controller;
 use crate::facts::line_of;
 use crate::requirements::{Need, Origin, Stack};
 
 use entries::{
-    Amount, EngineEntry, Entry, ModuleNames, Names, OptionNames, PortEntry, ProgramEntry, RawEngine,
-    RawSysctl, RawVariable, SubnetEntry, SysctlEntry, VariableEntry, VersionEntry,
+    Amount, ArgumentEntry, EngineEntry, Entry, ModuleNames, Names, OptionNames, PortEntry, ProgramEntry,
+    RawArgument, RawEngine, RawSysctl, RawVariable, SubnetEntry, SysctlEntry, VariableEntry, VersionEntry,
 };
 
 pub(crate) use k3s::CIDR_VARIABLE;
@@ -126,6 +127,9 @@ pub struct Layer {
     pub(crate) tasks: Vec<Entry<Amount>>,
     pub(crate) engine: Vec<Entry<EngineEntry>>,
     pub(crate) environment: Vec<Entry<VariableEntry>>,
+    pub(crate) kernel_argument: Vec<Entry<ArgumentEntry>>,
+    /// How the hardware boots, where there is but one way.
+    pub(crate) boot: BootWant,
     /// What K3s starts with: variables with their values.
     pub(crate) k3s: BTreeMap<String, (String, Origin)>,
 }
@@ -222,6 +226,10 @@ struct RawLayer {
     #[serde(default)]
     environment: Vec<Spanned<RawVariable>>,
     #[serde(default)]
+    kernel_argument: Vec<Spanned<RawArgument>>,
+    #[serde(default)]
+    boot: BootWant,
+    #[serde(default)]
     k3s: k3s::RawK3s,
 }
 
@@ -240,6 +248,7 @@ impl Layer {
         let sysctl = checked(raw.sysctl, origin, malformed, SysctlEntry::new)?;
         let engine = checked(raw.engine, origin, malformed, EngineEntry::new)?;
         let environment = checked(raw.environment, origin, malformed, VariableEntry::new)?;
+        let kernel_argument = checked(raw.kernel_argument, origin, malformed, ArgumentEntry::new)?;
         let variables = raw.k3s.variables();
         let variables = variables.map_err(|(at, expected)| malformed(line_of(text, at), expected))?;
         let k3s = variables.into_iter().map(|v| (v.name, (v.value, origin(v.offset)))).collect();
@@ -287,6 +296,8 @@ impl Layer {
             tasks: place(raw.tasks, origin),
             engine,
             environment,
+            kernel_argument,
+            boot: raw.boot,
             k3s,
             file,
         })

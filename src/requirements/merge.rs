@@ -5,9 +5,10 @@ mod workload;
 use std::collections::BTreeMap;
 
 use super::{
-    Component, Demand, EngineRule, EngineWant, ModuleWant, Need, Origin, Ports, ProgramWant, Stack,
-    SysctlRule, SysctlWant, Variable, Want,
+    Component, Demand, EngineRule, EngineWant, KernelArgument, ModuleWant, Need, Origin, Ports, ProgramWant,
+    Stack, SysctlRule, SysctlWant, Variable, Want,
 };
+use crate::facts::boot::BootWant;
 use crate::facts::cgroup::Controller;
 use crate::facts::cidr::Cidr;
 use crate::facts::version::Version;
@@ -58,6 +59,10 @@ pub struct Requirements {
     pub engine: BTreeMap<(&'static str, String), EngineWant>,
     /// Variables that the commands of the stacks start with, by name; all of one name have one value.
     pub environment: BTreeMap<String, Vec<Want<Variable>>>,
+    /// Words that the kernel shall be passed, or shall not.
+    pub kernel_arguments: BTreeMap<KernelArgument, Vec<Demand>>,
+    /// How the hardware boots, where policy knows.
+    pub boot: BootWant,
     /// What K3s starts with: variables with their values and where they are written.
     pub k3s: BTreeMap<String, (String, Origin)>,
     /// What a workload asks of the chosen stacks; `None` where none is named.
@@ -142,6 +147,16 @@ impl Requirements {
             let wants = self.environment.entry(e.entry.name().to_owned()).or_default();
             join_want(wants, e.entry.variable.clone(), e.demand(stacks()));
         }
+        for e in &layer.kernel_argument {
+            let stacks = e.entry.stacks(&stacks());
+            if !stacks.is_empty() {
+                let demands = self.kernel_arguments.entry(e.entry.argument.clone()).or_default();
+                join(demands, e.demand(stacks));
+            }
+        }
+        if layer.boot != BootWant::default() {
+            self.boot = layer.boot.clone();
+        }
         // Of two layers the later knows the site better.
         self.k3s.extend(layer.k3s.clone());
         for e in &layer.program {
@@ -202,6 +217,7 @@ impl Requirements {
             .chain(self.controllers.values_mut())
             .chain(self.modules.values_mut().flat_map(|want| [&mut want.loaded, &mut want.on_demand]))
             .chain(self.kernel_options.values_mut())
+            .chain(self.kernel_arguments.values_mut())
             .chain(self.ports.values_mut())
             .chain(self.subnets.values_mut())
             .chain(self.programs.iter_mut().map(|(_, demands)| demands));

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::Evidence;
+use crate::facts::cgroup::Controller;
 use crate::facts::sockets::podman_socket_path;
 use crate::facts::toml_keys::Scalar;
 use crate::finding::Level;
@@ -275,6 +276,17 @@ impl fmt::Display for SysctlRule {
             SysctlRule::AtMost(n) => write!(f, "at most {n}"),
         }
     }
+}
+
+/// A word that the kernel shall be passed, or shall not.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KernelArgument {
+    /// `NAME` or `NAME=VALUE`; a forbidden `NAME` stands for all its values.
+    pub word: String,
+    /// Whether it is wanted, not forbidden.
+    pub wanted: bool,
+    /// The controller that it is there for: a kernel that offers it does without.
+    pub for_controller: Option<Controller>,
 }
 
 /// All that is wanted of one sysctl.

@@ -201,6 +201,13 @@ impl Script {
                 self.activate.push(format!("sudo sysctl -w {}", quoted(&format!("{key}={value}"))));
             }
             Setting::ModuleInEffect(name) => self.activate.push(format!("sudo modprobe {}", quoted(name))),
+            Setting::KernelArgument { path, .. } => {
+                let edit = if self.running { "sudoedit " } else { "${EDITOR:-vi} $ROOT" };
+                let edit = format!("{edit}{}", quoted(path));
+                if !self.write.contains(&edit) {
+                    self.write.push(edit);
+                }
+            }
             Setting::UsernsProfile { program } => {
                 let path = format!("/etc/apparmor.d/{}", program.trim_start_matches('/').replace('/', "."));
                 let head = format!("{program} flags=(unconfined) {{");

@@ -1,0 +1,57 @@
+//! What repairs a word of the kernel command line: the one file of this host's boot loader, or why there is none.
+
+use crate::facts::Facts;
+use crate::facts::boot::{Boot, Carry};
+use crate::finding::Remedy;
+use crate::requirements::Requirements;
+use crate::settings::Setting;
+
+/// Passes a word to the kernel, after all that undoes it.
+pub(super) fn pass(facts: &Facts, req: &Requirements, word: &str) -> Remedy {
+    change(facts, req, word, true)
+}
+
+/// Passes it no more.
+pub(super) fn pass_no_more(facts: &Facts, req: &Requirements, word: &str) -> Remedy {
+    change(facts, req, word, false)
+}
+
+/// What is configured already takes effect this way.
+pub(super) fn reboot() -> Remedy {
+    Remedy::manual("reboot").command("sudo reboot")
+}
+
+fn change(facts: &Facts, req: &Requirements, word: &str, passed: bool) -> Remedy {
+    let (to, by_hand) = if passed {
+        (format!("add {word} to"), format!("add {word} to the kernel command line"))
+    } else {
+        (format!("take {word} out of"), format!("take {word} off the kernel command line"))
+    };
+    let then_reboot =
+        |summary: String| if facts.running() { format!("{summary}, then reboot") } else { summary };
+    let looked = facts.boot(&req.boot);
+    let place = match looked.as_deref() {
+        Ok(Ok(Boot { place, .. })) => place.as_ref().map_err(Clone::clone),
+        Ok(Err(why)) => Err(why.clone()),
+        Err(why) => Err(why.to_string()),
+    };
+    match place {
+        Ok(place) => {
+            let setting = Setting::KernelArgument {
+                word: word.to_owned(),
+                passed,
+                path: place.path.clone(),
+                boot: req.boot.clone(),
+            };
+            let mut remedy = Remedy::setting(then_reboot(format!("{to} {}", place.path)), setting);
+            if facts.running() {
+                for Carry { command, .. } in &place.carry {
+                    remedy = remedy.command(command.clone());
+                }
+                remedy = remedy.command("sudo reboot");
+            }
+            remedy
+        }
+        Err(why) => Remedy::manual(format!("{} ({why})", then_reboot(by_hand))),
+    }
+}

@@ -1,0 +1,151 @@
+//! Whether the kernel is passed what policy wants it to be: see [`KERNEL_ARGUMENTS`].
+
+use crate::checks::{boot_remedy, check};
+use crate::facts::boot::Boot;
+use crate::facts::kernel_cmdline::KernelCmdline;
+use crate::facts::{Evidence, Facts};
+use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
+use crate::host::{Fact, OrAbsent};
+use crate::requirements::{KernelArgument, Requirements};
+
+check! {
+    /// The kernel is passed the arguments that the board needs, and none that break it
+    ///
+    /// ## What is looked at
+    ///
+    /// For each `[[kernel-argument]]` of the profile and the site file: the words of `/proc/cmdline`, and
+    /// those that the boot loader passes next time, by its own file. Of words that contradict each other,
+    /// such as `cgroup_disable=memory` and `cgroup_enable=memory`, the last decides. Words after a lone
+    /// `--` are for init and do not count, nor do those that the boot loader does not read, such as a
+    /// second line of `cmdline.txt`.
+    ///
+    /// A word that is there for a controller is not needed where the running kernel offers it anyway.
+    ///
+    /// ## Why it matters
+    ///
+    /// Firmware and vendors turn things off: a Raspberry Pi starts without the memory controller, and
+    /// K3s stops with "failed to find memory cgroup (v2)".
+    ///
+    /// ## Repair
+    ///
+    /// Add the word to the one file that the boot loader reads, or take it out there, and reboot.
+    ///
+    /// ## Sources
+    ///
+    /// - Documentation/admin-guide/kernel-parameters.rst
+    /// - docs/boards.md
+    KERNEL_ARGUMENTS, "kernel-arguments", Required, Host(run)
+}
+
+fn run(facts: &Facts, req: &Requirements) -> Outcome {
+    if req.kernel_arguments.is_empty() {
+        return Outcome::skip("neither profile nor site asks for an argument of the kernel");
+    }
+    if facts.container().is_ok_and(|container| container.is_some()) {
+        return Outcome::skip("the host of this container has the kernel");
+    }
+    let mut outcome = Outcome::default();
+    for (argument, demands) in &req.kernel_arguments {
+        outcome.looked(demands, &argument.word, look(facts, req, argument));
+    }
+    outcome
+}
+
+fn look(facts: &Facts, req: &Requirements, argument: &KernelArgument) -> Fact<Result<Finding, String>> {
+    let boot = facts.boot(&req.boot);
+    let now = match facts.running() {
+        true => Some(facts.kernel_cmdline()?),
+        false => None,
+    };
+    if let (Some(controller), Some(now)) = (argument.for_controller, &now)
+        && !says(now, argument).0
+        && let Some(root) = facts.root_controllers().or_absent()?
+        && root.value.contains(&controller)
+    {
+        let found = format!("not needed: the kernel offers {controller}");
+        return Ok(Ok(
+            Finding::new(&argument.word, expected(argument), found, Verdict::Met).at([root.at.clone()])
+        ));
+    }
+    let boot = match &*boot? {
+        Ok(boot) => boot.clone(),
+        Err(why) => return Ok(unknown_next(facts, req, argument, now.as_deref(), why)),
+    };
+    let (configured, at) = says(&boot.next, argument);
+    let (in_effect, now_at) = match &now {
+        Some(now) => {
+            let (holds, at) = says(now, argument);
+            (Some(holds), at)
+        }
+        None => (None, None),
+    };
+    let verdict = Verdict::of(configured, in_effect, Needs::Reboot);
+    Ok(Ok(finding(facts, req, argument, &boot, verdict).at(at).at(now_at)))
+}
+
+/// Only what runs is known: right now is right, and the next boot cannot be told.
+fn unknown_next(
+    facts: &Facts,
+    req: &Requirements,
+    argument: &KernelArgument,
+    now: Option<&KernelCmdline>,
+    why: &str,
+) -> Result<Finding, String> {
+    let Some(now) = now else { return Err(why.to_owned()) };
+    let (holds, at) = says(now, argument);
+    let found = if holds { expected(argument) } else { found(argument, false) };
+    let remedy = remedy(facts, req, argument, at.as_ref());
+    Ok(Finding::new(&argument.word, expected(argument), found, Verdict::met_if(holds)).at(at).repair(remedy))
+}
+
+fn finding(
+    facts: &Facts,
+    req: &Requirements,
+    argument: &KernelArgument,
+    boot: &Boot,
+    verdict: Verdict,
+) -> Finding {
+    let unheard = boot.unheard.iter().find(|word| argument.wanted && word.parameter.is(&argument.word));
+    let (found, remedy) = match (verdict, unheard) {
+        (Verdict::Pending(_), _) => (found(argument, true), boot_remedy::reboot()),
+        (Verdict::Unmet | Verdict::Volatile, Some(word)) => {
+            (format!("written where nobody reads it: {}", word.why), remedy(facts, req, argument, None))
+        }
+        (Verdict::Met, _) => (expected(argument), Remedy::default()),
+        _ => {
+            let (_, at) = says(&boot.next, argument);
+            (found(argument, false), remedy(facts, req, argument, at.as_ref()))
+        }
+    };
+    let unheard_at = unheard.filter(|_| verdict != Verdict::Met).map(|word| word.parameter.at.clone());
+    let boots = boot.at.first().cloned();
+    Finding::new(&argument.word, expected(argument), found, verdict).at(unheard_at).at(boots).repair(remedy)
+}
+
+fn expected(argument: &KernelArgument) -> String {
+    if argument.wanted { "passed" } else { "not passed" }.to_owned()
+}
+
+fn found(argument: &KernelArgument, pending: bool) -> String {
+    match (argument.wanted, pending) {
+        (true, true) => "passed from the next boot on".to_owned(),
+        (false, true) => "passed until the next boot".to_owned(),
+        (true, false) => "not passed".to_owned(),
+        (false, false) => "passed".to_owned(),
+    }
+}
+
+fn remedy(facts: &Facts, req: &Requirements, argument: &KernelArgument, at: Option<&Evidence>) -> Remedy {
+    match (argument.wanted, at) {
+        (true, _) => boot_remedy::pass(facts, req, &argument.word),
+        (false, Some(at)) => boot_remedy::pass_no_more(facts, req, &at.text),
+        (false, None) => boot_remedy::pass_no_more(facts, req, &argument.word),
+    }
+}
+
+/// Whether these words are as the argument wants them, and the one that decides.
+fn says(words: &KernelCmdline, argument: &KernelArgument) -> (bool, Option<Evidence>) {
+    let decides = words.deciding(&argument.word);
+    let passed = decides.is_some_and(|word| word.is(&argument.word));
+    (passed == argument.wanted, decides.map(|word| word.at.clone()))
+}

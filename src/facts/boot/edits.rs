@@ -1,0 +1,230 @@
+//! How words are added to the text of a boot loader's file, and taken out; all else stays, byte for byte.
+
+use crate::facts::Source;
+use crate::facts::kernel_cmdline::{self, KernelCmdline, split_word};
+
+/// A change of the words that the kernel is passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edit<'w> {
+    /// This word is there and nothing of its kind stands after it: it is added, or moved, to the end.
+    Last(&'w str),
+    /// This word is not there. Of a list, such as `cgroup_disable=memory,io`, the item is taken out.
+    Without(&'w str),
+}
+
+/// How words are written in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Syntax {
+    /// Words on the first line, and nothing else: `cmdline.txt` of a Raspberry Pi.
+    FirstLine,
+}
+
+impl Syntax {
+    /// The text with the change.
+    ///
+    /// # Errors
+    /// What stands in the way, as a clause with the line.
+    pub fn edit(&self, text: &str, edit: Edit<'_>) -> Result<String, String> {
+        match self {
+            Syntax::FirstLine => {
+                closed(1, text.lines().next().unwrap_or_default())?;
+                Ok(first_line(text, edit))
+            }
+        }
+    }
+}
+
+/// What is put behind a quote that is not closed would be part of that word.
+pub(super) fn closed(line: u32, words: &str) -> Result<(), String> {
+    if words.matches('"').count() % 2 == 0 {
+        return Ok(());
+    }
+    Err(format!("a quote is not closed in line {line}"))
+}
+
+/// Words below the first line are moved up with the change only where they are the ones that are wanted: what
+/// else stands there was never passed, and might not be meant to be.
+fn first_line(text: &str, edit: Edit<'_>) -> String {
+    let end = text.find('\n').unwrap_or(text.len());
+    let (line, rest) = text.split_at(end);
+    let (line, eol) = match line.strip_suffix('\r') {
+        Some(line) => (line, "\r"),
+        None => (line, ""),
+    };
+    let rest = match edit {
+        Edit::Last(word) => without_lines_of(rest, word),
+        Edit::Without(_) => rest.to_owned(),
+    };
+    format!("{}{eol}{rest}", words(line, edit))
+}
+
+/// Takes a word that was meant for the first line out of the lines below, and a line that held nothing else.
+fn without_lines_of(rest: &str, word: &str) -> String {
+    let mut out = String::new();
+    for line in rest.split_inclusive('\n') {
+        let bare = line.trim_end_matches(['\n', '\r']);
+        let edited = words(bare, Edit::Without(word));
+        if edited.trim().is_empty() && !bare.trim().is_empty() {
+            continue;
+        }
+        out.push_str(&edited);
+        out.push_str(&line[bare.len()..]);
+    }
+    out
+}
+
+/// A line of words with a change. White space between the words that stay is left alone.
+pub(super) fn words(line: &str, edit: Edit<'_>) -> String {
+    match edit {
+        Edit::Last(word) => {
+            let (kernel, init) = line.split_at(end_of_kernel_words(line));
+            if last_of_kind(kernel, word) {
+                return line.to_owned();
+            }
+            let kernel = without(kernel, word, true);
+            let bare = kernel.trim_end();
+            let gap = if bare.is_empty() { "" } else { " " };
+            let tail = &kernel[bare.len()..];
+            format!("{bare}{gap}{word}{tail}{init}")
+        }
+        Edit::Without(word) => without(line, word, false),
+    }
+}
+
+/// Where the words for the kernel end: at a lone `--`, or with the line.
+fn end_of_kernel_words(line: &str) -> usize {
+    each_word(line).find(|(_, word)| *word == "--").map_or(line.len(), |(at, _)| line[..at].trim_end().len())
+}
+
+fn each_word(line: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let rest = &line[at..];
+        let start = at + (rest.len() - rest.trim_start_matches(kernel_cmdline::is_space).len());
+        let (word, _) = split_word(&line[start..]);
+        at = start + word.len();
+        (!word.is_empty()).then_some((start, word))
+    })
+}
+
+fn parts(word: &str) -> (String, Option<String>) {
+    let (name, value) = kernel_cmdline::unquote(word);
+    (name.replace('-', "_"), value)
+}
+
+/// Whether `word` is there and nothing after it undoes it.
+fn last_of_kind(line: &str, word: &str) -> bool {
+    let words = KernelCmdline::parse(&Source::new("", line));
+    words.deciding(word).is_some_and(|last| last.is(word))
+}
+
+/// The line without a word. With `whole`, a list that holds the word's item among others stays.
+fn without(line: &str, word: &str, whole: bool) -> String {
+    let (name, value) = parts(word);
+    let mut out = String::new();
+    let mut copied = 0;
+    for (at, other) in each_word(line) {
+        let (other_name, other_value) = parts(other);
+        if other_name != name {
+            continue;
+        }
+        let end = at + other.len();
+        if other_value == value {
+            let before = line[copied..at].trim_end_matches(kernel_cmdline::is_space);
+            let is_first = out.is_empty() && before.is_empty();
+            out.push_str(before);
+            copied = end;
+            if is_first {
+                let rest = &line[end..];
+                copied += rest.len() - rest.trim_start_matches(kernel_cmdline::is_space).len();
+            }
+        } else if !whole
+            && let (Some(item), Some(list)) = (&value, &other_value)
+            && list.split(',').any(|each| each == item)
+        {
+            let left: Vec<&str> = list.split(',').filter(|each| each != item).collect();
+            let kept = &other[..other.len() - list.len()];
+            out.push_str(&line[copied..at]);
+            out.push_str(&format!("{kept}{}", left.join(",")));
+            copied = end;
+        }
+    }
+    out.push_str(&line[copied..]);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_word_is_added_or_moved_to_the_end() {
+        let enable = "cgroup_enable=memory";
+        for (line, edited) in [
+            ("", "cgroup_enable=memory"),
+            ("quiet", "quiet cgroup_enable=memory"),
+            ("quiet  splash ", "quiet  splash cgroup_enable=memory "),
+            ("quiet cgroup_enable=memory", "quiet cgroup_enable=memory"),
+            ("cgroup_enable=memory quiet", "cgroup_enable=memory quiet"),
+            ("cgroup_enable=memory cgroup_disable=memory", "cgroup_disable=memory cgroup_enable=memory"),
+            (
+                "a cgroup-enable=memory b cgroup_disable=io,memory c",
+                "a b cgroup_disable=io,memory c cgroup_enable=memory",
+            ),
+            ("cgroup_disable=memory cgroup_enable=memory", "cgroup_disable=memory cgroup_enable=memory"),
+            ("cgroup_enable=memory cgroup_disable=io", "cgroup_enable=memory cgroup_disable=io"),
+            ("cgroup_enable=cpuset", "cgroup_enable=cpuset cgroup_enable=memory"),
+            ("quiet -- single", "quiet cgroup_enable=memory -- single"),
+            ("a=\"b -- c\" d", "a=\"b -- c\" d cgroup_enable=memory"),
+        ] {
+            assert_eq!(words(line, Edit::Last(enable)), edited, "{line:?}");
+        }
+        let unified = Edit::Last("systemd.unified_cgroup_hierarchy=1");
+        assert_eq!(
+            words("systemd.unified_cgroup_hierarchy=0 x", unified),
+            "systemd.unified_cgroup_hierarchy=0 x systemd.unified_cgroup_hierarchy=1"
+        );
+    }
+
+    #[test]
+    fn a_word_is_taken_out_and_of_a_list_the_item() {
+        for (line, edited) in [
+            ("a cgroup_disable=memory b", "a b"),
+            ("cgroup_disable=memory b", "b"),
+            ("a  cgroup_disable=memory", "a"),
+            ("cgroup_disable=memory", ""),
+            ("a cgroup-disable=io,memory,misc b", "a cgroup-disable=io,misc b"),
+            ("a cgroup_disable=memory2", "a cgroup_disable=memory2"),
+            ("cgroup_disable", "cgroup_disable"),
+        ] {
+            assert_eq!(words(line, Edit::Without("cgroup_disable=memory")), edited, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_first_line_is_read() {
+        let add = |text: &str| Syntax::FirstLine.edit(text, Edit::Last("cgroup_enable=memory")).unwrap();
+        for (text, edited) in [
+            ("a\n", "a cgroup_enable=memory\n"),
+            ("a", "a cgroup_enable=memory"),
+            ("a\r\n", "a cgroup_enable=memory\r\n"),
+            ("a\ncgroup_enable=memory\n", "a cgroup_enable=memory\n"),
+            ("a\ncgroup_enable=memory b\n", "a cgroup_enable=memory\nb\n"),
+            ("a\n\n", "a cgroup_enable=memory\n\n"),
+        ] {
+            assert_eq!(add(text), edited, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn twice_is_once(line in "(?s)((cgroup[-_](enable|disable)=|memory|cpuset|,|quiet|--|\"|=| |\n|\r\n|é)){0,14}") {
+            for edit in [Edit::Last("cgroup_enable=memory"), Edit::Without("cgroup_disable=memory")] {
+                let Ok(once) = Syntax::FirstLine.edit(&line, edit) else { continue };
+                prop_assert_eq!(&Syntax::FirstLine.edit(&once, edit).unwrap(), &once, "{:?}", line);
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! How a host boots: which boot loader passes which words to the kernel next time, and the one file in which
+//! those are written.
+//!
+//! One file per boot loader. What runs now is another matter: [`kernel_cmdline`](super::kernel_cmdline).
+
+mod edits;
+mod raspberry_pi;
+
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+
+use super::kernel_cmdline::{KernelCmdline, Parameter};
+use super::{Evidence, Facts};
+use crate::host::Fact;
+
+pub use edits::{Edit, Syntax};
+
+/// What hands the kernel its command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// The firmware of a Raspberry Pi, from `cmdline.txt`.
+    RaspberryPi,
+    /// `extlinux.conf` of U-Boot, NVIDIA's CBoot and syslinux.
+    Extlinux,
+    /// GRUB.
+    Grub,
+    /// systemd-boot, or another boot loader of the Boot Loader Specification, with kernel-install.
+    SystemdBoot,
+    /// U-Boot with the scripts of Armbian.
+    Armbian,
+    /// U-Boot with a script of its own, `boot.txt`.
+    BootScript,
+    /// bootc, from `kargs.d`.
+    Bootc,
+    /// OSTree.
+    Ostree,
+}
+
+impl Method {
+    /// As people call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Method::RaspberryPi => "the firmware of a Raspberry Pi",
+            Method::Extlinux => "extlinux",
+            Method::Grub => "GRUB",
+            Method::SystemdBoot => "systemd-boot",
+            Method::Armbian => "Armbian's U-Boot script",
+            Method::BootScript => "a U-Boot script",
+            Method::Bootc => "bootc",
+            Method::Ostree => "OSTree",
+        }
+    }
+}
+
+/// What policy knows of how the host boots.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BootWant {
+    /// The method, where the board has but one.
+    #[serde(default)]
+    pub method: Option<Method>,
+    /// Where its file can be, the live one first; empty for the places that the method always has.
+    #[serde(default)]
+    pub files: Vec<String>,
+}
+
+/// How the host boots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Boot {
+    /// What hands the kernel its command line.
+    pub method: Method,
+    /// What showed that.
+    pub at: Vec<Evidence>,
+    /// The words that are passed next time, as far as files tell, in order. Firmware can put others before.
+    pub next: KernelCmdline,
+    /// Words in these files that the boot loader does not read, such as those on a second line.
+    pub unheard: Vec<Unheard>,
+    /// Where words are written, or why that cannot be told.
+    pub place: Result<Place, String>,
+}
+
+/// A word that nobody reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unheard {
+    /// The word.
+    pub parameter: Parameter,
+    /// Why, as a clause: `the firmware reads the first line only`.
+    pub why: &'static str,
+}
+
+/// The one file in which words for the kernel are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// It.
+    pub path: String,
+    /// How words are written there.
+    pub syntax: Syntax,
+    /// The words that are written there: [`Boot::next`], where nothing carries them over.
+    pub words: KernelCmdline,
+    /// What carries them to where the boot loader reads them; empty where it reads this file.
+    pub carry: Vec<Carry>,
+}
+
+/// A step that carries words from where they are written to where the boot loader reads them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carry {
+    /// What to do, in one sentence without a final period.
+    pub summary: String,
+    /// What to type on the running host.
+    pub command: String,
+}
+
+/// How a method is looked for: `None` where the host does not boot that way.
+type Find = fn(&Facts, &BootWant) -> Fact<Option<Boot>>;
+
+/// All methods, and how each is looked for.
+const METHODS: [(Method, Find); 1] = [(Method::RaspberryPi, raspberry_pi::find)];
+
+impl Facts {
+    /// How the host boots, or why that cannot be told.
+    ///
+    /// # Errors
+    /// When a file that tells cannot be read.
+    pub fn boot(&self, want: &BootWant) -> Fact<Rc<Result<Boot, String>>> {
+        self.memo_fact(&format!("{want:?}"), || self.find_boot(want))
+    }
+
+    /// Whether a path lies on FAT.
+    ///
+    /// # Errors
+    /// When what is mounted cannot be read.
+    pub fn is_fat(&self, path: &str) -> Fact<bool> {
+        if !self.running() {
+            return Ok(false);
+        }
+        let mounts = self.mountinfo()?;
+        Ok(mounts
+            .holding(path)
+            .is_some_and(|mount| matches!(mount.fs_type.as_str(), "vfat" | "msdos" | "exfat")))
+    }
+
+    fn find_boot(&self, want: &BootWant) -> Fact<Result<Boot, String>> {
+        let mut found = Vec::new();
+        for (method, find) in METHODS {
+            if want.method.is_none_or(|wanted| wanted == method) {
+                found.extend(find(self, want)?);
+            }
+        }
+        Ok(match (found.len(), found.pop(), want.method) {
+            (1, Some(boot), _) => Ok(boot),
+            (0, _, Some(method)) => Err(format!("no configuration of {} was found", method.as_str())),
+            (0, _, None) => Err("no configuration of a known boot loader was found".to_owned()),
+            (_, last, _) => {
+                let names: Vec<&str> = found.iter().chain(&last).map(|boot| boot.method.as_str()).collect();
+                Err(format!(
+                    "there are configurations of {}: which one boots cannot be told",
+                    names.join(" and ")
+                ))
+            }
+        })
+    }
+}
