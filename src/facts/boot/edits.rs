@@ -85,7 +85,8 @@ pub(super) fn words(line: &str, edit: Edit<'_>) -> String {
             let bare = kernel.trim_end();
             let gap = if bare.is_empty() { "" } else { " " };
             let tail = &kernel[bare.len()..];
-            format!("{bare}{gap}{word}{tail}{init}")
+            let apart = if tail.is_empty() && init.starts_with("--") { " " } else { "" };
+            format!("{bare}{gap}{word}{tail}{apart}{init}")
         }
         Edit::Without(word) => without(line, word, false),
     }
@@ -177,6 +178,8 @@ mod tests {
             ("cgroup_enable=memory cgroup_disable=io", "cgroup_enable=memory cgroup_disable=io"),
             ("cgroup_enable=cpuset", "cgroup_enable=cpuset cgroup_enable=memory"),
             ("quiet -- single", "quiet cgroup_enable=memory -- single"),
+            ("-- single", "cgroup_enable=memory -- single"),
+            (" -- single", "cgroup_enable=memory -- single"),
             ("a=\"b -- c\" d", "a=\"b -- c\" d cgroup_enable=memory"),
         ] {
             assert_eq!(words(line, Edit::Last(enable)), edited, "{line:?}");
