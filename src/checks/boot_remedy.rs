@@ -1,7 +1,8 @@
 //! What repairs a word of the kernel command line: the one file of this host's boot loader, or why there is none.
 
 use crate::facts::Facts;
-use crate::facts::boot::{Boot, Carry};
+use crate::facts::boot::{Boot, Carry, Place};
+use crate::facts::kernel_cmdline::KernelCmdline;
 use crate::finding::Remedy;
 use crate::requirements::Requirements;
 use crate::settings::Setting;
@@ -11,9 +12,23 @@ pub(super) fn pass(facts: &Facts, req: &Requirements, word: &str) -> Remedy {
     change(facts, req, word, true)
 }
 
-/// Passes it no more.
+/// Passes it no more. Where firmware passes it, only a later word can undo it.
 pub(super) fn pass_no_more(facts: &Facts, req: &Requirements, word: &str) -> Remedy {
+    let looked = facts.boot(&req.boot);
+    if let Ok(Ok(Boot { before: Some(before), next, .. })) = looked.as_deref()
+        && passes(before, word)
+        && !passes(next, word)
+    {
+        return match word.replace('-', "_").strip_prefix("cgroup_disable=") {
+            Some(name) => pass(facts, req, &format!("cgroup_enable={name}")),
+            None => Remedy::manual(format!("the device tree passes {word}: boot with one that does not")),
+        };
+    }
     change(facts, req, word, false)
+}
+
+fn passes(words: &KernelCmdline, word: &str) -> bool {
+    words.deciding(word).is_some_and(|decides| decides.is(word))
 }
 
 /// What is configured already takes effect this way.
@@ -36,6 +51,7 @@ fn change(facts: &Facts, req: &Requirements, word: &str, passed: bool) -> Remedy
         Err(why) => Err(why.to_string()),
     };
     match place {
+        Ok(place) if !place.carry.is_empty() && passes(&place.words, word) == passed => carry(facts, place),
         Ok(place) => {
             let setting = Setting::KernelArgument {
                 word: word.to_owned(),
@@ -54,4 +70,15 @@ fn change(facts: &Facts, req: &Requirements, word: &str, passed: bool) -> Remedy
         }
         Err(why) => Remedy::manual(format!("{} ({why})", then_reboot(by_hand))),
     }
+}
+
+/// It is written already, and has not come to where the boot loader reads it.
+fn carry(facts: &Facts, place: &Place) -> Remedy {
+    let steps: Vec<&str> = place.carry.iter().map(|carry| carry.summary.as_str()).collect();
+    let summary = format!("what {} says has not been carried over: {}", place.path, steps.join(", "));
+    if !facts.running() {
+        return Remedy::manual(summary);
+    }
+    let commands = place.carry.iter().map(|carry| carry.command.clone());
+    commands.fold(Remedy::manual(format!("{summary}, then reboot")), Remedy::command).command("sudo reboot")
 }

@@ -10,6 +10,8 @@ use crate::settings::{Setting, quoted};
 
 /// What the copy of a file is called that lies on FAT.
 const COPY: &str = ".before-edgeprep";
+/// The mode of a file that is new.
+const NEW_MODE: u32 = 0o644;
 
 pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), FixError> {
     let mut by_boot: BTreeMap<&BootWant, Vec<Edit<'_>>> = BTreeMap::new();
@@ -39,13 +41,19 @@ pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), Fix
 
 fn write(draft: &mut Draft<'_>, place: &Place, edits: &[Edit<'_>]) -> Result<(), FixError> {
     let path = draft.facts.real_path(&place.path)?;
-    let State::File { content, mode, .. } = draft.facts.existing(&path)? else {
-        draft.step(format!("put a file in the place of {path}, and run this again"));
-        return Ok(());
+    let (content, mode) = match draft.facts.existing(&path)? {
+        State::File { content, mode, .. } => (content, mode),
+        // Only a file that nothing reads but a later step may be absent: the step reads what there is.
+        State::Absent if !place.carry.is_empty() => (Content::new(Vec::new()), NEW_MODE),
+        _ => {
+            draft.step(format!("put a file in the place of {path}, and run this again"));
+            return Ok(());
+        }
     };
     let bytes = content.bytes().unwrap_or_default();
     let old = utf8(&path, bytes)?;
-    let mut text = old.to_owned();
+    let before = if old.is_empty() { "\n" } else { old };
+    let mut text = before.to_owned();
     for edit in edits {
         match place.syntax.edit(&text, *edit) {
             Ok(edited) => text = edited,
@@ -55,7 +63,7 @@ fn write(draft: &mut Draft<'_>, place: &Place, edits: &[Edit<'_>]) -> Result<(),
             }
         }
     }
-    if text == old {
+    if text == before {
         return Ok(());
     }
     if draft.facts.is_fat(&path)? {
