@@ -106,7 +106,12 @@ fn finding(
     verdict: Verdict,
 ) -> Finding {
     let unheard = boot.unheard.iter().find(|word| argument.wanted && word.parameter.is(&argument.word));
+    let written = boot.place.as_ref().ok().filter(|place| place.passes(&argument.word) == argument.wanted);
     let (found, remedy) = match (verdict, unheard) {
+        (Verdict::Unmet | Verdict::Volatile, None) if let Some(place) = written => {
+            let found = format!("{} says so, and the boot loader was not told", place.path);
+            (found, remedy(facts, req, argument, None))
+        }
         (Verdict::Pending(_), _) => (found(argument, true), boot_remedy::reboot()),
         (Verdict::Unmet | Verdict::Volatile, Some(word)) => {
             (format!("written where nobody reads it: {}", word.why), remedy(facts, req, argument, None))
@@ -149,3 +154,7 @@ fn says(words: &KernelCmdline, argument: &KernelArgument) -> (bool, Option<Evide
     let passed = decides.is_some_and(|word| word.is(&argument.word));
     (passed == argument.wanted, decides.map(|word| word.at.clone()))
 }
+
+#[cfg(test)]
+#[path = "kernel_arguments_tests.rs"]
+mod tests;

@@ -80,7 +80,7 @@ impl<'a> Draft<'a> {
     pub(super) fn planned(&self, path: &str) -> Option<&[u8]> {
         match self.wanted(path)? {
             Wanted::File { bytes, .. } => Some(bytes),
-            Wanted::Link(_) | Wanted::Mode(_) | Wanted::Capability(_) => None,
+            Wanted::Link(_) | Wanted::CopyOf(_) | Wanted::Mode(_) | Wanted::Capability(_) => None,
         }
     }
 

@@ -83,6 +83,8 @@ pub enum Wanted {
     },
     /// A symbolic link with this text.
     Link(String),
+    /// A copy of the file that is at this path, with its mode and owner; it is made before anything else is changed.
+    CopyOf(String),
     /// The file that is there, with these permission bits.
     Mode(u32),
     /// The file that is there, with this `security.capability` and without setuid and setgid bits.

@@ -103,6 +103,24 @@ pub struct Place {
     pub carry: Vec<Carry>,
 }
 
+impl Boot {
+    /// Whether the boot loader passes a word next time, with nothing after it that undoes it.
+    pub fn passes(&self, word: &str) -> bool {
+        passes(&self.next, word)
+    }
+}
+
+impl Place {
+    /// Whether a word is written here, with nothing after it that undoes it.
+    pub fn passes(&self, word: &str) -> bool {
+        passes(&self.words, word)
+    }
+}
+
+fn passes(words: &KernelCmdline, word: &str) -> bool {
+    words.deciding(word).is_some_and(|last| last.is(word))
+}
+
 /// A step that carries words from where they are written to where the boot loader reads them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Carry {
