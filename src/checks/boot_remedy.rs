@@ -1,7 +1,7 @@
 //! What repairs a word of the kernel command line: the one file of this host's boot loader, or why there is none.
 
 use crate::facts::Facts;
-use crate::facts::boot::{Boot, Carry, Place};
+use crate::facts::boot::{Boot, Place};
 use crate::finding::Remedy;
 use crate::requirements::Requirements;
 use crate::settings::Setting;
@@ -44,7 +44,9 @@ fn change(facts: &Facts, req: &Requirements, word: &str, passed: bool) -> Remedy
     let written = place.passes(word) == passed;
     let what = match (written, passed) {
         (true, _) if carry.is_empty() => "boot with it".to_owned(),
-        (true, _) => carry.iter().map(|carry| carry.summary.as_str()).collect::<Vec<_>>().join(", then "),
+        (true, _) => {
+            format!("run {}", carry.iter().map(ToString::to_string).collect::<Vec<_>>().join(", then "))
+        }
         (false, true) => format!("add {word} to {path}"),
         (false, false) => format!("take {word} out of {path}"),
     };
@@ -56,8 +58,8 @@ fn change(facts: &Facts, req: &Requirements, word: &str, passed: bool) -> Remedy
     };
     let mut remedy = Remedy::setting(then_reboot(what), setting);
     if facts.running() {
-        for Carry { command, .. } in carry {
-            remedy = remedy.command(command.clone());
+        for step in carry {
+            remedy = remedy.command(step.command());
         }
         remedy = remedy.command("sudo reboot");
     }

@@ -270,5 +270,6 @@ fn rank(activation: &Activation) -> u8 {
         Activation::NewPodmanNamespace { .. } => 9,
         Activation::UserStart { .. } => 10,
         Activation::RestartUserManager { .. } => 11,
+        Activation::NextBoot { .. } => 12,
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::draft::{Draft, utf8};
 use super::{FixError, Wanted};
-use crate::facts::boot::{BootWant, Edit, Place};
-use crate::plan::{State, Writer};
+use crate::facts::boot::{BootWant, Carry, Edit, Place};
+use crate::plan::{Activation, State, Writer};
 use crate::settings::Setting;
 
 /// What the copy of a file is called that lies on FAT.
@@ -55,14 +55,20 @@ fn write(draft: &mut Draft<'_>, place: &Place, edits: &[Edit<'_>]) -> Result<(),
             }
         }
     }
-    if text != old {
+    let changed = text != old;
+    if changed {
         if draft.facts.is_fat(&path)? {
             keep_copy(draft, &path);
         }
         draft.put(&path, Writer::System, Wanted::File { bytes: text.into_bytes(), mode });
     }
-    for carry in &place.carry {
-        draft.step_with(carry.summary.clone(), vec![carry.command.clone()]);
+    let run = draft.options.regenerate_boot && draft.activates();
+    if !run && !place.carry.is_empty() {
+        let commands = place.carry.iter().map(Carry::command).collect();
+        draft.step_with("carry it to the boot loader (or run this again with --regenerate-boot)", commands);
+    }
+    if changed || run {
+        draft.activate(Activation::NextBoot { path, carry: place.carry.clone(), run });
     }
     Ok(())
 }

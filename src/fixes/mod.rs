@@ -58,6 +58,8 @@ pub struct Options {
     pub allow_global_userns: bool,
     /// User managers may be restarted where nothing else helps.
     pub allow_restart: bool,
+    /// What carries words to the boot loader may be run.
+    pub regenerate_boot: bool,
 }
 
 /// A path as it shall be.
