@@ -9,7 +9,7 @@ use crate::host::{Fact, OrAbsent};
 use crate::requirements::{KernelArgument, Requirements};
 
 check! {
-    /// The kernel is passed the arguments that the board needs, and none that break it
+    /// The kernel is passed what the board needs
     ///
     /// ## What is looked at
     ///
@@ -24,7 +24,7 @@ check! {
     /// ## Why it matters
     ///
     /// Firmware and vendors turn things off: a Raspberry Pi starts without the memory controller, and
-    /// K3s stops with "failed to find memory cgroup (v2)".
+    /// K3s does not start then.
     ///
     /// ## Repair
     ///
