@@ -18,12 +18,13 @@ check! {
     /// wants. For one that is missing: whether a cgroup v1 mount holds it, and whether the kernel
     /// command line turned it off. Of several `cgroup_disable=` and `cgroup_enable=` the last that
     /// names the controller decides. Then what the boot loader passes next time, by its own file: a
-    /// reboot can be all it takes, and what is there now can be gone then. `/proc/cgroups` is not used: it
-    /// says nothing of version 2, and newer kernels leave controllers out of it that are there.
+    /// reboot can be all it takes, and what is there now can be gone then. `/proc/cgroups` is not
+    /// used: it says nothing of version 2, and newer kernels leave controllers out of it that are
+    /// there.
     ///
-    /// Only kernels of Raspberry Pi know `cgroup_enable=`. Another one says "Unknown kernel command line
-    /// parameters" to its log, and leaves off what the device tree turned off: that a controller is missing
-    /// which the last word turns on shows as much.
+    /// Only kernels of Raspberry Pi know `cgroup_enable=`. Another one says "Unknown kernel command
+    /// line parameters" to its log, and leaves off what the device tree turned off: that a controller
+    /// is missing which the last word turns on shows as much.
     ///
     /// ## Why it matters
     ///
@@ -33,11 +34,11 @@ check! {
     ///
     /// ## Repair
     ///
-    /// Correct the kernel command line and reboot: on a Raspberry Pi that is `cgroup_enable=memory` at the
-    /// end of the one line that the firmware reads, and `edgeprep fix` finds the file (`kernel-arguments` says
-    /// which). On a kernel that does not know the word, use Raspberry Pi's own, or a device tree without
-    /// `cgroup_disable=memory`. Stop what mounts cgroup v1, and reboot; or use a kernel that is built with the
-    /// controller. In a container its host decides.
+    /// Correct the kernel command line and reboot: on a Raspberry Pi that is `cgroup_enable=memory` at
+    /// the end of the one line that the firmware reads, in the file that this check or
+    /// `kernel-arguments` names. On a kernel that does not know the word, use Raspberry Pi's own, or a
+    /// device tree without `cgroup_disable=memory`. Stop what mounts cgroup v1, and reboot; or use a
+    /// kernel that is built with the controller. In a container its host decides.
     ///
     /// ## Sources
     ///
@@ -93,7 +94,9 @@ fn look(facts: &Facts, req: &Requirements, controller: Controller) -> Fact<Findi
         return Ok(match next {
             Some((false, at)) if !matches!(said_now, Some((false, _))) => {
                 let remedy = turn_on(facts, req, name);
-                finding("offered until the next boot", Verdict::Volatile).at([at, root.at.clone()]).repair(remedy)
+                finding("offered until the next boot", Verdict::Volatile)
+                    .at([at, root.at.clone()])
+                    .repair(remedy)
             }
             _ => finding("offered", Verdict::Met).at([root.at.clone()]),
         });
@@ -172,7 +175,11 @@ fn missing(
                 "boot Raspberry Pi's own kernel, or with a device tree without {}: this kernel does not know {}",
                 off.text, at.text
             ));
-            return unmet("turned off, and this kernel does not know the word that turns it on", Some(off), remedy);
+            return unmet(
+                "turned off, and this kernel does not know the word that turns it on",
+                Some(off),
+                remedy,
+            );
         }
         None if !by_itself => return built(None),
         _ => {}
@@ -195,7 +202,9 @@ fn missing(
     }
     let remedy = turn_on(facts, req, name);
     let word = format!("cgroup_enable={name}");
-    if let Some(unheard) = boot.and_then(|boot| boot.unheard.iter().find(|unheard| unheard.parameter.is(&word))) {
+    if let Some(unheard) =
+        boot.and_then(|boot| boot.unheard.iter().find(|unheard| unheard.parameter.is(&word)))
+    {
         let found = format!("turned on where nobody reads it: {}", unheard.why);
         return unmet(&found, Some(unheard.parameter.at.clone()), remedy);
     }
@@ -219,9 +228,9 @@ fn is_raspberry_pi(facts: &Facts, boot: Option<&Boot>) -> bool {
         return boot.method == Method::RaspberryPi;
     }
     let Ok(tree) = facts.device_tree() else { return false };
-    tree.as_ref().as_ref().is_some_and(|tree| {
-        tree.compatible.iter().any(|name| name.value.starts_with("raspberrypi,"))
-    })
+    tree.as_ref()
+        .as_ref()
+        .is_some_and(|tree| tree.compatible.iter().any(|name| name.value.starts_with("raspberrypi,")))
 }
 
 /// The firmware of a Raspberry Pi puts `cgroup_disable=memory` before what the file holds, so that only a word
@@ -347,11 +356,18 @@ mod tests {
     #[test]
     fn a_raspberry_pi_has_a_file_for_it() {
         let finding = of_memory(pi("", "console=tty1 rootwait\n"));
-        assert_eq!((finding.verdict, &*finding.found), (Verdict::Unmet, "turned off on the kernel command line"));
+        assert_eq!(
+            (finding.verdict, &*finding.found),
+            (Verdict::Unmet, "turned off on the kernel command line")
+        );
         assert_eq!(finding.remedy.summary, format!("add cgroup_enable=memory to {CMDLINE}, then reboot"));
         assert_eq!((finding.remedy.settings.len(), finding.remedy.commands.len()), (1, 1));
         for (file, verdict, at) in [
-            ("console=tty1 cgroup_enable=memory rootwait\n", Verdict::Pending(Needs::Reboot), "cmdline.txt:1"),
+            (
+                "console=tty1 cgroup_enable=memory rootwait\n",
+                Verdict::Pending(Needs::Reboot),
+                "cmdline.txt:1",
+            ),
             ("console=tty1\ncgroup_memory=1 cgroup_enable=memory\n", Verdict::Unmet, "cmdline.txt:2"),
             ("cgroup_enable=memory cgroup_disable=memory\n", Verdict::Unmet, "/proc/cmdline:1"),
         ] {
@@ -386,7 +402,8 @@ mod tests {
         let pending = of_memory(host("console=tty1 rootwait cgroup_enable=memory\n"));
         assert_eq!(pending.verdict, Verdict::Pending(Needs::Reboot));
         let config = "/boot/config-6.12.117+deb13-cloud-amd64";
-        let lacks = of_memory(host("console=tty1\n").file(config, "CONFIG_CGROUPS=y\n# CONFIG_MEMCG is not set\n"));
+        let lacks =
+            of_memory(host("console=tty1\n").file(config, "CONFIG_CGROUPS=y\n# CONFIG_MEMCG is not set\n"));
         assert_eq!(lacks.found, "not built into this kernel");
     }
 

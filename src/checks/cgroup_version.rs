@@ -167,7 +167,9 @@ fn mounted(facts: &Facts, req: &Requirements) -> Fact<Finding> {
     let holds = |option: &String| Controller::from_name(option).is_some();
     let holding = v1.iter().filter(|mount| mount.super_options.iter().any(holds)).map(|m| m.at.clone());
     let at = |finding: Finding| finding.at(asked.clone()).at(holding).at([hierarchy.at.clone()]);
-    if !elsewhere(facts) && let Some(next) = asks_next(facts, req, asked.is_some()) {
+    if !elsewhere(facts)
+        && let Some(next) = asks_next(facts, req, asked.is_some())
+    {
         let found = format!("{found} until the next boot");
         let finding = Finding::new(SUBJECT, expected, found, Verdict::Pending(Needs::Reboot));
         return Ok(at(finding.at(next)).repair(boot_remedy::reboot()));
@@ -288,16 +290,24 @@ mod tests {
     #[test]
     fn the_boot_loaders_file_is_changed_already_or_has_a_setting() {
         let pi = |file: &str| {
-            booted(&[TMPFS, TRACKING, MEMORY], "vc_mem.mem_size=0x1  quiet systemd.unified_cgroup_hierarchy=0\n")
-                .file("/proc/device-tree/compatible", "raspberrypi,4-model-b\0brcm,bcm2711\0")
-                .without("/sys/firmware/efi")
-                .file("/boot/firmware/config.txt", "")
-                .file("/boot/firmware/cmdline.txt", file)
+            booted(
+                &[TMPFS, TRACKING, MEMORY],
+                "vc_mem.mem_size=0x1  quiet systemd.unified_cgroup_hierarchy=0\n",
+            )
+            .file("/proc/device-tree/compatible", "raspberrypi,4-model-b\0brcm,bcm2711\0")
+            .without("/sys/firmware/efi")
+            .file("/boot/firmware/config.txt", "")
+            .file("/boot/firmware/cmdline.txt", file)
         };
         let finding = |file: &str| findings(&look_at(pi(file)))[0].clone();
         let still = finding("quiet systemd.unified_cgroup_hierarchy=0\n");
         assert_eq!((still.verdict, still.remedy.settings.len()), (Verdict::Unmet, 1));
-        assert!(still.remedy.summary.starts_with("take systemd.unified_cgroup_hierarchy=0 out of /boot/firmware/"));
+        assert!(
+            still
+                .remedy
+                .summary
+                .starts_with("take systemd.unified_cgroup_hierarchy=0 out of /boot/firmware/")
+        );
         let pending = finding("quiet systemd.unified_cgroup_hierarchy=1\n");
         assert_eq!((pending.verdict, &*pending.remedy.summary), (Verdict::Pending(Needs::Reboot), "reboot"));
         assert_eq!(pending.evidence[0].to_string(), "/boot/firmware/cmdline.txt:1");
@@ -310,7 +320,9 @@ mod tests {
         assert_eq!(of(257).verdict, Verdict::Pending(Needs::Reboot));
         let older = of(255);
         assert_eq!(older.verdict, Verdict::Unmet);
-        assert!(older.remedy.summary.starts_with("add systemd.unified_cgroup_hierarchy=1 to /boot/firmware/"));
+        assert!(
+            older.remedy.summary.starts_with("add systemd.unified_cgroup_hierarchy=1 to /boot/firmware/")
+        );
     }
 
     fn levels(host: TestHost) -> Vec<(Level, Vec<Stack>)> {

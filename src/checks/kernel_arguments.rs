@@ -9,7 +9,7 @@ use crate::host::{Fact, OrAbsent};
 use crate::requirements::{KernelArgument, Requirements};
 
 check! {
-    /// The kernel is passed the arguments that the board needs, and none that break it
+    /// The kernel is passed what the board needs
     ///
     /// ## What is looked at
     ///
@@ -19,13 +19,13 @@ check! {
     /// `--` are for init and do not count, nor do those that the boot loader does not read, such as a
     /// second line of `cmdline.txt`.
     ///
-    /// A word that is there for a controller is not needed where the running kernel offers it anyway, nor in
-    /// an image of a Raspberry Pi with device trees of the upstream kernel, which do not turn it off.
+    /// A word that is there for a controller is not needed where the running kernel offers it anyway,
+    /// nor in an image whose device trees are those of the upstream kernel, which turn nothing off.
     ///
     /// ## Why it matters
     ///
     /// Firmware and vendors turn things off: a Raspberry Pi starts without the memory controller, and
-    /// K3s stops with "failed to find memory cgroup (v2)".
+    /// K3s does not start then.
     ///
     /// ## Repair
     ///
@@ -116,7 +116,12 @@ fn finding(
     verdict: Verdict,
 ) -> Finding {
     let unheard = boot.unheard.iter().find(|word| argument.wanted && word.parameter.is(&argument.word));
+    let written = boot.place.as_ref().ok().filter(|place| place.passes(&argument.word) == argument.wanted);
     let (found, remedy) = match (verdict, unheard) {
+        (Verdict::Unmet | Verdict::Volatile, None) if let Some(place) = written => {
+            let found = format!("{} says so, and the boot loader was not told", place.path);
+            (found, remedy(facts, req, argument, None))
+        }
         (Verdict::Pending(_), _) => (found(argument, true), boot_remedy::reboot()),
         (Verdict::Unmet | Verdict::Volatile, Some(word)) => {
             (format!("written where nobody reads it: {}", word.why), remedy(facts, req, argument, None))
@@ -159,3 +164,7 @@ fn says(words: &KernelCmdline, argument: &KernelArgument) -> (bool, Option<Evide
     let passed = decides.is_some_and(|word| word.is(&argument.word));
     (passed == argument.wanted, decides.map(|word| word.at.clone()))
 }
+
+#[cfg(test)]
+#[path = "kernel_arguments_tests.rs"]
+mod tests;

@@ -61,7 +61,9 @@ pub(super) fn find(facts: &Facts, want: &BootWant) -> Fact<Option<Boot>> {
         Loader::Other => return Ok(None),
         Loader::Either(at) => return Err(untold(&at, "whether this line counts cannot be told")),
     }
-    if let Some((_, at)) = now.possible(Key::BootRamdisk).into_iter().flatten().find(|(value, _)| value != "0") {
+    if let Some((_, at)) =
+        now.possible(Key::BootRamdisk).into_iter().flatten().find(|(value, _)| value != "0")
+    {
         return Err(untold(&at, "the firmware boots from what boot.img holds"));
     }
     let live = cmdline_path(facts, dir, &now)?;
@@ -207,7 +209,8 @@ fn cmdline_path(facts: &Facts, dir: Dir, config: &Config) -> Fact<Live> {
                 Some((text, _)) => text.clone(),
                 None => default.to_owned(),
             };
-            let at: Vec<Evidence> = [&prefix, &name].into_iter().flatten().map(|(_, at)| at.clone()).collect();
+            let at: Vec<Evidence> =
+                [&prefix, &name].into_iter().flatten().map(|(_, at)| at.clone()).collect();
             let prefix = text(&prefix, "");
             let Some(path) = path_in(dir, &prefix, &text(&name, "cmdline.txt")) else {
                 let fallback = Evidence::path(dir, "");
@@ -356,16 +359,16 @@ fn boot(
     let line = source.text().lines().next().unwrap_or_default();
     let place = if let Err(why) = free {
         Err(why)
-    } else if line.contains(['\r', '\0', '\u{fffd}']) {
+    } else if line.contains(['\r', '\0']) {
         Err(format!("{path}:1 is no line of text"))
     } else if next.parameters.is_empty() {
         Err(format!("the first line of {path} is empty, so that the firmware passes words of its own"))
     } else if let Some(source) = generated_from(facts, path)? {
         let (words, more) = split(&source);
         unheard.extend(more);
-        let command = "sudo update-initramfs -u -k all".to_owned();
-        let carry = Carry { summary: format!("have {path} written anew"), command };
-        Ok(Place { path: EXTRA.to_owned(), syntax: Syntax::FirstLine, words, carry: vec![carry] })
+        // As `/etc/default/raspi-firmware` says.
+        let carry = vec![Carry::new(&["update-initramfs", "-u", "-k", "all"])];
+        Ok(Place { path: EXTRA.to_owned(), syntax: Syntax::FirstLine, words, carry })
     } else {
         let words = next.clone();
         Ok(Place { path: path.to_owned(), syntax: Syntax::FirstLine, words, carry: Vec::new() })

@@ -93,7 +93,8 @@ pub(crate) fn tree(nodes: &[(&str, &str, &str)]) -> Vec<u8> {
     put(END, b"");
     let strings = 40 + u32::try_from(body.len()).unwrap();
     let total = strings + u32::try_from(names.len()).unwrap();
-    let header = [MAGIC, total, 40, strings, 40, 17, 16, 0, u32::try_from(names.len()).unwrap(), strings - 40];
+    let header =
+        [MAGIC, total, 40, strings, 40, 17, 16, 0, u32::try_from(names.len()).unwrap(), strings - 40];
     let mut out: Vec<u8> = header.iter().flat_map(|word| word.to_be_bytes()).collect();
     out.extend(body);
     out.extend(names);

@@ -250,8 +250,10 @@ mod tests {
 
     /// What stands in the text is the last sure value and all that may come after it.
     fn check(board: Option<&str>, text: &str, expected: &[&str]) {
-        let got: Vec<String> =
-            cmdline(board, text, &[]).into_iter().map(|value| value.unwrap_or_else(|| "-".to_owned())).collect();
+        let got: Vec<String> = cmdline(board, text, &[])
+            .into_iter()
+            .map(|value| value.unwrap_or_else(|| "-".to_owned()))
+            .collect();
         assert_eq!(got, expected, "{board:?} {text:?}");
     }
 

@@ -215,14 +215,15 @@ fn debian_generates_the_file() {
     let hook = "cmdline_custom=\"/etc/default/raspi-extra-cmdline\"\nif [ -f \"$cmdline_custom\" ] ; then\n  \
                 post_cmdline=$(cat $cmdline_custom)\nfi\n\ncat >/boot/firmware/cmdline.txt <<EOF\n\
                 ${pre_cmdline} root=$ROOTPART rw ${post_cmdline}\nEOF\n";
-    let words = "console=tty0 console=ttyS1,115200 root=LABEL=RASPIROOT rw fsck.repair=yes net.ifnames=0  rootwait ";
+    let words =
+        "console=tty0 console=ttyS1,115200 root=LABEL=RASPIROOT rw fsck.repair=yes net.ifnames=0  rootwait ";
     let config = "# Do not modify this file!\narm_64bit=1\n\nenable_uart=1\nupstream_kernel=1\n\n\
                   kernel=vmlinuz-6.12.48+deb13-arm64\ninitramfs initrd.img-6.12.48+deb13-arm64\n";
     let debian = running().file(CONFIG, config).file(CMDLINE, format!("{words}\n")).file(HOOK, hook);
     let boot = live(debian.clone());
     let place = boot.place.unwrap();
     assert_eq!((place.path.as_str(), place.words.parameters.len()), (EXTRA, 0));
-    assert_eq!(place.carry[0].command, "sudo update-initramfs -u -k all");
+    assert_eq!(place.carry, [Carry::new(&["update-initramfs", "-u", "-k", "all"])]);
     assert_eq!(boot.next.parameters.len(), 7);
     let boot = live(debian.clone().file(EXTRA, "quiet\nsplash\n"));
     assert_eq!(boot.place.unwrap().words.parameters.len(), 1);
@@ -234,7 +235,8 @@ fn debian_generates_the_file() {
 #[test]
 fn what_comes_before_the_file() {
     let before = |host: TestHost| live(host).before;
-    let names = |words: KernelCmdline| words.parameters.into_iter().map(|word| word.at.text).collect::<Vec<_>>();
+    let names =
+        |words: KernelCmdline| words.parameters.into_iter().map(|word| word.at.text).collect::<Vec<_>>();
     // What the file added this time is not among them.
     let host = pi_os().file("/proc/cmdline", format!("{FIRMWARE}{PI_OS} cgroup_enable=memory\n"));
     let now = names(before(host).unwrap());
