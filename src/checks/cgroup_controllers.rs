@@ -23,8 +23,8 @@ check! {
     /// there.
     ///
     /// Only kernels of Raspberry Pi know `cgroup_enable=`. Another one says "Unknown kernel command
-    /// line parameters" to its log, and leaves off what the device tree turned off: that a controller
-    /// is missing which the last word turns on shows as much.
+    /// line parameters" to its log, and leaves off what the device tree turned off: that a
+    /// controller is missing which the last word turns on shows as much.
     ///
     /// ## Why it matters
     ///
@@ -34,11 +34,11 @@ check! {
     ///
     /// ## Repair
     ///
-    /// Correct the kernel command line and reboot: on a Raspberry Pi that is `cgroup_enable=memory` at
-    /// the end of the one line that the firmware reads, in the file that this check or
-    /// `kernel-arguments` names. On a kernel that does not know the word, use Raspberry Pi's own, or a
-    /// device tree without `cgroup_disable=memory`. Stop what mounts cgroup v1, and reboot; or use a
-    /// kernel that is built with the controller. In a container its host decides.
+    /// Correct the kernel command line and reboot: on a Raspberry Pi that is `cgroup_enable=memory`
+    /// at the end of the one line that the firmware reads, in the file that this check or
+    /// `kernel-arguments` names. On a kernel that does not know the word, use Raspberry Pi's own,
+    /// or a device tree without `cgroup_disable=memory`. Stop what mounts cgroup v1, and reboot; or
+    /// use a kernel that is built with the controller. In a container its host decides.
     ///
     /// ## Sources
     ///
@@ -172,7 +172,8 @@ fn missing(
             let off = facts.kernel_cmdline().ok().and_then(|now| turned_off(&now, name));
             let Some(off) = off else { return built(Some(at.clone())) };
             let remedy = Remedy::manual(format!(
-                "boot Raspberry Pi's own kernel, or with a device tree without {}: this kernel does not know {}",
+                "boot Raspberry Pi's own kernel, or with a device tree without {}: this kernel does not \
+                 know {}",
                 off.text, at.text
             ));
             return unmet(
@@ -233,8 +234,8 @@ fn is_raspberry_pi(facts: &Facts, boot: Option<&Boot>) -> bool {
         .is_some_and(|tree| tree.compatible.iter().any(|name| name.value.starts_with("raspberrypi,")))
 }
 
-/// The firmware of a Raspberry Pi puts `cgroup_disable=memory` before what the file holds, so that only a word
-/// after it turns the controller on. Elsewhere the word that turns it off is taken out.
+/// The firmware of a Raspberry Pi puts `cgroup_disable=memory` before what the file holds, so that
+/// only a word after it turns the controller on. Elsewhere the word that turns it off is taken out.
 fn turn_on(facts: &Facts, req: &Requirements, name: &str) -> Remedy {
     let looked = facts.boot(&req.boot);
     let boot = looked.as_deref().ok().and_then(|boot| boot.as_ref().ok());
@@ -245,8 +246,8 @@ fn turn_on(facts: &Facts, req: &Requirements, name: &str) -> Remedy {
     }
 }
 
-/// Whether the last word on a controller turns it on, if there is one. `cgroup_enable=` is known to the kernels
-/// of Raspberry Pi only.
+/// Whether the last word on a controller turns it on, if there is one. `cgroup_enable=` is known to
+/// the kernels of Raspberry Pi only.
 fn said(words: &KernelCmdline, name: &str) -> Option<(bool, Evidence)> {
     let on = format!("cgroup_enable={name}");
     let last = words.deciding(&on)?;

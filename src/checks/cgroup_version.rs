@@ -11,8 +11,8 @@ use crate::requirements::{Demand, Need, Requirements, Stack};
 
 /// The first version that mounts nothing but cgroup v2 (systemd: NEWS, 258).
 const V1_REMOVED: u32 = 258;
-/// The first version that takes version 2 on all that package it, where nothing asks for another (systemd: NEWS,
-/// 256: version 1 needs `SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1`, too).
+/// The first version that mounts version 2 alone wherever nothing asks for another (systemd: NEWS,
+/// 256: version 1 takes `SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1`, too).
 const V1_FORCED: u32 = 256;
 /// The first version of Podman that does not run on cgroup v1 (podman: RELEASE_NOTES.md, 6.0.0).
 const PODMAN_NEEDS_V2: u64 = 6;

@@ -1,7 +1,8 @@
-//! The firmware of a Raspberry Pi: which file of the boot partition it reads the kernel command line from.
+//! The firmware of a Raspberry Pi: which file of the boot partition it reads the kernel command
+//! line from.
 //!
-//! It reads the first line of that file and puts it behind words of its own and those of the device tree
-//! (raspberrypi.com, "config.txt" and "The Linux kernel").
+//! It reads the first line of that file and puts it behind words of its own and those of the device
+//! tree (raspberrypi.com, "config.txt" and "The Linux kernel").
 
 mod board;
 mod bootargs;
@@ -16,22 +17,27 @@ use crate::host::{Fact, OrAbsent, Unread};
 use board::Board;
 use config_txt::{Config, Key, Value};
 
-/// Where the boot partition is mounted: by Raspberry Pi OS since 12, Debian and Ubuntu, and by what came before.
+/// Where the boot partition is mounted: by Raspberry Pi OS since 12, Debian and Ubuntu, and by what
+/// came before.
 const PARTITIONS: [&str; 2] = ["/boot/firmware", "/boot"];
 /// Only firmware that follows UEFI leaves this, as that which is to be had for some boards does
-/// (Linux: `drivers/firmware/efi/efi.c`, `efisubsys_init()`). A boot loader of its own reads the words then.
+/// (Linux: `drivers/firmware/efi/efi.c`, `efisubsys_init()`). A boot loader of its own reads the
+/// words then.
 const EFI: &str = "/sys/firmware/efi";
-/// What Raspberry Pi OS 12 and later leave in `/boot` in place of files that have moved (raspberrypi-sys-mods).
+/// What Raspberry Pi OS 12 and later leave in `/boot` in place of files that have moved
+/// (raspberrypi-sys-mods).
 const MOVED: &str = "The file you are looking for has moved to";
-/// Debian's hook that writes `cmdline.txt` anew for each kernel and initramfs, and what goes into it by its end.
-/// The package of that name in Raspberry Pi OS has a hook of the same name, which does not.
+/// Debian's hook that writes `cmdline.txt` anew for each kernel and initramfs, and what goes into
+/// it by its end. The package of that name in Raspberry Pi OS has a hook of the same name, which
+/// does not.
 const HOOK: &str = "/etc/kernel/postinst.d/z50-raspi-firmware";
 const EXTRA: &str = "/etc/default/raspi-extra-cmdline";
 /// What the firmware puts right before the words of `cmdline.txt`.
 const LAST_OF_FIRMWARE: &str = "vc_mem.mem_size";
 /// What kernels are called where `config.txt` does not say.
 const KERNELS: [&str; 5] = ["kernel8.img", "kernel_2712.img", "kernel7l.img", "kernel7.img", "kernel.img"];
-/// The most that is read of a device tree, in bytes. The largest that are shipped have some 100 KiB.
+/// The most that is read of a device tree, in bytes. The largest that are shipped have some 100
+/// KiB.
 const TREE_BYTES: u64 = 1 << 20;
 /// The most device trees that are read.
 const TREES: usize = 64;
@@ -72,8 +78,8 @@ pub(super) fn find(facts: &Facts, want: &BootWant) -> Fact<Option<Boot>> {
         None => return here(facts, dir, &now, &live, Ok(())).map(Some),
     };
     let why = format!(
-        "{} has boot files that the next boot tries, and then keeps: reboot first, then change the kernel command \
-         line",
+        "{} has boot files that the next boot tries, and then keeps: reboot first, then change the kernel \
+         command line",
         trial.dir
     );
     here(facts, dir, &now, &trial.live, Err(why)).map(Some)
@@ -138,7 +144,8 @@ fn partition(facts: &Facts, want: &BootWant) -> Fact<Option<Dir>> {
     Ok(None)
 }
 
-/// Whether `fstab` has something for a directory that is not mounted there: what lies in it is left over.
+/// Whether `fstab` has something for a directory that is not mounted there: what lies in it is left
+/// over.
 fn is_unmounted(facts: &Facts, dir: &str) -> Fact<bool> {
     if !facts.running() {
         return Ok(false);
@@ -303,8 +310,8 @@ struct Trial {
     live: Live,
 }
 
-/// Ubuntu since 25.10 boots new files once with `[tryboot]`, and then has them in place of the old ones
-/// (ubuntu.com, "A/B boot on Ubuntu for Raspberry Pi").
+/// Ubuntu since 25.10 boots new files once with `[tryboot]`, and then has them in place of the old
+/// ones (ubuntu.com, "A/B boot on Ubuntu for Raspberry Pi").
 fn trial_state(facts: &Facts, dir: Dir, trial: &Config, live: &Live) -> Fact<Option<Trial>> {
     let tried = match cmdline_path(facts, dir, trial) {
         Ok(tried) => tried,
@@ -387,15 +394,16 @@ fn generated_from(facts: &Facts, path: &str) -> Fact<Option<Rc<Source>>> {
     Ok(Some(facts.source(EXTRA).or_absent()?.unwrap_or_else(|| Rc::new(Source::new(EXTRA, "")))))
 }
 
-/// The words that came before those of the file this time: they will come again. What cannot be read is not known.
+/// The words that came before those of the file this time: they will come again. What cannot be
+/// read is not known.
 fn came_before(facts: &Facts) -> Option<KernelCmdline> {
     let now = facts.kernel_cmdline().ok()?;
     let last = now.parameters.iter().position(|parameter| parameter.name == LAST_OF_FIRMWARE)?;
     Some(KernelCmdline { parameters: now.parameters.get(..=last)?.to_vec() })
 }
 
-/// The words that the device trees of an image carry. Which of them is the board's is not known, so that a word
-/// of one is taken as one of all.
+/// The words that the device trees of an image carry. Which of them is the board's is not known, so
+/// that a word of one is taken as one of all.
 fn comes_before(facts: &Facts, dir: Dir, config: &Config, prefix: &str) -> Fact<Option<KernelCmdline>> {
     let mut paths = Vec::new();
     for value in config.possible(Key::DeviceTree) {
@@ -419,8 +427,8 @@ fn comes_before(facts: &Facts, dir: Dir, config: &Config, prefix: &str) -> Fact<
     Ok((off || upstream).then_some(KernelCmdline { parameters }))
 }
 
-/// Kernels of Raspberry Pi before 6.12 turn the memory controller off by themselves, and only they have device
-/// trees of these names (raspberrypi/linux pull request 6439).
+/// Kernels of Raspberry Pi before 6.12 turn the memory controller off by themselves, and only they
+/// have device trees of these names (raspberrypi/linux pull request 6439).
 fn is_of_old_kernels(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     ["bcm2708", "bcm2709", "bcm2710"].iter().any(|chip| name.contains(chip))

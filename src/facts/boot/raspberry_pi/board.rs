@@ -1,7 +1,8 @@
 //! Which filters of `config.txt` a board passes, by what its device tree calls it.
 
-/// Model filters that the firmware knows. A filter that it does not know is no filter to it, so which these are
-/// matters (raspberrypi.com, "config.txt", "Model filters"; raspberrypi/firmware issue 1839).
+/// Model filters that the firmware knows. A filter that it does not know is no filter to it, so
+/// which these are matters (raspberrypi.com, "config.txt", "Model filters"; raspberrypi/firmware
+/// issue 1839).
 const MODEL_FILTERS: [&str; 14] = [
     "pi0", "pi0w", "pi02", "pi1", "pi2", "pi3", "pi3+", "pi4", "pi400", "cm4", "cm4s", "pi5", "pi500", "cm5",
 ];
@@ -34,8 +35,9 @@ impl Truth {
 }
 
 impl Board {
-    /// The board that a device tree names (Linux: `Documentation/devicetree/bindings/arm/bcm2835.yaml`;
-    /// raspberrypi/linux: `arch/arm/boot/dts/broadcom`), with its types (raspberrypi.com, "Revision codes").
+    /// The board that a device tree names (Linux:
+    /// `Documentation/devicetree/bindings/arm/bcm2835.yaml`; raspberrypi/linux:
+    /// `arch/arm/boot/dts/broadcom`), with its types (raspberrypi.com, "Revision codes").
     pub(super) fn of<'a>(compatible: impl IntoIterator<Item = &'a str>) -> Option<Board> {
         let name = compatible.into_iter().find_map(|name| name.strip_prefix("raspberrypi,"))?;
         let (filters, types): (&[&str], &[u32]) = match name {

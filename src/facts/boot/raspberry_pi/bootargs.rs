@@ -1,5 +1,5 @@
-//! The kernel arguments that a flattened device tree carries: `bootargs` in `/chosen` (Devicetree Specification,
-//! 5, "Flattened Devicetree (DTB) Format").
+//! The kernel arguments that a flattened device tree carries: `bootargs` in `/chosen` (Devicetree
+//! Specification, 5, "Flattened Devicetree (DTB) Format").
 
 const MAGIC: u32 = 0xd00d_feed;
 const BEGIN_NODE: u32 = 1;

@@ -1,7 +1,8 @@
-//! `config.txt`, as far as it says which file has the kernel command line (raspberrypi.com, "config.txt").
+//! `config.txt`, as far as it says which file has the kernel command line (raspberrypi.com,
+//! "config.txt").
 //!
-//! Filters are evaluated for the next ordinary boot. What depends on a monitor, a pin, a serial number or on
-//! something else that no file tells may hold or not, and both are kept.
+//! Filters are evaluated for the next ordinary boot. What depends on a monitor, a pin, a serial
+//! number or on something else that no file tells may hold or not, and both are kept.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -12,7 +13,8 @@ use crate::host::Fact;
 
 /// What is read of a line, in bytes ("File format").
 const LINE_BYTES: usize = 98;
-/// How deep includes are followed, and how many in all. The firmware's own limits are not documented.
+/// How deep includes are followed, and how many in all. The firmware's own limits are not
+/// documented.
 const INCLUDE_DEPTH: u32 = 8;
 const INCLUDES: u32 = 32;
 
@@ -69,8 +71,9 @@ impl Config {
     }
 }
 
-/// Reads `config.txt` and what it includes. `include` answers with the text of a file of the boot partition, by
-/// its name there, and `None` for one that is not there. `tryboot` is whether the boot is a trial.
+/// Reads `config.txt` and what it includes. `include` answers with the text of a file of the boot
+/// partition, by its name there, and `None` for one that is not there. `tryboot` is whether the
+/// boot is a trial.
 ///
 /// # Errors
 /// Those of `include`.
@@ -161,7 +164,8 @@ fn included(line: &str) -> Option<(&str, bool)> {
     rest.strip_prefix('=').map(|name| (name.trim(), false))
 }
 
-/// The kinds of filters. One replaces another of its kind; those of different kinds all have to hold.
+/// The kinds of filters. One replaces another of its kind; those of different kinds all have to
+/// hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Model,
@@ -345,7 +349,10 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics_and_all_resets(
-            text in "(?s)((\\[(all|none|pi4|pi5|gpio4=1|0x1|board-type=0x11|é)\\]?|cmdline=|include |a.txt|[= #é\t]|\r?\n)){0,30}",
+            text in concat!(
+                "(?s)((\\[(all|none|pi4|pi5|gpio4=1|0x1|board-type=0x11|é)\\]?",
+                "|cmdline=|include |a.txt|[= #é\t]|\r?\n)){0,30}",
+            ),
         ) {
             let files = [("a.txt", text.as_str())];
             prop_assert!(!cmdline(Some(PI4), &text, &files).is_empty());

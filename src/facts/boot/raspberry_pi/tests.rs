@@ -1,5 +1,5 @@
-//! Tests of `raspberry_pi`. The files are those of pi-gen (`stage1/00-boot-files`), of Ubuntu's images and of
-//! Debian's raspi-firmware, without comments and what has to do with the display.
+//! Tests of `raspberry_pi`. The files are those of pi-gen (`stage1/00-boot-files`), of Ubuntu's
+//! images and of Debian's raspi-firmware, without comments and what has to do with the display.
 
 use super::*;
 use crate::facts::testing::{TestHost, empty_host};
@@ -209,7 +209,8 @@ fn new_boot_files_are_tried_first() {
     assert_eq!(path(piboot().without("/boot/firmware/new")), CURRENT);
 }
 
-/// The parts of the hook that matter, of raspi-firmware 1.20240424+ds-6; that of Raspberry Pi OS has the same name.
+/// The parts of the hook that matter, of raspi-firmware 1.20240424+ds-6; that of Raspberry Pi OS
+/// has the same name.
 #[test]
 fn debian_generates_the_file() {
     let hook = "cmdline_custom=\"/etc/default/raspi-extra-cmdline\"\nif [ -f \"$cmdline_custom\" ] ; then\n  \
