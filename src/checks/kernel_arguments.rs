@@ -116,7 +116,9 @@ fn finding(
     verdict: Verdict,
 ) -> Finding {
     let unheard = boot.unheard.iter().find(|word| argument.wanted && word.parameter.is(&argument.word));
-    let written = boot.place.as_ref().ok().filter(|place| place.passes(&argument.word) == argument.wanted);
+    let written = boot.place.as_ref().ok().filter(|place| {
+        place.passes(&argument.word) == argument.wanted && !boot.is_of_firmware(&argument.word)
+    });
     let (found, remedy) = match (verdict, unheard) {
         (Verdict::Unmet | Verdict::Volatile, None) if let Some(place) = written => {
             let found = format!("{} says so, and the boot loader was not told", place.path);

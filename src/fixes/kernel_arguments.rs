@@ -137,6 +137,22 @@ mod tests {
         assert_eq!(image.artifacts.len(), 1, "what builds an image can build it again");
     }
 
+    /// Debian's raspi-firmware writes cmdline.txt from a file that is not there before somebody needs it.
+    #[test]
+    fn a_file_that_a_later_step_reads_is_made() {
+        const EXTRA: &str = "/etc/default/raspi-extra-cmdline";
+        let hook = format!("cat {EXTRA}\ncat >{FILE} <<EOF\n");
+        let debian = || pi().file("/etc/kernel/postinst.d/z50-raspi-firmware", &hook);
+        let settings = [argument("cgroup_enable=memory", true)];
+        let (fixes, _) = settled(&debian(), &settings, &Options::default());
+        assert_eq!(written(&fixes), [(EXTRA, "cgroup_enable=memory\n".to_owned())]);
+        assert!(fixes.manual[0].commands[0].contains("update-initramfs"), "{:?}", fixes.manual);
+        let (fixes, _) = settled(&debian().file(EXTRA, "quiet\n"), &settings, &Options::default());
+        assert_eq!(written(&fixes), [(EXTRA, "quiet cgroup_enable=memory\n".to_owned())]);
+        let (fixes, _) = settled(&debian(), &[argument("nosmp", false)], &Options::default());
+        assert_eq!(written(&fixes), []);
+    }
+
     #[test]
     fn what_cannot_be_edited_is_told() {
         let settings = [argument("cgroup_enable=memory", true)];

@@ -17,6 +17,8 @@ use crate::host::{Fact, Unread};
 use crate::settings::quoted;
 
 pub use edits::{Edit, Syntax};
+#[cfg(test)]
+pub(crate) use raspberry_pi::bootargs::tree as device_tree;
 
 /// What hands the kernel its command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -5,7 +5,7 @@
 //! tree (raspberrypi.com, "config.txt" and "The Linux kernel").
 
 mod board;
-mod bootargs;
+pub(super) mod bootargs;
 mod config_txt;
 
 use std::rc::Rc;
