@@ -64,6 +64,25 @@ pub struct BootWant {
     /// Where its file can be, the live one first; empty for the places that the method always has.
     #[serde(default)]
     pub files: Vec<String>,
+    /// What the device tree of the board says in `compatible`, by the profile that was chosen: an image has no
+    /// device tree.
+    #[serde(skip)]
+    pub boards: Vec<String>,
+}
+
+impl BootWant {
+    /// Takes over what a later layer of policy knows better. The files of another method are none of this one.
+    pub(crate) fn take(&mut self, later: &BootWant) {
+        if later.method.is_some() && later.method != self.method {
+            self.files.clear();
+        }
+        self.method = later.method.or(self.method);
+        for (known, better) in [(&mut self.files, &later.files), (&mut self.boards, &later.boards)] {
+            if !better.is_empty() {
+                known.clone_from(better);
+            }
+        }
+    }
 }
 
 /// How the host boots.
