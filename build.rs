@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    boards.sort_unstable();
+    boards.sort_unstable_by(|one, other| one.trim_end_matches(".toml").cmp(other.trim_end_matches(".toml")));
     let row = |file: &String| {
         format!("    ({file:?}, include_str!(concat!(env!(\"OUT_DIR\"), {:?}))),\n", format!("/{file}"))
     };

@@ -4,10 +4,11 @@ mod profiles;
 mod recognition;
 mod workload;
 
-pub use recognition::{Identity, Match};
 pub use workload::workload;
 
 use std::collections::BTreeMap;
+
+use recognition::Identity;
 
 use crate::checks::ALL;
 use crate::facts::boot::BootWant;
@@ -205,8 +206,8 @@ pub struct Policy {
     pub choice: ProfileChoice,
     /// The layers that come after base and stacks: what the profile extends, the profile, then the site file.
     pub layers: Vec<Layer>,
-    /// What the profile recognises, whether it was chosen for that or named.
-    pub recognise: Recognise,
+    /// By what the profile recognises the hardware, whether it was chosen for that or named.
+    pub recognised_by: Option<String>,
 }
 
 impl Policy {
@@ -239,17 +240,24 @@ impl Policy {
             return Err(ProfileError::Malformed { file: at.file.to_string(), line: at.line, expected }.into());
         }
         let mut layers = profiles::with_parents(facts, found)?;
-        let (name, recognise) = match layers.last_mut() {
-            Some(profile) => {
-                profile.boot.boards.clone_from(&profile.recognise.compatible);
-                (profile.name().to_owned(), profile.recognise.clone())
+        let mut name = String::new();
+        let mut recognised_by = None;
+        let mut why = why;
+        if let Some(profile) = layers.last_mut() {
+            name = profile.name().to_owned();
+            let identity = Identity::of(facts);
+            recognised_by = identity.recognised_by(&profile.recognise).map(|found| found.why);
+            let is_other = identity.is_known() && profile.recognise != Recognise::default();
+            if is_other && recognised_by.is_none() {
+                why.push_str("; it does not recognise this hardware");
+                profile.boot.refused = Some(format!("the profile {name} is for other hardware than this"));
             }
-            None => Default::default(),
-        };
+            profile.boot.boards.clone_from(&profile.recognise.compatible);
+        }
         // What is said of the board itself comes before what is said of all like it.
         let notes = layers.iter().rev().chain(&site).flat_map(|layer| layer.notes.clone()).collect();
         layers.extend(site);
-        Ok(Policy { choice: ProfileChoice { name, chosen, why, notes }, layers, recognise })
+        Ok(Policy { choice: ProfileChoice { name, chosen, why, notes }, layers, recognised_by })
     }
 
     /// How the hardware boots, as far as policy knows.

@@ -8,7 +8,7 @@ use crate::facts::Facts;
 use crate::facts::boot::{Boot, BootWant, Method};
 use crate::host::Unread;
 use crate::host_summary::HostSummary;
-use crate::inspection::{Identity, Policy};
+use crate::inspection::Policy;
 use crate::report::ProfileChoice;
 use crate::{exit_code, render};
 
@@ -84,9 +84,9 @@ impl Boots {
 pub(super) fn run(args: &TargetArgs) -> anyhow::Result<u8> {
     let facts = open(&args.host)?;
     let policy = Policy::choose(&facts, &args.profile)?;
-    let recognised_by = Identity::of(&facts).recognised_by(&policy.recognise).map(|found| found.why);
     let boot = Boots::of(&facts, &policy.boot());
-    let detected = Detected { host: HostSummary::of(&facts), profile: policy.choice, recognised_by, boot };
+    let Policy { choice: profile, recognised_by, .. } = policy;
+    let detected = Detected { host: HostSummary::of(&facts), profile, recognised_by, boot };
     let text = match args.format {
         Format::Json => serde_json::to_string_pretty(&detected)? + "\n",
         Format::Human => human(&facts, &detected),
@@ -105,10 +105,8 @@ fn human(facts: &Facts, detected: &Detected) -> String {
         Ok(_) => host.hardware.compatible.join(" "),
     };
     let recognised = match (profile.chosen, recognised_by) {
-        ("auto", _) => String::new(),
-        _ if !facts.running() => String::new(),
-        (_, Some(why)) => format!("; it recognises this hardware: {why}"),
-        (_, None) => "; it does not recognise this hardware".to_owned(),
+        ("named", Some(why)) if facts.running() => format!("; it recognises this hardware: {why}"),
+        _ => String::new(),
     };
     let mut rows = vec![
         ("vendor", or(&host.hardware.vendor)),

@@ -16,7 +16,7 @@ const LAST: &str = "generic";
 const NAME_IT: &str = "name it with --profile";
 
 /// What shows which machine this is.
-pub struct Identity {
+pub(super) struct Identity {
     tree: Fact<Rc<Option<DeviceTree>>>,
     dmi: Fact<Rc<Option<Dmi>>>,
     arch: Option<String>,
@@ -25,10 +25,10 @@ pub struct Identity {
 
 /// How firmly a profile recognises a machine, and by what.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Match {
+pub(super) struct Match {
     rank: Rank,
     /// The file and the string in it, as a clause.
-    pub why: String,
+    pub(super) why: String,
 }
 
 /// The lower the step the firmer: the place in the device tree, where a board's own name comes first and that of
@@ -48,12 +48,12 @@ const ARCH_ONLY: usize = usize::MAX;
 
 impl Identity {
     /// That of a host.
-    pub fn of(facts: &Facts) -> Identity {
+    pub(super) fn of(facts: &Facts) -> Identity {
         Identity { tree: facts.device_tree(), dmi: facts.dmi(), arch: facts.arch(), running: facts.running() }
     }
 
     /// Whether this hardware is recognised, and by what.
-    pub fn recognised_by(&self, recognise: &Recognise) -> Option<Match> {
+    pub(super) fn recognised_by(&self, recognise: &Recognise) -> Option<Match> {
         let arch = match &recognise.arch[..] {
             [] => None,
             wanted => Some(self.arch.as_ref().filter(|arch| wanted.contains(arch))?),
@@ -103,6 +103,11 @@ impl Identity {
         let step = if names.product.is_some() || names.board.is_some() { 0 } else { VENDOR_ONLY };
         let rank = Rank { step, detail: Some((wanted().count(), whole, characters)) };
         Some(Match { rank, why: said.join(", ") })
+    }
+
+    /// Whether all was readable that shows the hardware, so that what is not recognised is something else.
+    pub(super) fn is_known(&self) -> bool {
+        self.running && self.tree.is_ok() && self.dmi.is_ok() && self.arch.is_some()
     }
 
     /// Why no board can be told, where that is not because there is no profile for it.
@@ -174,4 +179,158 @@ fn firmest<T>(mut matches: Vec<(String, Match, T)>) -> Result<Option<(String, Ma
         return Err(RequestError::Ambiguous { names, why: why.join("; ") });
     }
     Ok(matches.pop())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::facts::testing::{TestHost, empty_host};
+    use crate::inspection::Policy;
+
+    const DMI: &str = "/sys/class/dmi/id";
+
+    fn board(compatible: &str) -> TestHost {
+        empty_host()
+            .file("/proc/sys/kernel/arch", "aarch64\n")
+            .file("/proc/device-tree/compatible", compatible.replace(' ', "\0") + "\0")
+    }
+
+    fn pc(vendor: &str, product: &str) -> TestHost {
+        empty_host()
+            .file("/proc/sys/kernel/arch", "x86_64\n")
+            .file(&format!("{DMI}/sys_vendor"), format!("{vendor}\n"))
+            .file(&format!("{DMI}/product_name"), format!("{product}\n"))
+            .file(&format!("{DMI}/board_name"), "X1\n")
+    }
+
+    fn chosen(host: TestHost, profiles: &[(&str, &str)]) -> Result<(String, String), String> {
+        let host = profiles.iter().fold(host, |host, (name, recognise)| {
+            let text = recognise.replace("; ", "\n");
+            host.file(&format!("/etc/edgeprep/profiles/{name}.toml"), text)
+        });
+        let policy = Policy::choose(&host.facts(), "auto").map_err(|why| why.to_string())?;
+        Ok((policy.choice.name, policy.choice.why))
+    }
+
+    fn name(host: TestHost, profiles: &[(&str, &str)]) -> String {
+        chosen(host, profiles).unwrap().0
+    }
+
+    const CHIP: (&str, &str) = ("chip", "[recognise]; compatible = [\"acme,chip\", \"acme,chip-b\"]");
+    const GATE: (&str, &str) = ("gate", "[recognise]; compatible = [\"acme,gate-7\"]");
+    const ARM: (&str, &str) = ("arm", "[recognise]; arch = [\"aarch64\"]");
+
+    #[test]
+    fn a_boards_own_name_is_before_that_of_its_chip_and_any_is_before_the_architecture() {
+        let gate = || board("acme,gate-7 acme,chip");
+        assert_eq!(name(gate(), &[CHIP, GATE, ARM]), "gate");
+        assert_eq!(name(gate(), &[ARM, CHIP]), "chip");
+        assert_eq!(name(board("acme,other acme,chip"), &[CHIP, GATE, ARM]), "chip");
+        assert_eq!(name(board("other,board"), &[CHIP, GATE, ARM]), "arm");
+        // Of one profile all names count; a part of one is none.
+        assert_eq!(name(board("acme,chip-b"), &[CHIP]), "chip");
+        assert_eq!(name(board("acme,chip-bb acme,gate-77"), &[CHIP, GATE]), "generic-arm64");
+        let (_, why) = chosen(gate(), &[GATE]).unwrap();
+        assert_eq!(why, "/proc/device-tree/compatible says acme,gate-7");
+    }
+
+    #[test]
+    fn an_architecture_restricts_what_else_is_recognised() {
+        let text = "[recognise]; arch = [\"armv7l\"]; compatible = [\"acme,gate-7\"]";
+        assert_eq!(name(board("acme,gate-7"), &[("gate", text)]), "generic-arm64");
+        assert_eq!(name(board("acme,gate-7"), &[("gate", &text.replace("armv7l", "aarch64"))]), "gate");
+    }
+
+    #[test]
+    fn all_names_of_one_table_and_any_table_of_dmi() {
+        let text =
+            "[[recognise.dmi]]; vendor = \"ACME\"; product = \"Gate*\"; [[recognise.dmi]]; board = \"X2\"";
+        let gate = [("gate", text)];
+        assert_eq!(name(pc("ACME", "Gate 7"), &gate), "gate");
+        assert_eq!(name(pc("ACME", "gate 7"), &gate), "generic-x86_64");
+        assert_eq!(name(pc("Other", "Gate 7"), &gate), "generic-x86_64");
+        assert_eq!(name(pc("Other", "x").file(&format!("{DMI}/board_name"), "X2\n"), &gate), "gate");
+        let (_, why) = chosen(pc("ACME", "Gate 7"), &gate).unwrap();
+        assert_eq!(why, format!("{DMI}/sys_vendor says ACME, {DMI}/product_name says Gate 7"));
+    }
+
+    #[test]
+    fn the_more_is_named_of_dmi_the_firmer() {
+        let whole = ("whole", "[[recognise.dmi]]; product = \"Gate 7\"");
+        let some = ("some", "[[recognise.dmi]]; product = \"Gate*\"");
+        let more = ("more", "[[recognise.dmi]]; product = \"Gate 7*\"");
+        let vendor = ("vendor", "[[recognise.dmi]]; vendor = \"A very long name of a vendor\"");
+        let pc = || pc("A very long name of a vendor", "Gate 7");
+        assert_eq!(name(pc(), &[vendor, some]), "some");
+        assert_eq!(name(pc(), &[more, some]), "more");
+        assert_eq!(name(pc(), &[whole, more, some]), "whole");
+        assert_eq!(name(pc(), &[vendor]), "vendor");
+    }
+
+    #[test]
+    fn two_that_match_alike_are_named_with_what_to_do() {
+        let twin = ("twin", GATE.1);
+        let why = chosen(board("acme,gate-7 acme,chip"), &[GATE, twin, CHIP]).unwrap_err();
+        let wanted = "the profiles gate and twin both recognise this hardware (/proc/device-tree/compatible says \
+                      acme,gate-7): name one with --profile, or on the host itself with profile = \"gate\" in \
+                      /etc/edgeprep/edgeprep.toml";
+        assert_eq!(why, wanted);
+        let dmi = ("dmi", "[[recognise.dmi]]; product = \"Gate 7\"");
+        let both = board("acme,gate-7").file(&format!("{DMI}/product_name"), "Gate 7\n");
+        assert!(
+            chosen(both.clone(), &[GATE, dmi]).unwrap_err().contains("Gate 7; /proc"),
+            "neither is firmer"
+        );
+        let site = both.file("/etc/edgeprep/edgeprep.toml", "profile = \"dmi\"\n");
+        assert_eq!(name(site, &[GATE, dmi]), "dmi");
+    }
+
+    #[test]
+    fn a_sites_profile_is_before_a_built_in_one() {
+        let pi = || board("raspberrypi,4-model-b brcm,bcm2711");
+        assert_eq!(name(pi(), &[]), "rpi4");
+        assert_eq!(name(pi(), &[("ours", "[recognise]; compatible = [\"brcm,bcm2711\"]")]), "ours");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_guessed() {
+        let denied = board("").error("/proc/device-tree/compatible", "denied");
+        let (name, why) = chosen(denied, &[]).unwrap();
+        assert_eq!(name, "generic-arm64");
+        assert_eq!(
+            why,
+            "the architecture is aarch64; no board is guessed, because /proc/device-tree/compatible may not be \
+             read: name it with --profile"
+        );
+        let dmi = pc("ACME", "Gate 7").error("/proc/device-tree/compatible", "denied");
+        let gate = ("gate", "[[recognise.dmi]]; product = \"Gate 7\"");
+        assert_eq!(self::name(dmi, &[gate]), "gate", "DMI shows it");
+    }
+
+    #[test]
+    fn an_image_shows_its_architecture_at_most() {
+        let image = || empty_host().image();
+        let why = "a board cannot be recognised in an image: name it with --profile";
+        let (name, said) = chosen(image(), &[]).unwrap();
+        assert_eq!((name.as_str(), said), ("generic", format!("nothing shows the architecture; {why}")));
+        let elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\xb7\0".to_vec();
+        let (name, said) = chosen(image().file("/usr/lib/systemd/systemd", elf), &[]).unwrap();
+        let wanted = format!("the architecture of the image is aarch64; {why}");
+        assert_eq!((name.as_str(), said), ("generic-arm64", wanted));
+    }
+
+    #[test]
+    fn the_boot_files_of_other_hardware_are_left_alone() {
+        let policy = |host: TestHost, name: &str| Policy::choose(&host.facts(), name).unwrap();
+        let pi = policy(board("raspberrypi,4-model-b brcm,bcm2711"), "rpi4");
+        assert_eq!(pi.boot().refused, None);
+        assert!(pi.boot().boards.contains(&"raspberrypi,400".to_owned()));
+        let other = policy(pc("ACME", "Gate 7"), "rpi4");
+        assert!(other.boot().refused.is_some() && other.recognised_by.is_none());
+        assert_eq!(other.choice.why, "named on the command line; it does not recognise this hardware");
+        // Nothing shows what an image is for, and a profile that recognises nothing is one for anything.
+        assert_eq!(policy(empty_host().image(), "rpi4").boot().refused, None);
+        assert_eq!(policy(pc("ACME", "Gate 7"), "raspberry-pi").boot().refused, None);
+        let denied = board("").error("/proc/device-tree/compatible", "denied");
+        assert_eq!(policy(denied, "rpi4").boot().refused, None);
+    }
 }

@@ -68,6 +68,9 @@ pub struct BootWant {
     /// device tree.
     #[serde(skip)]
     pub boards: Vec<String>,
+    /// Why nothing may be written: the profile is for another board than the one that runs.
+    #[serde(skip)]
+    pub refused: Option<String>,
 }
 
 impl BootWant {
@@ -82,6 +85,7 @@ impl BootWant {
                 known.clone_from(better);
             }
         }
+        self.refused = later.refused.clone().or(self.refused.take());
     }
 }
 
@@ -168,7 +172,10 @@ impl Facts {
             }
         }
         Ok(match (found.len(), found.pop(), want.method) {
-            (1, Some(boot), _) => Ok(boot),
+            (1, Some(boot), _) => Ok(match &want.refused {
+                Some(why) => Boot { place: Err(why.clone()), ..boot },
+                None => boot,
+            }),
             (0, _, Some(method)) => Err(format!("no configuration of {} was found", method.as_str())),
             (0, _, None) => Err("no configuration of a known boot loader was found".to_owned()),
             (_, last, _) => {
