@@ -234,6 +234,9 @@ pub struct FixArgs {
     /// Restart user managers where nothing else helps, which ends all that they run
     #[arg(long, env = "EDGEPREP_ALLOW_RESTART", value_parser = clap::builder::FalseyValueParser::new())]
     pub allow_restart: bool,
+    /// Run what carries kernel arguments to the boot loader, such as update-grub
+    #[arg(long, env = "EDGEPREP_REGENERATE_BOOT", value_parser = clap::builder::FalseyValueParser::new())]
+    pub regenerate_boot: bool,
     /// Where AppArmor restricts user namespaces, lift that for all programs instead of for one
     #[arg(long, env = "EDGEPREP_ALLOW_GLOBAL_USERNS", value_parser = clap::builder::FalseyValueParser::new())]
     pub allow_global_userns: bool,

@@ -195,8 +195,8 @@ pub enum Setting {
         word: String,
         /// Whether it is passed.
         passed: bool,
-        /// The file that has such words.
-        path: String,
+        /// The file that is edited for it; none where it says so already.
+        path: Option<String>,
         /// How the hardware boots, where policy knows.
         boot: BootWant,
     },

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::bus::{Bus, BusError, Job};
 use super::user_call::{CONTROLLERS_POLL, CONTROLLERS_WITHIN, UserCall, missing, user_bus};
+use crate::facts::boot::Carry;
 use crate::facts::sysctl::one_spaced;
 use crate::plan::{Activation, Credentials};
 
@@ -71,6 +72,12 @@ pub trait Buses {
         let _ = path;
         None
     }
+
+    /// Runs a program of the system that carries words to the boot loader.
+    ///
+    /// # Errors
+    /// Where it cannot be started, fails, or does not end.
+    fn run(&mut self, carry: &Carry) -> io::Result<()>;
 
     /// Waits.
     fn pause(&mut self, time: Duration) {
@@ -169,6 +176,8 @@ pub fn activate(activation: &Activation, via: &mut dyn Buses) -> Result<Done, Ac
                 done => done,
             }
         }
+        Activation::NextBoot { run: false, .. } => Ok(Done::Yes),
+        Activation::NextBoot { carry, run: true, .. } => Ok(carry_over(via, carry)),
         Activation::RestartUserManager { user, .. } => {
             let what = format!("the user manager of {} starts anew", user.name);
             let unit = user_manager(user.uid);
@@ -224,10 +233,32 @@ pub fn revert(activation: &Activation, via: &mut dyn Buses) -> Result<Done, Acti
             let what = format!("the user manager of {} stops {unit}", user.name);
             of_user(via, &what, user, UserCall::Job { kind: Job::Stop, unit: unit.clone() })
         }
+        Activation::NextBoot { run: true, .. } => activate(activation, via),
+        Activation::NextBoot { path, carry, run: false } if carry.is_empty() => {
+            stays(&format!("the kernel keeps what {path} had it passed"), "the next boot")
+        }
+        Activation::NextBoot { path, carry, run: false } => {
+            let commands: Vec<String> = carry.iter().map(Carry::command).collect();
+            let until = format!("the next boot after: {}", commands.join("; "));
+            stays(&format!("the kernel is passed what {path} had"), &until)
+        }
         Activation::RestartUserManager { user, .. } => {
             stays(&format!("units of {} that ended with the user manager stay stopped", user.name), "started")
         }
     }
+}
+
+/// Runs what carries words to the boot loader. Where that fails the file holds all the same, and the boot loader
+/// passes what it did before.
+fn carry_over(via: &mut dyn Buses, carry: &[Carry]) -> Done {
+    for step in carry {
+        if let Err(error) = via.run(step) {
+            return Done::Not {
+                why: format!("{step}: {error}; until it succeeds, the next boot is as this one"),
+            };
+        }
+    }
+    Done::Yes
 }
 
 fn user_manager(uid: u32) -> String {

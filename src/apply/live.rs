@@ -11,7 +11,9 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 
 use super::activation::Buses;
 use super::bus::{Bus, BusError};
+use super::system_program;
 use super::user_call::{UserCall, user_bus};
+use crate::facts::boot::Carry;
 use crate::facts::cgroup::user_manager_levels;
 use crate::facts::sysctl_rules::path_of;
 use crate::plan::Credentials;
@@ -70,6 +72,10 @@ where
             return Err(io::Error::new(io::ErrorKind::WriteZero, "the value was taken in part"));
         }
         Ok(())
+    }
+
+    fn run(&mut self, carry: &Carry) -> io::Result<()> {
+        system_program::run(carry)
     }
 
     fn sysctl(&mut self, key: &str) -> Option<String> {

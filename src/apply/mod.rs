@@ -14,6 +14,7 @@ pub mod live;
 mod place;
 pub mod podman_pause;
 pub mod shadow_lock;
+mod system_program;
 pub mod target;
 pub mod transaction;
 pub mod user_call;

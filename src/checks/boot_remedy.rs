@@ -1,7 +1,7 @@
 //! What repairs a word of the kernel command line: the one file of this host's boot loader, or why there is none.
 
 use crate::facts::Facts;
-use crate::facts::boot::{Boot, Carry};
+use crate::facts::boot::{Boot, Place};
 use crate::finding::Remedy;
 use crate::requirements::Requirements;
 use crate::settings::Setting;
@@ -22,36 +22,46 @@ pub(super) fn reboot() -> Remedy {
 }
 
 fn change(facts: &Facts, req: &Requirements, word: &str, passed: bool) -> Remedy {
-    let (to, by_hand) = if passed {
-        (format!("add {word} to"), format!("add {word} to the kernel command line"))
-    } else {
-        (format!("take {word} out of"), format!("take {word} off the kernel command line"))
-    };
-    let then_reboot =
-        |summary: String| if facts.running() { format!("{summary}, then reboot") } else { summary };
+    let then_reboot = |what: String| if facts.running() { format!("{what}, then reboot") } else { what };
     let looked = facts.boot(&req.boot);
     let place = match looked.as_deref() {
         Ok(Ok(Boot { place, .. })) => place.as_ref().map_err(Clone::clone),
         Ok(Err(why)) => Err(why.clone()),
         Err(why) => Err(why.to_string()),
     };
-    match place {
-        Ok(place) => {
-            let setting = Setting::KernelArgument {
-                word: word.to_owned(),
-                passed,
-                path: place.path.clone(),
-                boot: req.boot.clone(),
-            };
-            let mut remedy = Remedy::setting(then_reboot(format!("{to} {}", place.path)), setting);
-            if facts.running() {
-                for Carry { command, .. } in &place.carry {
-                    remedy = remedy.command(command.clone());
-                }
-                remedy = remedy.command("sudo reboot");
-            }
-            remedy
+    let place = match place {
+        Ok(place) => place,
+        Err(why) if passed => {
+            let summary = format!("add {word} to the kernel command line");
+            return Remedy::manual(format!("{} ({why})", then_reboot(summary)));
         }
-        Err(why) => Remedy::manual(format!("{} ({why})", then_reboot(by_hand))),
+        Err(why) => {
+            let summary = format!("take {word} off the kernel command line");
+            return Remedy::manual(format!("{} ({why})", then_reboot(summary)));
+        }
+    };
+    let Place { path, carry, .. } = place;
+    let written = place.passes(word) == passed;
+    let what = match (written, passed) {
+        (true, _) if carry.is_empty() => "boot with it".to_owned(),
+        (true, _) => {
+            format!("run {}", carry.iter().map(ToString::to_string).collect::<Vec<_>>().join(", then "))
+        }
+        (false, true) => format!("add {word} to {path}"),
+        (false, false) => format!("take {word} out of {path}"),
+    };
+    let setting = Setting::KernelArgument {
+        word: word.to_owned(),
+        passed,
+        path: (!written).then(|| path.clone()),
+        boot: req.boot.clone(),
+    };
+    let mut remedy = Remedy::setting(then_reboot(what), setting);
+    if facts.running() {
+        for step in carry {
+            remedy = remedy.command(step.command());
+        }
+        remedy = remedy.command("sudo reboot");
     }
+    remedy
 }

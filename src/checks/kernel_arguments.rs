@@ -9,7 +9,7 @@ use crate::host::{Fact, OrAbsent};
 use crate::requirements::{KernelArgument, Requirements};
 
 check! {
-    /// The kernel is passed the arguments that the board needs, and none that break it
+    /// The kernel is passed what the board needs
     ///
     /// ## What is looked at
     ///
@@ -24,7 +24,7 @@ check! {
     /// ## Why it matters
     ///
     /// Firmware and vendors turn things off: a Raspberry Pi starts without the memory controller, and
-    /// K3s stops with "failed to find memory cgroup (v2)".
+    /// K3s does not start then.
     ///
     /// ## Repair
     ///
@@ -106,7 +106,12 @@ fn finding(
     verdict: Verdict,
 ) -> Finding {
     let unheard = boot.unheard.iter().find(|word| argument.wanted && word.parameter.is(&argument.word));
+    let written = boot.place.as_ref().ok().filter(|place| place.passes(&argument.word) == argument.wanted);
     let (found, remedy) = match (verdict, unheard) {
+        (Verdict::Unmet | Verdict::Volatile, None) if let Some(place) = written => {
+            let found = format!("{} says so, and the boot loader was not told", place.path);
+            (found, remedy(facts, req, argument, None))
+        }
         (Verdict::Pending(_), _) => (found(argument, true), boot_remedy::reboot()),
         (Verdict::Unmet | Verdict::Volatile, Some(word)) => {
             (format!("written where nobody reads it: {}", word.why), remedy(facts, req, argument, None))
@@ -149,3 +154,7 @@ fn says(words: &KernelCmdline, argument: &KernelArgument) -> (bool, Option<Evide
     let passed = decides.is_some_and(|word| word.is(&argument.word));
     (passed == argument.wanted, decides.map(|word| word.at.clone()))
 }
+
+#[cfg(test)]
+#[path = "kernel_arguments_tests.rs"]
+mod tests;

@@ -208,7 +208,7 @@ mod tests {
     const SECTIONS: [&str; 4] = ["## What is looked at", "## Why it matters", "## Repair", "## Sources"];
 
     /// The files of the folder that are no checks.
-    const SHARED: [&str; 6] = ["beaten", "device", "install", "mod", "testing", "variable"];
+    const SHARED: [&str; 7] = ["beaten", "boot-remedy", "device", "install", "mod", "testing", "variable"];
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "the folder is compared with the registry")]

@@ -22,6 +22,7 @@ pub(super) fn run(args: &FixArgs) -> anyhow::Result<u8> {
         no_activate: args.no_activate,
         allow_global_userns: args.allow_global_userns,
         allow_restart: args.allow_restart,
+        regenerate_boot: args.regenerate_boot,
     };
     let open = |changes: &[_]| place.facts(changes);
     let planner = Planner { open: &open, request: &request, options: &options, scope: args.scope };

@@ -46,7 +46,7 @@ impl Parameter {
     }
 
     /// Whether this word, where it is last, undoes `word` or says it again.
-    fn decides(&self, word: &str) -> bool {
+    pub fn decides(&self, word: &str) -> bool {
         let (name, value) = unquote(word);
         let is_switch = |name: &str| CONTROLLER_SWITCHES.iter().any(|switch| same_name(name, switch));
         if is_switch(&name) {

@@ -80,7 +80,7 @@ impl<'a> Draft<'a> {
     pub(super) fn planned(&self, path: &str) -> Option<&[u8]> {
         match self.wanted(path)? {
             Wanted::File { bytes, .. } => Some(bytes),
-            Wanted::Link(_) | Wanted::Mode(_) | Wanted::Capability(_) => None,
+            Wanted::Link(_) | Wanted::CopyOf(_) | Wanted::Mode(_) | Wanted::Capability(_) => None,
         }
     }
 
@@ -270,5 +270,6 @@ fn rank(activation: &Activation) -> u8 {
         Activation::NewPodmanNamespace { .. } => 9,
         Activation::UserStart { .. } => 10,
         Activation::RestartUserManager { .. } => 11,
+        Activation::NextBoot { .. } => 12,
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::draft::{Draft, utf8};
 use super::{FixError, Wanted};
-use crate::facts::boot::{BootWant, Edit, Place};
-use crate::plan::{Content, State, Writer};
-use crate::settings::{Setting, quoted};
+use crate::facts::boot::{BootWant, Carry, Edit, Place};
+use crate::plan::{Activation, State, Writer};
+use crate::settings::Setting;
 
 /// What the copy of a file is called that lies on FAT.
 const COPY: &str = ".before-edgeprep";
@@ -55,33 +55,91 @@ fn write(draft: &mut Draft<'_>, place: &Place, edits: &[Edit<'_>]) -> Result<(),
             }
         }
     }
-    if text == old {
-        return Ok(());
+    let changed = text != old;
+    if changed {
+        if draft.facts.is_fat(&path)? {
+            keep_copy(draft, &path);
+        }
+        draft.put(&path, Writer::System, Wanted::File { bytes: text.into_bytes(), mode });
     }
-    if draft.facts.is_fat(&path)? {
-        keep_copy(draft, &path, bytes, mode)?;
+    let run = draft.options.regenerate_boot && draft.activates();
+    if !run && !place.carry.is_empty() {
+        let commands = place.carry.iter().map(Carry::command).collect();
+        draft.step_with("carry it to the boot loader (or run this again with --regenerate-boot)", commands);
     }
-    draft.put(&path, Writer::System, Wanted::File { bytes: text.into_bytes(), mode });
-    for carry in &place.carry {
-        draft.step_with(carry.summary.clone(), vec![carry.command.clone()]);
+    if changed || run {
+        draft.activate(Activation::NextBoot { path, carry: place.carry.clone(), run });
     }
     Ok(())
 }
 
-/// FAT has no journal: a power failure in the middle of a rename can leave neither the old name nor the new. What
-/// is there before stays beside it, where anyone with a card reader finds it.
-fn keep_copy(draft: &mut Draft<'_>, path: &str, bytes: &[u8], mode: u32) -> Result<(), FixError> {
+/// FAT has no journal: a power failure in the middle of a rename can leave neither the old file nor the new one
+/// behind the name. What was there stays beside it, where anyone with a card reader finds it.
+fn keep_copy(draft: &mut Draft<'_>, path: &str) {
     let copy = format!("{path}{COPY}");
-    match draft.facts.existing(&copy)? {
-        State::Absent => draft.put(&copy, Writer::System, Wanted::File { bytes: bytes.to_vec(), mode }),
-        State::File { content, .. } if content == Content::new(bytes.to_vec()) => {}
-        _ => {
-            draft.put(&copy, Writer::System, Wanted::File { bytes: bytes.to_vec(), mode });
-        }
+    draft.put(&copy, Writer::System, Wanted::CopyOf(path.to_owned()));
+    draft.step(format!(
+        "{path} lies on FAT, which a power failure can damage while a file is replaced: what was there is in \
+         {copy}; put it back with a card reader if this host does not boot"
+    ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{fix, host, settled, written};
+    use super::super::{FixError, Options};
+    use super::*;
+    use crate::facts::boot::Method;
+    use crate::facts::testing::TestHost;
+
+    const FILE: &str = "/boot/firmware/cmdline.txt";
+
+    fn pi() -> TestHost {
+        host()
+            .file("/proc/device-tree/compatible", "raspberrypi,4-model-b\0brcm,bcm2711\0")
+            .file("/proc/self/mountinfo", "29 1 179:2 / / rw - ext4 /dev/mmcblk0p2 rw\n")
+            .file(FILE, "console=tty1 rootwait quiet\n")
     }
-    draft.step_with(
-        format!("FAT has no safe way to replace a file: a copy of what was there is {copy}, to be put back if this host does not boot"),
-        vec![format!("sudo cp {} {}", quoted(&copy), quoted(path))],
-    );
-    Ok(())
+
+    fn argument(word: &str, passed: bool) -> Setting {
+        let boot = BootWant { method: Some(Method::RaspberryPi), ..BootWant::default() };
+        Setting::KernelArgument { word: word.to_owned(), passed, path: Some(FILE.to_owned()), boot }
+    }
+
+    #[test]
+    fn one_word_is_added_and_one_taken_out() {
+        let settings = [argument("cgroup_enable=memory", true), argument("quiet", false)];
+        let (fixes, _) = settled(&pi(), &settings, &Options::default());
+        assert_eq!(written(&fixes), [(FILE, "console=tty1 rootwait cgroup_enable=memory\n".to_owned())]);
+        assert_eq!(fixes.manual, []);
+    }
+
+    /// As Raspberry Pi OS mounts it.
+    #[test]
+    fn on_fat_a_copy_is_kept() {
+        let mount = "30 29 179:1 / /boot/firmware rw,relatime - vfat /dev/mmcblk0p1 rw,fmask=0022\n";
+        let host = pi().append("/proc/self/mountinfo", mount);
+        let (fixes, after) = settled(&host, &[argument("cgroup_enable=memory", true)], &Options::default());
+        let copy = format!("{FILE}{COPY}");
+        let new = "console=tty1 rootwait quiet cgroup_enable=memory\n";
+        assert_eq!(written(&fixes), [(copy.as_str(), format!("= {FILE}")), (FILE, new.to_owned())]);
+        assert_eq!(after.text(&copy), "console=tty1 rootwait quiet\n");
+        assert!(fixes.manual[0].summary.contains("FAT"), "{:?}", fixes.manual);
+        let image = fix(&host.image(), &[argument("cgroup_enable=memory", true)]).unwrap();
+        assert_eq!(image.artifacts.len(), 1, "what builds an image can build it again");
+    }
+
+    #[test]
+    fn what_cannot_be_edited_is_told() {
+        let settings = [argument("cgroup_enable=memory", true)];
+        let open = fix(&pi().file(FILE, "a=\"b c\n"), &settings).unwrap();
+        assert_eq!((open.artifacts.len(), open.manual.len()), (0, 1));
+        assert!(open.manual[0].summary.contains("a quote is not closed in line 1"), "{:?}", open.manual);
+        let none = fix(&pi().without(FILE), &settings).unwrap();
+        assert!(none.manual[0].summary.contains("no configuration of the firmware"), "{:?}", none.manual);
+        let bytes = fix(&pi().file(FILE, b"\xff\n"), &settings);
+        assert!(matches!(bytes, Err(FixError::Unread(_))), "{bytes:?}");
+        let both = [argument("quiet", true), argument("quiet", false)];
+        assert!(matches!(fix(&pi(), &both), Err(FixError::Conflict { .. })));
+    }
 }

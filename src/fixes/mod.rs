@@ -58,6 +58,8 @@ pub struct Options {
     pub allow_global_userns: bool,
     /// User managers may be restarted where nothing else helps.
     pub allow_restart: bool,
+    /// What carries words to the boot loader may be run.
+    pub regenerate_boot: bool,
 }
 
 /// A path as it shall be.
@@ -83,6 +85,8 @@ pub enum Wanted {
     },
     /// A symbolic link with this text.
     Link(String),
+    /// A copy of the file that is at this path, with its mode and owner; it is made before anything else is changed.
+    CopyOf(String),
     /// The file that is there, with these permission bits.
     Mode(u32),
     /// The file that is there, with this `security.capability` and without setuid and setgid bits.

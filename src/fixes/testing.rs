@@ -34,6 +34,10 @@ pub(super) fn applied(mut host: TestHost, fixes: &Fixes) -> TestHost {
         let path = &artifact.path;
         host = match &artifact.wanted {
             Wanted::File { bytes, .. } => host.file(path, bytes),
+            Wanted::CopyOf(original) => {
+                let text = host.text(original).to_owned();
+                host.file(path, text)
+            }
             Wanted::Link(target) => {
                 host.file(path, "").path(path, |record| record.link = Some(target.clone()))
             }
@@ -60,6 +64,7 @@ pub(super) fn settled(host: &TestHost, settings: &[Setting], options: &Options) 
 pub(super) fn written(fixes: &Fixes) -> Vec<(&str, String)> {
     let shown = |wanted: &Wanted| match wanted {
         Wanted::File { bytes, .. } => String::from_utf8(bytes.clone()).unwrap(),
+        Wanted::CopyOf(original) => format!("= {original}"),
         Wanted::Link(target) => format!("-> {target}"),
         Wanted::Mode(mode) => format!("{mode:04o}"),
         Wanted::Capability(bytes) => format!("{bytes:?}"),

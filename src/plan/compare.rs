@@ -11,19 +11,27 @@ const DIR_MODE: u32 = 0o755;
 /// Those of a user's `~/.config` (XDG Base Directory Specification, "Referencing this specification").
 const PRIVATE_DIR_MODE: u32 = 0o700;
 
-/// The changes that make `artifacts` of what is there, directories before what goes into them; none for
-/// what is there already.
+/// The changes that make `artifacts` of what is there, copies first, and directories before what goes into them;
+/// none for what is there already.
 ///
 /// # Errors
 /// Where something is there that is not replaced, or that cannot be read.
 pub(super) fn changes(facts: &Facts, artifacts: &[Artifact]) -> Result<Vec<Change>, FixError> {
+    let mut copies = Vec::new();
     let mut dirs: BTreeMap<String, Change> = BTreeMap::new();
     let mut files: BTreeMap<String, Change> = BTreeMap::new();
     for artifact in artifacts {
         let owner = owner(&artifact.by);
         let before = facts.existing(&artifact.path)?;
-        let after = after(artifact, &before, owner)?;
+        let after = match &artifact.wanted {
+            Wanted::CopyOf(original) => copy(facts, artifact, original, &before)?,
+            _ => after(artifact, &before, owner)?,
+        };
         if after.is(&before) {
+            continue;
+        }
+        if let Wanted::CopyOf(_) = artifact.wanted {
+            copies.push(Change { path: artifact.path.clone(), by: artifact.by.clone(), before, after });
             continue;
         }
         for dir in missing_parents(facts, artifact)? {
@@ -35,7 +43,22 @@ pub(super) fn changes(facts: &Facts, artifacts: &[Artifact]) -> Result<Vec<Chang
         let change = Change { path: artifact.path.clone(), by: artifact.by.clone(), before, after };
         files.insert(artifact.path.clone(), change);
     }
-    Ok(dirs.into_values().chain(files.into_values()).collect())
+    Ok(copies.into_iter().chain(dirs.into_values()).chain(files.into_values()).collect())
+}
+
+/// A copy lies beside its original, so its directory is there.
+fn copy(facts: &Facts, artifact: &Artifact, original: &str, before: &State) -> Result<State, FixError> {
+    match (facts.existing(original)?, before) {
+        (original @ State::File { .. }, State::Absent | State::File { .. }) => Ok(original),
+        (State::File { .. }, _) => {
+            Err(refused(artifact, "is there and no file, so it is not replaced by one"))
+        }
+        _ => Err(refused(artifact, &format!("is to be a copy of {original}, which is no file"))),
+    }
+}
+
+fn refused(artifact: &Artifact, what: &str) -> FixError {
+    FixError::Refused(format!("{}: {what}", artifact.path))
 }
 
 /// Who owns what is new. In the image of a builder without privileges the builder stands for root.
@@ -72,7 +95,7 @@ fn missing_parents(facts: &Facts, artifact: &Artifact) -> Result<Vec<String>, Fi
 }
 
 fn after(artifact: &Artifact, before: &State, (new_uid, new_gid): (u32, u32)) -> Result<State, FixError> {
-    let refused = |what: &str| Err(FixError::Refused(format!("{}: {what}", artifact.path)));
+    let refused = |what: &str| Err(refused(artifact, what));
     match (&artifact.wanted, before) {
         (Wanted::File { bytes, mode }, State::Absent) => Ok(State::File {
             content: Content::new(bytes.clone()),
@@ -109,7 +132,9 @@ fn after(artifact: &Artifact, before: &State, (new_uid, new_gid): (u32, u32)) ->
             capability: Some(capability.clone()),
         }),
         (Wanted::Mode(_) | Wanted::Capability(_), _) => refused("is no file, so it has no mode to repair"),
-        (Wanted::File { .. }, _) => refused("is there and no file, so it is not replaced by one"),
+        (Wanted::File { .. } | Wanted::CopyOf(_), _) => {
+            refused("is there and no file, so it is not replaced by one")
+        }
         (Wanted::Link(_), _) => refused("is there and no link, so it is not replaced by one"),
     }
 }
@@ -129,6 +154,21 @@ mod tests {
 
     fn file(text: &str) -> Wanted {
         Wanted::File { bytes: text.as_bytes().to_vec(), mode: 0o644 }
+    }
+
+    #[test]
+    fn a_copy_is_made_first_and_belongs_to_whom_the_original_does() {
+        let path = "/boot/firmware/cmdline.txt";
+        let host = empty_host().file(path, "quiet\n").mode(path, "0755");
+        let copy = format!("{path}.before");
+        let wanted = [(path, file("quiet x\n")), (copy.as_str(), Wanted::CopyOf(path.to_owned()))];
+        let artifacts =
+            wanted.map(|(path, wanted)| Artifact { path: path.to_owned(), by: Writer::System, wanted });
+        let got = changes(&host.clone().facts(), &artifacts).unwrap();
+        assert_eq!(got.iter().map(|c| c.path.as_str()).collect::<Vec<_>>(), [copy.as_str(), path]);
+        assert_eq!(got[0].after, got[1].before);
+        let folder = host.dir(&copy, "0755", 0);
+        assert!(matches!(changes(&folder.facts(), &artifacts), Err(FixError::Refused(_))));
     }
 
     #[test]

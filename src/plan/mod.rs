@@ -12,6 +12,7 @@ pub use state::{Content, Hex, State};
 
 use serde::{Deserialize, Serialize};
 
+use crate::facts::boot::Carry;
 use crate::facts::users::User;
 use crate::fixes::Step;
 use crate::report::Report;
@@ -191,6 +192,15 @@ pub enum Activation {
         #[serde(default)]
         may_fail: bool,
     },
+    /// The kernel is passed other words from the next boot on.
+    NextBoot {
+        /// The file that has them.
+        path: String,
+        /// What carries them to the boot loader.
+        carry: Vec<Carry>,
+        /// Whether that is run now, and again when the file goes back.
+        run: bool,
+    },
     /// The user manager is started anew, which ends all its units: only with `--allow-restart`.
     RestartUserManager {
         /// The user.
@@ -225,7 +235,10 @@ impl Activation {
     pub fn needs_bus(&self) -> bool {
         !matches!(
             self,
-            Activation::Sysctl { .. } | Activation::DeviceMode { .. } | Activation::NewPodmanNamespace { .. }
+            Activation::Sysctl { .. }
+                | Activation::DeviceMode { .. }
+                | Activation::NewPodmanNamespace { .. }
+                | Activation::NextBoot { .. }
         )
     }
 
@@ -262,6 +275,16 @@ impl Activation {
                 format!("the user manager of {} reads its unit files again", user.name)
             }
             Activation::UserStart { user, unit, .. } => format!("start {unit} for {}", user.name),
+            Activation::NextBoot { path, carry, run } => {
+                let tools: Vec<String> = carry.iter().map(ToString::to_string).collect();
+                match (tools.join(", then "), run) {
+                    (tools, _) if tools.is_empty() => format!("the next boot is by the new {path}"),
+                    (tools, true) => format!("run {tools}: the next boot is by the new {path}"),
+                    (tools, false) => {
+                        format!("the next boot is by the new {path}, once you have run {tools}")
+                    }
+                }
+            }
             Activation::RestartUserManager { user, ends } if ends.is_empty() => {
                 format!("restart the user manager of {}, which runs nothing now", user.name)
             }

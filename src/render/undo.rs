@@ -103,6 +103,14 @@ fn taken_back(activation: &Activation) -> Option<String> {
             "the running user manager of {} keeps its controllers until it is started anew",
             user.name
         ),
+        Activation::NextBoot { path, carry, run } => {
+            let tools: Vec<String> = carry.iter().map(ToString::to_string).collect();
+            match (tools.join(", then "), run) {
+                (tools, _) if tools.is_empty() => format!("the next boot is by the old {path}"),
+                (tools, true) => format!("run {tools}: the next boot is by the old {path}"),
+                (tools, false) => format!("the next boot is by the old {path}, once you have run {tools}"),
+            }
+        }
         Activation::Sysctl { before: None, .. }
         | Activation::StartUserManager { .. }
         | Activation::RestartUserManager { .. } => return None,

@@ -1,5 +1,6 @@
 //! Merges the layers of policy (base, stacks, profile, site file) into one table per kind of requirement.
 
+mod contradictions;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -261,46 +262,6 @@ impl Requirements {
                 rule.demand.level == Level::Required || !required.iter().any(|r| contradict(r, &rule.value))
             });
         }
-    }
-
-    fn find_contradictions(&self) -> Result<(), ProfileError> {
-        for (key, want) in &self.sysctls {
-            for (i, one) in want.rules.iter().enumerate() {
-                for other in &want.rules[i + 1..] {
-                    if contradict(&one.value, &other.value) {
-                        return Err(ProfileError::Contradiction {
-                            subject: format!("sysctl {key}"),
-                            one: format!("{} ({})", one.value, one.demand.origin),
-                            other: format!("{} ({})", other.value, other.demand.origin),
-                        });
-                    }
-                }
-            }
-        }
-        for ((table, key), want) in &self.engine {
-            for (i, one) in want.rules.iter().enumerate() {
-                if let Some(other) = want.rules[i + 1..].iter().find(|other| !agree(&one.value, &other.value))
-                {
-                    return Err(ProfileError::Contradiction {
-                        subject: format!("{key} of [{table}]"),
-                        one: format!("{} ({})", one.value, one.demand.origin),
-                        other: format!("{} ({})", other.value, other.demand.origin),
-                    });
-                }
-            }
-        }
-        for (name, wants) in &self.environment {
-            if let [one, rest @ ..] = &wants[..]
-                && let Some(other) = rest.iter().find(|other| other.value.value != one.value.value)
-            {
-                return Err(ProfileError::Contradiction {
-                    subject: name.clone(),
-                    one: format!("{} ({})", one.value.value, one.demand.origin),
-                    other: format!("{} ({})", other.value.value, other.demand.origin),
-                });
-            }
-        }
-        Ok(())
     }
 }
 

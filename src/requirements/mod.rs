@@ -1,8 +1,10 @@
 //! What the chosen stacks want of a host: the vocabulary of requirements, each with who wants it and
 //! where that is written. [`merge`](Requirements::merge) makes one table of all layers of policy.
 
+mod kernel_argument;
 mod merge;
 
+pub use kernel_argument::KernelArgument;
 pub use merge::Requirements;
 
 use std::collections::BTreeMap;
@@ -13,7 +15,6 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::Evidence;
-use crate::facts::cgroup::Controller;
 use crate::facts::sockets::podman_socket_path;
 use crate::facts::toml_keys::Scalar;
 use crate::finding::Level;
@@ -276,17 +277,6 @@ impl fmt::Display for SysctlRule {
             SysctlRule::AtMost(n) => write!(f, "at most {n}"),
         }
     }
-}
-
-/// A word that the kernel shall be passed, or shall not.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct KernelArgument {
-    /// `NAME` or `NAME=VALUE`; a forbidden `NAME` stands for all its values.
-    pub word: String,
-    /// Whether it is wanted, not forbidden.
-    pub wanted: bool,
-    /// The controller that it is there for: a kernel that offers it does without.
-    pub for_controller: Option<Controller>,
 }
 
 /// All that is wanted of one sysctl.

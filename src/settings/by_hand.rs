@@ -201,7 +201,8 @@ impl Script {
                 self.activate.push(format!("sudo sysctl -w {}", quoted(&format!("{key}={value}"))));
             }
             Setting::ModuleInEffect(name) => self.activate.push(format!("sudo modprobe {}", quoted(name))),
-            Setting::KernelArgument { path, .. } => {
+            Setting::KernelArgument { path: None, .. } => {}
+            Setting::KernelArgument { path: Some(path), .. } => {
                 let edit = if self.running { "sudoedit " } else { "${EDITOR:-vi} $ROOT" };
                 let edit = format!("{edit}{}", quoted(path));
                 if !self.write.contains(&edit) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use edgeprep::apply::activation::{Buses, Done, activate, revert};
 use edgeprep::apply::bus::{Bus, BusError};
 use edgeprep::apply::user_call::UserCall;
+use edgeprep::facts::boot::Carry;
 use edgeprep::plan::{Activation, Credentials};
 
 use crate::stand_in::{Answer, StandIn};
@@ -78,9 +79,28 @@ impl Buses for Machine {
         if path == "/absent" { Err(io::ErrorKind::NotFound.into()) } else { Ok(()) }
     }
 
+    fn run(&mut self, carry: &Carry) -> io::Result<()> {
+        self.stand_in.note(&format!("run {carry}"));
+        if carry.words[0] == "absent" { Err(io::ErrorKind::NotFound.into()) } else { Ok(()) }
+    }
+
     fn pause(&mut self, time: Duration) {
         self.paused += time;
     }
+}
+
+fn next_boot(words: &[&str], run: bool) -> Activation {
+    Activation::NextBoot { path: "/etc/default/grub".to_owned(), carry: vec![Carry::new(words)], run }
+}
+
+/// The file holds, and the boot loader passes what it did.
+#[test]
+fn a_boot_loader_that_is_not_told_is_no_failure() {
+    let mut machine = Machine::with(&[]);
+    let why = "absent: entity not found; until it succeeds, the next boot is as this one".to_owned();
+    assert_eq!(machine.activate(&next_boot(&["absent"], true)), Ok(Done::Not { why }));
+    let Ok(Done::Not { why }) = revert(&next_boot(&["update-grub"], false), &mut machine) else { panic!() };
+    assert!(why.ends_with("until the next boot after: sudo update-grub"), "{why}");
 }
 
 const ALL: &str = "cpuset cpu io memory pids\n";
@@ -156,6 +176,8 @@ fn each_activation_asks_for_what_it_takes_and_takes_it_back() {
             "RestartUnit user@1000.service",
             None,
         ),
+        (next_boot(&["update-grub"], true), "run update-grub", Some("run update-grub")),
+        (next_boot(&["update-grub"], false), "", None),
     ] {
         assert_eq!(machine.activate(&activation), Ok(Done::Yes), "{activation:?}");
         assert_eq!(machine.calls(), asked, "{activation:?}");

@@ -6,6 +6,7 @@
 mod edits;
 mod raspberry_pi;
 
+use std::fmt;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::kernel_cmdline::{KernelCmdline, Parameter};
 use super::{Evidence, Facts};
 use crate::host::Fact;
+use crate::settings::quoted;
 
 pub use edits::{Edit, Syntax};
 
@@ -126,13 +128,54 @@ pub struct Place {
     pub carry: Vec<Carry>,
 }
 
+impl Boot {
+    /// Whether the boot loader passes a word next time, with nothing after it that undoes it.
+    pub fn passes(&self, word: &str) -> bool {
+        passes(&self.next, word)
+    }
+}
+
+impl Place {
+    /// Whether a word is written here, with nothing after it that undoes it.
+    pub fn passes(&self, word: &str) -> bool {
+        passes(&self.words, word)
+    }
+}
+
+fn passes(words: &KernelCmdline, word: &str) -> bool {
+    words.deciding(word).is_some_and(|last| last.is(word))
+}
+
 /// A step that carries words from where they are written to where the boot loader reads them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Carry {
-    /// What to do, in one sentence without a final period.
-    pub summary: String,
-    /// What to type on the running host.
-    pub command: String,
+    /// The program, by name, and its arguments.
+    pub words: Vec<String>,
+    /// The directory that it is run in, where that matters.
+    pub dir: Option<String>,
+}
+
+impl Carry {
+    /// A program and its arguments.
+    pub fn new(words: &[&str]) -> Carry {
+        Carry { words: words.iter().map(|word| (*word).to_owned()).collect(), dir: None }
+    }
+
+    /// What a person types on the running host.
+    pub fn command(&self) -> String {
+        let words: Vec<_> = self.words.iter().map(|word| quoted(word)).collect();
+        let words = words.join(" ");
+        match &self.dir {
+            Some(dir) => format!("cd {} && sudo {words}", quoted(dir)),
+            None => format!("sudo {words}"),
+        }
+    }
+}
+
+impl fmt::Display for Carry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words.join(" "))
+    }
 }
 
 /// How a method is looked for: `None` where the host does not boot that way.

@@ -1,0 +1,126 @@
+use super::*;
+use crate::checks::testing::{findings, unknown, verdicts};
+use crate::facts::testing::{TestHost, fixture};
+use crate::profile::Layer;
+use crate::requirements::Stack;
+use crate::settings::Setting;
+
+const FILE: &str = "/boot/firmware/cmdline.txt";
+const ROOT: &str = "/sys/fs/cgroup/cgroup.controllers";
+const ENABLE: &str = "cgroup_enable=memory";
+
+/// A Raspberry Pi with the line of Raspberry Pi OS, which is passed after what the firmware says.
+fn pi(file: &str, now: &str) -> TestHost {
+    fixture("debian-13")
+        .file("/proc/device-tree/model", "Raspberry Pi 4 Model B Rev 1.4\0")
+        .file("/proc/device-tree/compatible", "raspberrypi,4-model-b\0brcm,bcm2711\0")
+        .file(ROOT, "cpuset cpu io pids\n")
+        .file(FILE, format!("console=tty1 root=PARTUUID=4e639091-02 rootwait{file}\n"))
+        .file(
+            "/proc/cmdline",
+            format!("cgroup_disable=memory console=tty1 root=PARTUUID=4e639091-02 rootwait{now}\n"),
+        )
+}
+
+fn asked(table: &str) -> Requirements {
+    let text =
+        format!("[boot]\nmethod = \"raspberry-pi\"\n[[kernel-argument]]\nlevel = \"required\"\n{table}\n");
+    Requirements::merge(&[Stack::K3s, Stack::Podman], &[Layer::parse("rpi4.toml", &text).unwrap()]).unwrap()
+}
+
+fn wanted() -> Requirements {
+    asked("wanted = \"cgroup_enable=memory\"\nfor-controller = \"memory\"\nstacks = [\"k3s\"]")
+}
+
+fn verdict(host: TestHost, req: &Requirements) -> (Verdict, String) {
+    let outcome = run(&host.facts(), req);
+    let found = findings(&outcome);
+    assert_eq!(found.len(), 1, "{outcome:?}");
+    (found[0].verdict, found[0].found.clone())
+}
+
+#[test]
+fn the_file_and_what_runs_are_two_states() {
+    let word = format!(" {ENABLE}");
+    for (file, now, verdict_wanted, found) in [
+        ("", "", Verdict::Unmet, "not passed"),
+        (&word, "", Verdict::Pending(Needs::Reboot), "passed from the next boot on"),
+        (&word, &word, Verdict::Met, "passed"),
+        ("", &word, Verdict::Volatile, "not passed"),
+        (
+            &format!("\n{ENABLE}"),
+            "",
+            Verdict::Unmet,
+            "written where nobody reads it: the firmware reads the first line only",
+        ),
+        (&format!(" -- {ENABLE}"), "", Verdict::Unmet, "not passed"),
+        (&format!("{word} cgroup_disable=memory"), "", Verdict::Unmet, "not passed"),
+    ] {
+        let (verdict, text) = verdict(pi(file, now), &wanted());
+        assert_eq!((verdict, text.as_str()), (verdict_wanted, found), "{file:?} {now:?}");
+    }
+}
+
+#[test]
+fn it_is_asked_for_those_stacks_only_and_says_what_to_do() {
+    let outcome = run(&pi("", "").facts(), &wanted());
+    assert_eq!(outcome.items[0].stacks, [Stack::K3s]);
+    let finding = findings(&outcome)[0];
+    assert_eq!(finding.remedy.summary, format!("add {ENABLE} to {FILE}, then reboot"));
+    assert!(
+        matches!(&finding.remedy.settings[..], [Setting::KernelArgument { passed: true, path: Some(path), .. }] if path == FILE)
+    );
+    assert_eq!(finding.evidence[0].to_string(), format!("{FILE}:1"));
+    let pending = run(&pi(" cgroup_enable=memory", "").facts(), &wanted());
+    assert_eq!(findings(&pending)[0].remedy.commands, ["sudo reboot"]);
+    assert!(findings(&pending)[0].remedy.settings.is_empty());
+}
+
+/// Newer kernels and other device trees offer the controller without being told.
+#[test]
+fn what_the_kernel_offers_anyway_needs_no_word() {
+    let host = pi("", "").file(ROOT, "cpuset cpu io memory pids\n");
+    let (verdict, found) = verdict(host, &wanted());
+    assert_eq!((verdict, found.as_str()), (Verdict::Met, "not needed: the kernel offers memory"));
+}
+
+#[test]
+fn a_forbidden_word_is_taken_out_as_it_is_written() {
+    let forbidden = asked("forbidden = \"nosmp\"");
+    assert_eq!(verdict(pi("", ""), &forbidden).0, Verdict::Met);
+    assert_eq!(verdict(pi(" nosmp", " nosmp"), &forbidden).0, Verdict::Unmet);
+    assert_eq!(verdict(pi("", " nosmp"), &forbidden).0, Verdict::Pending(Needs::Reboot));
+    assert_eq!(verdict(pi(" nosmp", ""), &forbidden).0, Verdict::Volatile);
+    let forbidden = asked("forbidden = \"cgroup_no_v1\"");
+    let outcome = run(&pi(" cgroup_no_v1=all", " cgroup_no_v1=all").facts(), &forbidden);
+    let finding = findings(&outcome)[0];
+    assert!(
+        matches!(&finding.remedy.settings[..], [Setting::KernelArgument { word, passed: false, .. }] if word == "cgroup_no_v1=all")
+    );
+}
+
+#[test]
+fn where_no_boot_loader_is_known_only_now_can_be_told() {
+    let none = || pi("", "").without("/boot");
+    let outcome = run(&none().facts(), &wanted());
+    assert_eq!(verdicts(&outcome), [(ENABLE, Verdict::Unmet)]);
+    assert!(findings(&outcome)[0].remedy.settings.is_empty());
+    let outcome = run(&none().image().facts(), &wanted());
+    assert!(unknown(&outcome)[0].contains("no configuration of the firmware"), "{outcome:?}");
+    let outcome = run(&pi("", "").error(FILE, "denied").facts(), &wanted());
+    assert_eq!(unknown(&outcome), [format!("{FILE} is not readable as this user")]);
+}
+
+#[test]
+fn an_image_is_judged_by_its_file() {
+    assert_eq!(verdict(pi("", "").image(), &wanted()).0, Verdict::Unmet);
+    assert_eq!(verdict(pi(" cgroup_enable=memory", "").image(), &wanted()).0, Verdict::Met);
+}
+
+#[test]
+fn nothing_asked_and_containers_are_skipped() {
+    let skipped = |host: TestHost, req: &Requirements| run(&host.facts(), req).skipped.unwrap();
+    assert!(skipped(pi("", ""), &Requirements::default()).contains("neither profile nor site"));
+    let container = pi("", "").file("/run/systemd/container", "lxc\n");
+    assert!(skipped(container, &wanted()).contains("the host of this container"));
+}
