@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::open;
 use crate::cli::{Format, TargetArgs};
 use crate::facts::Facts;
-use crate::facts::boot::{Boot, BootWant, Method};
+use crate::facts::boot::{Boot, BootWant, Carry, Method};
 use crate::host::Unread;
 use crate::host_summary::HostSummary;
 use crate::inspection::Policy;
@@ -49,7 +49,7 @@ impl Boots {
             Ok(Ok(Boot { method, at, place, .. })) => {
                 let (file, then, why) = match place {
                     Ok(place) => {
-                        let then = place.carry.iter().map(|carry| carry.command.clone()).collect();
+                        let then = place.carry.iter().map(Carry::command).collect();
                         (Some(place.path.clone()), then, None)
                     }
                     Err(why) => (None, Vec::new(), Some(why.clone())),
