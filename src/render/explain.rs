@@ -71,8 +71,10 @@ pub fn layers(layers: &[Layer]) -> String {
     let width = layers.iter().map(|layer| layer.name().len()).max().unwrap_or(0);
     let mut out = String::new();
     for layer in layers {
+        let more = layer.extends.iter().map(|(parent, _)| format!("all of {parent}"));
+        let notes: Vec<String> = layer.notes.iter().cloned().chain(more).collect();
         let rows = std::iter::once((layer.name(), "", &layer.summary));
-        for (name, mark, text) in rows.chain(layer.notes.iter().map(|note| ("", "- ", note))) {
+        for (name, mark, text) in rows.chain(notes.iter().map(|note| ("", "- ", note))) {
             for (at, line) in wrap(text, WIDTH - width - 2 - mark.len()).iter().enumerate() {
                 let (name, mark) = if at == 0 { (name, mark) } else { ("", &"  "[..mark.len()]) };
                 out.push_str(&format!("{name:width$}  {mark}{line}\n"));

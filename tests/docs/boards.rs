@@ -48,7 +48,7 @@ fn section(page: &mut String, boards: &BTreeMap<String, Table>, name: &str) {
     let _ = writeln!(page, "\n### {name}\n\n{}.", text(board, "summary").trim_end_matches('.'));
     let before = page.len();
     for (what, names) in recognised(board) {
-        let _ = writeln!(page, "- {what}: {}", names.join(", "));
+        let _ = writeln!(page, "- {what}: {}", names.join(if what == "DMI" { "; " } else { ", " }));
     }
     if let Some(boot) = last(boards, name, "boot") {
         let method = boot.get("method").map_or("what is there", method);
