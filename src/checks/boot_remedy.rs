@@ -11,8 +11,17 @@ pub(super) fn pass(facts: &Facts, req: &Requirements, word: &str) -> Remedy {
     change(facts, req, word, true)
 }
 
-/// Passes it no more.
+/// Passes it no more. Where firmware passes it, only a later word can undo it.
 pub(super) fn pass_no_more(facts: &Facts, req: &Requirements, word: &str) -> Remedy {
+    let looked = facts.boot(&req.boot);
+    if let Ok(Ok(boot)) = looked.as_deref()
+        && boot.is_of_firmware(word)
+    {
+        return match word.replace('-', "_").strip_prefix("cgroup_disable=") {
+            Some(name) => pass(facts, req, &format!("cgroup_enable={name}")),
+            None => Remedy::manual(format!("the device tree passes {word}: boot with one that does not")),
+        };
+    }
     change(facts, req, word, false)
 }
 

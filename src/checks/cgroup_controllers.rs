@@ -1,18 +1,13 @@
 //! Whether the kernel offers the controllers that are wanted: see [`CGROUP_CONTROLLERS`].
 
-use crate::checks::check;
+use crate::checks::{boot_remedy, check};
+use crate::facts::boot::{Boot, Method};
 use crate::facts::cgroup::{Controller, Hierarchy};
-use crate::facts::kernel_cmdline::Parameter;
+use crate::facts::kernel_cmdline::KernelCmdline;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
 use crate::host::Fact;
 use crate::requirements::Requirements;
-
-/// Where the firmware of a Raspberry Pi finds the kernel command line: on Ubuntu since 25.10, which boots
-/// from two directories by turns, on Raspberry Pi OS since 12 and on Ubuntu, and on what came before. A
-/// later one is left over where an earlier one is there.
-const CMDLINE_FILES: [&str; 3] =
-    ["/boot/firmware/current/cmdline.txt", "/boot/firmware/cmdline.txt", "/boot/cmdline.txt"];
 
 check! {
     /// The kernel offers the cgroup controllers that the stacks use
@@ -22,10 +17,14 @@ check! {
     /// `cgroup.controllers` at the root of the hierarchy, for every controller that a chosen stack
     /// wants. For one that is missing: whether a cgroup v1 mount holds it, and whether the kernel
     /// command line turned it off. Of several `cgroup_disable=` and `cgroup_enable=` the last that
-    /// names the controller decides. On a Raspberry Pi: whether the file of the kernel command line turns
-    /// it on already, so that a reboot is all it takes, or does so on a second line, which the firmware
-    /// does not read. `/proc/cgroups` is not used: it says nothing of version 2, and newer kernels leave
-    /// controllers out of it that are there.
+    /// names the controller decides. Then what the boot loader passes next time, by its own file: a
+    /// reboot can be all it takes, and what is there now can be gone then. `/proc/cgroups` is not
+    /// used: it says nothing of version 2, and newer kernels leave controllers out of it that are
+    /// there.
+    ///
+    /// Only kernels of Raspberry Pi know `cgroup_enable=`. Another one says "Unknown kernel command
+    /// line parameters" to its log, and leaves off what the device tree turned off: that a
+    /// controller is missing which the last word turns on shows as much.
     ///
     /// ## Why it matters
     ///
@@ -35,17 +34,17 @@ check! {
     ///
     /// ## Repair
     ///
-    /// Correct the kernel command line and reboot: on a Raspberry Pi that is `cgroup_enable=memory` at the
-    /// end of the one line of `/boot/firmware/cmdline.txt` (Ubuntu since 25.10:
-    /// `/boot/firmware/current/cmdline.txt`; before Raspberry Pi OS 12: `/boot/cmdline.txt`). Stop what
-    /// mounts cgroup v1, and reboot; or use a kernel that is built with the controller. In a container its
-    /// host decides.
+    /// Correct the kernel command line and reboot: on a Raspberry Pi that is `cgroup_enable=memory`
+    /// at the end of the one line that the firmware reads, in the file that this check or
+    /// `kernel-arguments` names. On a kernel that does not know the word, use Raspberry Pi's own,
+    /// or a device tree without `cgroup_disable=memory`. Stop what mounts cgroup v1, and reboot; or
+    /// use a kernel that is built with the controller. In a container its host decides.
     ///
     /// ## Sources
     ///
     /// - Documentation/admin-guide/cgroup-v2.rst, "Controllers"
     /// - Documentation/admin-guide/kernel-parameters.txt, "cgroup_disable="
-    /// - raspberrypi/linux issues 3644 and 6980; raspberrypi.com, "The Linux kernel", "cmdline.txt"
+    /// - raspberrypi/linux issues 3644 and 6980, pull request 6439; raspberrypi.com, "config.txt"
     CGROUP_CONTROLLERS, "cgroup-controllers", Required, Host(run)
 }
 
@@ -65,7 +64,7 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
     }
     let mut outcome = Outcome::default();
     for (&controller, demands) in &req.controllers {
-        match look(facts, controller) {
+        match look(facts, req, controller) {
             Ok(finding) => outcome.add_all(demands, &finding),
             Err(why) => outcome.unknown_all(demands, controller.as_str(), &why),
         }
@@ -81,44 +80,40 @@ fn unknown(req: &Requirements, why: &dyn std::fmt::Display) -> Outcome {
     outcome
 }
 
-fn look(facts: &Facts, controller: Controller) -> Fact<Finding> {
+fn look(facts: &Facts, req: &Requirements, controller: Controller) -> Fact<Finding> {
     let root = facts.root_controllers()?;
-    let finding = |found: &str, verdict| Finding::new(controller.as_str(), "offered", found, verdict);
-    if root.value.contains(&controller) {
-        return Ok(finding("offered", Verdict::Met).at([root.at.clone()]));
-    }
-    if let Some((verdict, found, at, remedy)) = written_down(facts, controller.as_str()) {
-        return Ok(finding(found, verdict).at([at, root.at.clone()]).repair(remedy));
-    }
-    let (found, at, remedy) = why_missing(facts, controller)?;
-    Ok(finding(found, Verdict::Unmet).at(at).at([root.at.clone()]).repair(remedy))
-}
-
-/// What the file of the kernel command line says that the kernel was not told: the repair, before the next
-/// boot, or on a line that the firmware does not read. An error of reading it costs a hint, no more.
-fn written_down(facts: &Facts, name: &str) -> Option<(Verdict, &'static str, Evidence, Remedy)> {
-    let (on_now, _) = last_word(&facts.kernel_cmdline().ok()?.parameters, name)?;
-    let path = cmdline_file(facts).filter(|_| !on_now)?;
-    let file = facts.kernel_cmdline_file(path).ok()?;
-    let (first, rest): (Vec<_>, Vec<_>) =
-        file.parameters.into_iter().partition(|parameter| parameter.at.line == Some(1));
-    if let Some((on, at)) = last_word(&first, name) {
-        let found = "turned on from the next boot on";
-        let remedy = Remedy::manual("reboot").command("sudo reboot");
-        return on.then_some((Verdict::Pending(Needs::Reboot), found, at, remedy));
-    }
-    let (_, at) = last_word(&rest, name).filter(|(on, _)| *on)?;
-    let found = "turned on in a line that the firmware does not read";
-    let remedy =
-        Remedy::manual(format!("move {} to the end of the first line of {path}, then reboot", at.text))
-            .command(format!("sudo sed -i -z 's/\\n\\(.\\)/ \\1/g' {path}"))
-            .command("sudo reboot");
-    Some((Verdict::Unmet, found, at, remedy))
-}
-
-/// What is found in place of a controller, what says so, and what can be done.
-fn why_missing(facts: &Facts, controller: Controller) -> Fact<(&'static str, Option<Evidence>, Remedy)> {
     let name = controller.as_str();
+    let finding = |found: &str, verdict| Finding::new(name, "offered", found, verdict);
+    // An error of reading what is asked of the kernel costs a hint and not the finding.
+    let looked = facts.boot(&req.boot);
+    let boot = looked.as_deref().ok().and_then(|boot| boot.as_ref().ok());
+    let now = facts.kernel_cmdline();
+    let said_now = now.as_deref().ok().and_then(|now| said(now, name));
+    if root.value.contains(&controller) {
+        let next = boot.and_then(|boot| said(&boot.words(), name));
+        return Ok(match next {
+            Some((false, at)) if !matches!(said_now, Some((false, _))) => {
+                let remedy = turn_on(facts, req, name);
+                finding("offered until the next boot", Verdict::Volatile)
+                    .at([at, root.at.clone()])
+                    .repair(remedy)
+            }
+            _ => finding("offered", Verdict::Met).at([root.at.clone()]),
+        });
+    }
+    if let Some((found, at, remedy)) = elsewhere(facts, name)? {
+        return Ok(finding(found, Verdict::Unmet).at(at).at([root.at.clone()]).repair(remedy));
+    }
+    if now.is_err() {
+        let remedy = Remedy::manual("look for cgroup_disable= on the kernel command line");
+        return Ok(finding("not offered", Verdict::Unmet).at([root.at.clone()]).repair(remedy));
+    }
+    let Missing { verdict, found, at, remedy } = missing(facts, req, controller, boot, said_now.as_ref());
+    Ok(finding(&found, verdict).at(at).at([root.at.clone()]).repair(remedy))
+}
+
+/// Who else has a controller: where it stands, what says so, and what can be done.
+fn elsewhere(facts: &Facts, name: &str) -> Fact<Option<(&'static str, Option<Evidence>, Remedy)>> {
     let mounts = facts.mountinfo()?;
     let holds = |option: &String| option == name;
     if let Some(mount) =
@@ -128,79 +123,140 @@ fn why_missing(facts: &Facts, controller: Controller) -> Fact<(&'static str, Opt
             "stop what mounts cgroup v1 at {}, then reboot: a controller is on one hierarchy only",
             mount.point
         ));
-        return Ok(("held by a cgroup v1 mount", Some(mount.at.clone()), remedy));
+        return Ok(Some(("held by a cgroup v1 mount", Some(mount.at.clone()), remedy)));
     }
-    // An error of reading where this is, or what was asked of the kernel, costs a hint and not the
-    // finding.
+    // An error of reading where this is costs a hint and not the finding.
     if let Ok(Some(container)) = facts.container() {
         let remedy = Remedy::manual(format!(
             "have the host of this {} container delegate {name} to it",
             container.value
         ));
-        return Ok(("not offered to this container", Some(container.at), remedy));
+        return Ok(Some(("not offered to this container", Some(container.at), remedy)));
     }
-    let Ok(cmdline) = facts.kernel_cmdline() else {
-        let remedy = Remedy::manual("look for cgroup_disable= on the kernel command line");
-        return Ok(("not offered", None, remedy));
+    Ok(None)
+}
+
+/// Why a controller is missing, and what can be done.
+struct Missing {
+    verdict: Verdict,
+    found: String,
+    at: Option<Evidence>,
+    remedy: Remedy,
+}
+
+fn missing(
+    facts: &Facts,
+    req: &Requirements,
+    controller: Controller,
+    boot: Option<&Boot>,
+    now: Option<&(bool, Evidence)>,
+) -> Missing {
+    let name = controller.as_str();
+    let unmet = |found: &str, at: Option<Evidence>, remedy| Missing {
+        verdict: Verdict::Unmet,
+        found: found.to_owned(),
+        at,
+        remedy,
     };
-    Ok(match last_word(&cmdline.parameters, name) {
-        Some((false, at)) => {
-            let remedy = turn_on(facts, name, &at);
-            ("turned off on the kernel command line", Some(at), remedy)
-        }
+    let built = |at: Option<Evidence>| {
+        let ignores = at.as_ref().map(|at| format!(": this one ignores {}", at.text)).unwrap_or_default();
+        unmet(
+            "not built into this kernel",
+            at,
+            Remedy::manual(format!("use a kernel with {}{ignores}", option(controller))),
+        )
+    };
+    let by_itself = now.is_none() && turns_off_by_itself(facts, boot, controller);
+    match now {
         Some((true, at)) => {
+            let off = facts.kernel_cmdline().ok().and_then(|now| turned_off(&now, name));
+            let Some(off) = off else { return built(Some(at.clone())) };
             let remedy = Remedy::manual(format!(
-                "use a kernel with {}: this one ignores {}",
-                option(controller),
-                at.text
+                "boot Raspberry Pi's own kernel, or with a device tree without {}: this kernel does not \
+                 know {}",
+                off.text, at.text
             ));
-            ("not built into this kernel", Some(at), remedy)
+            return unmet(
+                "turned off, and this kernel does not know the word that turns it on",
+                Some(off),
+                remedy,
+            );
         }
-        None => {
-            let remedy = Remedy::manual(format!("use a kernel with {}", option(controller)));
-            ("not built into this kernel", None, remedy)
-        }
-    })
-}
-
-/// The firmware of a Raspberry Pi puts `cgroup_disable=memory` before what the file holds, so that only
-/// the file can have the last word. It is one line: the firmware reads no other.
-fn turn_on(facts: &Facts, name: &str, at: &Evidence) -> Remedy {
-    match cmdline_file(facts) {
-        Some(path) => Remedy::manual(format!(
-            "append cgroup_enable={name} to the one line of {path}, and take {} out if it is there; then \
-             reboot",
-            at.text
-        ))
-        .command(format!("sudo sed -i '1s/$/ cgroup_enable={name}/' {path}"))
-        .command("sudo reboot"),
-        None => Remedy::manual(format!("take {} off the kernel command line, then reboot", at.text)),
+        None if !by_itself => return built(None),
+        _ => {}
     }
-}
-
-/// The file that the firmware of a Raspberry Pi reads the kernel command line from; `None` elsewhere, and
-/// where none is seen.
-fn cmdline_file(facts: &Facts) -> Option<&'static str> {
-    let tree = facts.device_tree().ok()?;
-    let compatible = &tree.as_ref().as_ref()?.compatible;
-    if !compatible.iter().any(|name| name.value.starts_with("raspberrypi,")) {
-        return None;
-    }
-    CMDLINE_FILES.into_iter().find(|path| facts.stat(path).is_ok())
-}
-
-/// Whether the last word on a controller on the kernel command line turns it on, if there is one.
-/// `cgroup_enable=` is known to the kernels of Raspberry Pi only.
-fn last_word(parameters: &[Parameter], name: &str) -> Option<(bool, Evidence)> {
-    parameters.iter().rev().filter(|parameter| !parameter.for_init).find_map(|parameter| {
-        let on = match parameter.name.replace('-', "_").as_str() {
-            "cgroup_enable" => true,
-            "cgroup_disable" => false,
-            _ => return None,
+    let next = boot.and_then(|boot| said(&boot.words(), name));
+    // A kernel of Raspberry Pi may turn it off by itself then.
+    let is_gone =
+        || next.is_none() && now.is_some() && boot.is_some_and(|boot| boot.method != Method::RaspberryPi);
+    let turned_on = match &next {
+        Some((true, at)) => Some(Some(at.clone())),
+        _ => is_gone().then(|| boot.and_then(|boot| boot.at.first().cloned())),
+    };
+    if let Some(at) = turned_on {
+        return Missing {
+            verdict: Verdict::Pending(Needs::Reboot),
+            found: "turned on from the next boot on".to_owned(),
+            at,
+            remedy: boot_remedy::reboot(),
         };
-        let named = parameter.value.as_deref().unwrap_or_default().split(',').any(|item| item == name);
-        named.then(|| (on, parameter.at.clone()))
-    })
+    }
+    let remedy = turn_on(facts, req, name);
+    let word = format!("cgroup_enable={name}");
+    if let Some(unheard) =
+        boot.and_then(|boot| boot.unheard.iter().find(|unheard| unheard.parameter.is(&word)))
+    {
+        let found = format!("turned on where nobody reads it: {}", unheard.why);
+        return unmet(&found, Some(unheard.parameter.at.clone()), remedy);
+    }
+    match now {
+        Some((_, at)) => unmet("turned off on the kernel command line", Some(at.clone()), remedy),
+        None => unmet("turned off unless the kernel command line turns it on", None, remedy),
+    }
+}
+
+/// Kernels of Raspberry Pi before 6.12 turn the memory controller off without a word.
+fn turns_off_by_itself(facts: &Facts, boot: Option<&Boot>, controller: Controller) -> bool {
+    let lacks = || {
+        let config = facts.kernel_release().and_then(|release| facts.kernel_config(&release.value));
+        config.is_ok_and(|config| !config.is_set("MEMCG"))
+    };
+    controller == Controller::Memory && is_raspberry_pi(facts, boot) && !lacks()
+}
+
+fn is_raspberry_pi(facts: &Facts, boot: Option<&Boot>) -> bool {
+    if let Some(boot) = boot {
+        return boot.method == Method::RaspberryPi;
+    }
+    let Ok(tree) = facts.device_tree() else { return false };
+    tree.as_ref()
+        .as_ref()
+        .is_some_and(|tree| tree.compatible.iter().any(|name| name.value.starts_with("raspberrypi,")))
+}
+
+/// The firmware of a Raspberry Pi puts `cgroup_disable=memory` before what the file holds, so that
+/// only a word after it turns the controller on. Elsewhere the word that turns it off is taken out.
+fn turn_on(facts: &Facts, req: &Requirements, name: &str) -> Remedy {
+    let looked = facts.boot(&req.boot);
+    let boot = looked.as_deref().ok().and_then(|boot| boot.as_ref().ok());
+    if is_raspberry_pi(facts, boot) {
+        boot_remedy::pass(facts, req, &format!("cgroup_enable={name}"))
+    } else {
+        boot_remedy::pass_no_more(facts, req, &format!("cgroup_disable={name}"))
+    }
+}
+
+/// Whether the last word on a controller turns it on, if there is one. `cgroup_enable=` is known to
+/// the kernels of Raspberry Pi only.
+fn said(words: &KernelCmdline, name: &str) -> Option<(bool, Evidence)> {
+    let on = format!("cgroup_enable={name}");
+    let last = words.deciding(&on)?;
+    Some((last.is(&on), last.at.clone()))
+}
+
+/// The last word that turns a controller off, whatever comes after it.
+fn turned_off(words: &KernelCmdline, name: &str) -> Option<Evidence> {
+    words.items("cgroup_disable").filter(|(item, _)| *item == name).last().map(|(_, at)| at.clone())
 }
 
 /// The kernel option that builds a controller in.
@@ -262,9 +318,10 @@ mod tests {
             ("cgroup_enable=memory cgroup-disable=io,memory\n", off, Some("cgroup-disable=io,memory")),
             (
                 "cgroup_disable=memory cgroup_enable=cpuset cgroup_enable=memory\n",
-                lacking,
-                Some("cgroup_enable=memory"),
+                "turned off, and this kernel does not know the word that turns it on",
+                Some("cgroup_disable=memory"),
             ),
+            ("cgroup_enable=memory\n", lacking, Some("cgroup_enable=memory")),
             ("quiet cgroup_disable=io\n", lacking, None),
             ("quiet -- cgroup_disable=memory\n", lacking, None),
         ] {
@@ -280,38 +337,85 @@ mod tests {
         }
     }
 
-    /// The command line is that of a Raspberry Pi 4 with Raspberry Pi OS 12 (raspberrypi/linux issue 6980).
+    const CMDLINE: &str = "/boot/firmware/cmdline.txt";
+
+    /// A Raspberry Pi 4 with Raspberry Pi OS 12 (raspberrypi/linux issue 6980).
+    fn pi(passed: &str, file: &str) -> TestHost {
+        let firmware = "coherent_pool=1M cgroup_disable=memory vc_mem.mem_base=0x3eb00000 \
+                        vc_mem.mem_size=0x3ff00000  console=tty1 rootwait";
+        without_memory(&format!("{firmware}{passed}\n"))
+            .file("/proc/device-tree/compatible", "raspberrypi,4-model-b\0brcm,bcm2711\0")
+            .file("/boot/firmware/config.txt", "arm_64bit=1\n")
+            .file(CMDLINE, file)
+            .without("/sys/firmware/efi")
+    }
+
+    fn of_memory(host: TestHost) -> Finding {
+        findings(&look_at(host))[2].clone()
+    }
+
     #[test]
     fn a_raspberry_pi_has_a_file_for_it() {
-        let pi = |paths: &[&str]| {
-            let host = without_memory("coherent_pool=1M cgroup_disable=memory console=tty1 rootwait\n");
-            let tree = "/proc/device-tree/compatible";
-            paths.iter().fold(host.file(tree, "raspberrypi,4-model-b\0brcm,bcm2711\0"), |host, path| {
-                host.file(path, "console=tty1 rootwait\n")
-            })
-        };
-        let remedy = |host: TestHost| findings(&look_at(host))[2].remedy.clone();
-        let (os, before, ubuntu) =
-            ("/boot/firmware/cmdline.txt", "/boot/cmdline.txt", "/boot/firmware/current/cmdline.txt");
-        for (paths, file) in [(&[os, before][..], os), (&[before][..], before), (&[os, ubuntu][..], ubuntu)] {
-            let command = format!("sudo sed -i '1s/$/ cgroup_enable=memory/' {file}");
-            assert_eq!(remedy(pi(paths)).commands, [command, "sudo reboot".to_owned()]);
+        let finding = of_memory(pi("", "console=tty1 rootwait\n"));
+        assert_eq!(
+            (finding.verdict, &*finding.found),
+            (Verdict::Unmet, "turned off on the kernel command line")
+        );
+        assert_eq!(finding.remedy.summary, format!("add cgroup_enable=memory to {CMDLINE}, then reboot"));
+        assert_eq!((finding.remedy.settings.len(), finding.remedy.commands.len()), (1, 1));
+        for (file, verdict, at) in [
+            (
+                "console=tty1 cgroup_enable=memory rootwait\n",
+                Verdict::Pending(Needs::Reboot),
+                "cmdline.txt:1",
+            ),
+            ("console=tty1\ncgroup_memory=1 cgroup_enable=memory\n", Verdict::Unmet, "cmdline.txt:2"),
+            ("cgroup_enable=memory cgroup_disable=memory\n", Verdict::Unmet, "/proc/cmdline:1"),
+        ] {
+            let finding = of_memory(pi("", file));
+            let first = finding.evidence[0].to_string();
+            assert!(finding.verdict == verdict && first.ends_with(at), "{file:?}: {first}");
+            assert_eq!(finding.remedy.settings.is_empty(), verdict != Verdict::Unmet, "{file:?}");
         }
-        assert!(remedy(pi(&[])).summary.starts_with("take cgroup_disable=memory off"));
-        let written = |text: &str| {
-            let finding = findings(&look_at(pi(&[os]).file(os, text)))[2].clone();
-            (finding.verdict, finding.evidence[0].to_string(), finding.remedy.commands)
+        let unmounted = of_memory(pi("", "").without(CMDLINE).without("/boot/firmware/config.txt"));
+        assert!(unmounted.remedy.summary.starts_with("add cgroup_enable=memory to the kernel command line"));
+        let pc = of_memory(without_memory("cgroup_disable=memory\n").file(CMDLINE, "quiet\n"));
+        assert!(pc.remedy.summary.starts_with("take cgroup_disable=memory off the kernel command line"));
+    }
+
+    /// As raspberrypi/linux pull request 6439 has it, of a kernel that is not Raspberry Pi's.
+    #[test]
+    fn a_kernel_that_does_not_know_the_word() {
+        let finding = of_memory(pi(" cgroup_enable=memory", "console=tty1 rootwait cgroup_enable=memory\n"));
+        assert_eq!(finding.verdict, Verdict::Unmet);
+        assert_eq!(finding.found, "turned off, and this kernel does not know the word that turns it on");
+        assert!(finding.remedy.summary.contains("without cgroup_disable=memory"), "{finding:?}");
+        assert!(finding.remedy.settings.is_empty());
+    }
+
+    /// Raspberry Pi OS 11, with Linux 6.1: the kernel turns it off without a word.
+    #[test]
+    fn an_older_kernel_of_raspberry_pi_turns_it_off_by_itself() {
+        let host = |file: &str| pi("", file).edit("/proc/cmdline", "cgroup_disable=memory ", "");
+        let finding = of_memory(host("console=tty1 rootwait\n"));
+        assert_eq!(finding.found, "turned off unless the kernel command line turns it on");
+        assert_eq!(finding.remedy.settings.len(), 1);
+        let pending = of_memory(host("console=tty1 rootwait cgroup_enable=memory\n"));
+        assert_eq!(pending.verdict, Verdict::Pending(Needs::Reboot));
+        let config = "/boot/config-6.12.117+deb13-cloud-amd64";
+        let lacks =
+            of_memory(host("console=tty1\n").file(config, "CONFIG_CGROUPS=y\n# CONFIG_MEMCG is not set\n"));
+        assert_eq!(lacks.found, "not built into this kernel");
+    }
+
+    #[test]
+    fn what_is_offered_can_be_gone_after_the_next_boot() {
+        let offered = |file: &str| {
+            let host = pi(" cgroup_enable=memory", file).file(ROOT, "cpuset cpu io memory pids\n");
+            of_memory(host).verdict
         };
-        let (verdict, at, commands) = written("console=tty1 cgroup_enable=memory rootwait\n");
-        assert_eq!((verdict, at), (Verdict::Pending(Needs::Reboot), format!("{os}:1")));
-        assert_eq!(commands, ["sudo reboot"]);
-        let (verdict, at, commands) =
-            written("console=tty1 rootwait\ncgroup_memory=1 cgroup_enable=memory\n");
-        assert_eq!((verdict, at), (Verdict::Unmet, format!("{os}:2")));
-        assert_eq!(commands[0], format!("sudo sed -i -z 's/\\n\\(.\\)/ \\1/g' {os}"));
-        let (verdict, at, _) = written("cgroup_enable=memory cgroup_disable=memory\n");
-        assert_eq!((verdict, at.as_str()), (Verdict::Unmet, "/proc/cmdline:1"));
-        assert!(remedy(without_memory("cgroup_disable=memory\n").file(os, "")).commands.is_empty());
+        assert_eq!(offered("console=tty1 rootwait cgroup_enable=memory\n"), Verdict::Met);
+        assert_eq!(offered("console=tty1 rootwait\n"), Verdict::Volatile);
     }
 
     #[test]

@@ -1,18 +1,22 @@
 //! Which kind of cgroup hierarchy the host runs with: see [`CGROUP_VERSION`].
 
-use crate::checks::{check, openrc};
+use crate::checks::{boot_remedy, check, openrc};
 use crate::facts::cgroup::{Controller, Hierarchy};
 use crate::facts::kernel_cmdline::KernelCmdline;
 use crate::facts::unit_syntax::boolean;
 use crate::facts::{Evidence, Facts};
-use crate::finding::{Finding, Level, Outcome, Remedy, Verdict};
+use crate::finding::{Finding, Level, Needs, Outcome, Remedy, Verdict};
 use crate::host::{Fact, OrAbsent};
 use crate::requirements::{Demand, Need, Requirements, Stack};
 
 /// The first version that mounts nothing but cgroup v2 (systemd: NEWS, 258).
 const V1_REMOVED: u32 = 258;
+/// The first version that mounts version 2 alone wherever nothing asks for another (systemd: NEWS,
+/// 256: version 1 takes `SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1`, too).
+const V1_FORCED: u32 = 256;
 /// The first version of Podman that does not run on cgroup v1 (podman: RELEASE_NOTES.md, 6.0.0).
 const PODMAN_NEEDS_V2: u64 = 6;
+const ASK: &str = "systemd.unified_cgroup_hierarchy";
 /// Where it is mounted, as findings name it.
 const SUBJECT: &str = "/sys/fs/cgroup";
 
@@ -22,9 +26,10 @@ check! {
     /// ## What is looked at
     ///
     /// The mounts at and below `/sys/fs/cgroup`: version 2 alone, version 1, or both ("hybrid"), with
-    /// the controllers that a version 1 mount holds; and what on the kernel command line of the
-    /// running system asked for it. In an image root only the version of systemd is known: 258 and
-    /// later have no other hierarchy, before it is decided at boot.
+    /// the controllers that a version 1 mount holds; what on the kernel command line of the
+    /// running system asked for it, and what the boot loader passes next time. In an image root only
+    /// the version of systemd is known: 258 and later have no other hierarchy, before it is decided at
+    /// boot.
     ///
     /// ## Why it matters
     ///
@@ -61,7 +66,7 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
         return Outcome::not_asked();
     }
     let mut outcome = Outcome::default();
-    let found = if facts.running() { mounted(facts).map(Ok) } else { installed(facts) };
+    let found = if facts.running() { mounted(facts, req).map(Ok) } else { installed(facts) };
     match found {
         Ok(Ok(finding)) => add(facts, demands, &finding, &mut outcome),
         Ok(Err(reason)) => return Outcome::skip(reason),
@@ -128,7 +133,7 @@ fn installed(facts: &Facts) -> Fact<Result<Finding, String>> {
     Ok(Ok(Finding::new(SUBJECT, found.clone(), found, Verdict::Met).at([version.at.clone()])))
 }
 
-fn mounted(facts: &Facts) -> Fact<Finding> {
+fn mounted(facts: &Facts, req: &Requirements) -> Fact<Finding> {
     let hierarchy = facts.cgroup_hierarchy()?;
     let expected = Hierarchy::Unified.to_string();
     let Some(hierarchy) = hierarchy.as_ref() else {
@@ -139,7 +144,7 @@ fn mounted(facts: &Facts) -> Fact<Finding> {
                 .command("sudo rc-update add cgroups default")
                 .command("sudo rc-service cgroups start")
         };
-        return Ok(finding.repair(if openrc(facts) { start() } else { remedy(facts, None) }));
+        return Ok(finding.repair(if openrc(facts) { start() } else { remedy(facts, req, None) }));
     };
     if hierarchy.value == Hierarchy::Unified {
         return Ok(Finding::new(SUBJECT, expected.clone(), expected, Verdict::Met).at([hierarchy.at.clone()]));
@@ -161,21 +166,47 @@ fn mounted(facts: &Facts) -> Fact<Finding> {
     let asked = facts.kernel_cmdline().ok().and_then(|cmdline| asked_for_v1(&cmdline));
     let holds = |option: &String| Controller::from_name(option).is_some();
     let holding = v1.iter().filter(|mount| mount.super_options.iter().any(holds)).map(|m| m.at.clone());
-    let finding = Finding::new(SUBJECT, expected, found, Verdict::Unmet)
-        .at(asked.clone())
-        .at(holding)
-        .at([hierarchy.at.clone()]);
-    Ok(finding.repair(remedy(facts, asked.as_ref())))
+    let at = |finding: Finding| finding.at(asked.clone()).at(holding).at([hierarchy.at.clone()]);
+    if !elsewhere(facts)
+        && let Some(next) = asks_next(facts, req, asked.is_some())
+    {
+        let found = format!("{found} until the next boot");
+        let finding = Finding::new(SUBJECT, expected, found, Verdict::Pending(Needs::Reboot));
+        return Ok(at(finding.at(next)).repair(boot_remedy::reboot()));
+    }
+    let finding = at(Finding::new(SUBJECT, expected, found, Verdict::Unmet));
+    Ok(finding.repair(remedy(facts, req, asked.as_ref())))
+}
+
+/// Whether it is decided elsewhere than on the kernel command line of this host.
+fn elsewhere(facts: &Facts) -> bool {
+    matches!(facts.container(), Ok(Some(_))) || matches!(facts.wsl(), Ok(Some(_))) || openrc(facts)
+}
+
+/// What has the next boot mount version 2 alone, if that is sure.
+fn asks_next(facts: &Facts, req: &Requirements, asked_for_v1: bool) -> Option<Vec<Evidence>> {
+    let looked = facts.boot(&req.boot).ok()?;
+    let boot = looked.as_ref().as_ref().ok()?;
+    match boot.words().last(ASK) {
+        Some(word) => {
+            let v2 = word.value.as_deref().is_none_or(|value| boolean(value) == Some(true));
+            v2.then(|| vec![word.at.clone()])
+        }
+        None => {
+            let version = facts.systemd_version().ok()?;
+            (asked_for_v1 && version.value >= V1_FORCED).then(|| boot.at.clone())
+        }
+    }
 }
 
 /// The last word of the kernel command line on the matter, if it is for version 1.
 fn asked_for_v1(cmdline: &KernelCmdline) -> Option<Evidence> {
-    let parameter = cmdline.last("systemd.unified_cgroup_hierarchy")?;
+    let parameter = cmdline.last(ASK)?;
     let v1 = parameter.value.as_deref().is_some_and(|value| boolean(value) == Some(false));
     v1.then(|| parameter.at.clone())
 }
 
-fn remedy(facts: &Facts, asked: Option<&Evidence>) -> Remedy {
+fn remedy(facts: &Facts, req: &Requirements, asked: Option<&Evidence>) -> Remedy {
     if let Ok(Some(container)) = facts.container() {
         return Remedy::manual(format!(
             "boot the host of this {} container with cgroup v2: the container has the same",
@@ -193,10 +224,19 @@ fn remedy(facts: &Facts, asked: Option<&Evidence>) -> Remedy {
             .command("echo 'rc_cgroup_mode=\"unified\"' | sudo tee -a /etc/rc.conf")
             .command("sudo reboot");
     }
-    Remedy::manual(match asked {
-        Some(at) => format!("take {} off the kernel command line and reboot", at.text),
-        None => "add systemd.unified_cgroup_hierarchy=1 to the kernel command line and reboot".to_owned(),
-    })
+    match asked {
+        Some(at) if still_asked(facts, req, at) => boot_remedy::pass_no_more(facts, req, &at.text),
+        _ => boot_remedy::pass(facts, req, &format!("{ASK}=1")),
+    }
+}
+
+/// Whether a word that was passed will be passed again, as far as is known.
+fn still_asked(facts: &Facts, req: &Requirements, at: &Evidence) -> bool {
+    let looked = facts.boot(&req.boot);
+    match looked.as_deref() {
+        Ok(Ok(boot)) => boot.words().parameters.iter().any(|parameter| parameter.is(&at.text)),
+        _ => true,
+    }
 }
 
 #[cfg(test)]
@@ -243,8 +283,46 @@ mod tests {
         let at: Vec<String> = finding.evidence.iter().map(ToString::to_string).collect();
         let lines = ["/proc/cmdline:1", "/proc/self/mountinfo:4", "/proc/self/mountinfo:5"];
         assert_eq!(at[..3], lines);
-        let summary = "take systemd.unified_cgroup_hierarchy=0 off the kernel command line and reboot";
-        assert_eq!(finding.remedy.summary, summary);
+        let summary = "take systemd.unified_cgroup_hierarchy=0 off the kernel command line, then reboot";
+        assert!(finding.remedy.summary.starts_with(summary), "{}", finding.remedy.summary);
+    }
+
+    #[test]
+    fn the_boot_loaders_file_is_changed_already_or_has_a_setting() {
+        let pi = |file: &str| {
+            booted(
+                &[TMPFS, TRACKING, MEMORY],
+                "vc_mem.mem_size=0x1  quiet systemd.unified_cgroup_hierarchy=0\n",
+            )
+            .file("/proc/device-tree/compatible", "raspberrypi,4-model-b\0brcm,bcm2711\0")
+            .without("/sys/firmware/efi")
+            .file("/boot/firmware/config.txt", "")
+            .file("/boot/firmware/cmdline.txt", file)
+        };
+        let finding = |file: &str| findings(&look_at(pi(file)))[0].clone();
+        let still = finding("quiet systemd.unified_cgroup_hierarchy=0\n");
+        assert_eq!((still.verdict, still.remedy.settings.len()), (Verdict::Unmet, 1));
+        assert!(
+            still
+                .remedy
+                .summary
+                .starts_with("take systemd.unified_cgroup_hierarchy=0 out of /boot/firmware/")
+        );
+        let pending = finding("quiet systemd.unified_cgroup_hierarchy=1\n");
+        assert_eq!((pending.verdict, &*pending.remedy.summary), (Verdict::Pending(Needs::Reboot), "reboot"));
+        assert_eq!(pending.evidence[0].to_string(), "/boot/firmware/cmdline.txt:1");
+        // Without a word systemd 255 does what its distribution has chosen, and 257 what is wanted.
+        let of = |version: u32| {
+            let old = "/usr/lib/x86_64-linux-gnu/systemd/libsystemd-shared-257.so";
+            let new = format!("/usr/lib/x86_64-linux-gnu/systemd/libsystemd-shared-{version}.so");
+            findings(&look_at(pi("quiet\n").without(old).file(&new, "")))[0].clone()
+        };
+        assert_eq!(of(257).verdict, Verdict::Pending(Needs::Reboot));
+        let older = of(255);
+        assert_eq!(older.verdict, Verdict::Unmet);
+        assert!(
+            older.remedy.summary.starts_with("add systemd.unified_cgroup_hierarchy=1 to /boot/firmware/")
+        );
     }
 
     fn levels(host: TestHost) -> Vec<(Level, Vec<Stack>)> {

@@ -19,7 +19,8 @@ check! {
     /// `--` are for init and do not count, nor do those that the boot loader does not read, such as a
     /// second line of `cmdline.txt`.
     ///
-    /// A word that is there for a controller is not needed where the running kernel offers it anyway.
+    /// A word that is there for a controller is not needed where the running kernel offers it anyway,
+    /// nor in an image whose device trees are those of the upstream kernel, which turn nothing off.
     ///
     /// ## Why it matters
     ///
@@ -71,7 +72,16 @@ fn look(facts: &Facts, req: &Requirements, argument: &KernelArgument) -> Fact<Re
         Ok(boot) => boot.clone(),
         Err(why) => return Ok(unknown_next(facts, req, argument, now.as_deref(), why)),
     };
-    let (configured, at) = says(&boot.next, argument);
+    if now.is_none()
+        && let Some(controller) = argument.for_controller
+        && let Some(before) = &boot.before
+        && boot.words().deciding(&argument.word).is_none()
+    {
+        let found = format!("not needed: nothing turns {controller} off");
+        let at = before.parameters.first().map(|word| word.at.clone()).or_else(|| boot.at.first().cloned());
+        return Ok(Ok(Finding::new(&argument.word, expected(argument), found, Verdict::Met).at(at)));
+    }
+    let (configured, at) = says(&boot.words(), argument);
     let (in_effect, now_at) = match &now {
         Some(now) => {
             let (holds, at) = says(now, argument);
@@ -106,7 +116,9 @@ fn finding(
     verdict: Verdict,
 ) -> Finding {
     let unheard = boot.unheard.iter().find(|word| argument.wanted && word.parameter.is(&argument.word));
-    let written = boot.place.as_ref().ok().filter(|place| place.passes(&argument.word) == argument.wanted);
+    let written = boot.place.as_ref().ok().filter(|place| {
+        place.passes(&argument.word) == argument.wanted && !boot.is_of_firmware(&argument.word)
+    });
     let (found, remedy) = match (verdict, unheard) {
         (Verdict::Unmet | Verdict::Volatile, None) if let Some(place) = written => {
             let found = format!("{} says so, and the boot loader was not told", place.path);
@@ -118,7 +130,7 @@ fn finding(
         }
         (Verdict::Met, _) => (expected(argument), Remedy::default()),
         _ => {
-            let (_, at) = says(&boot.next, argument);
+            let (_, at) = says(&boot.words(), argument);
             (found(argument, false), remedy(facts, req, argument, at.as_ref()))
         }
     };

@@ -1,5 +1,6 @@
 use super::*;
 use crate::checks::testing::{findings, unknown, verdicts};
+use crate::facts::boot::device_tree;
 use crate::facts::testing::{TestHost, fixture};
 use crate::profile::Layer;
 use crate::requirements::Stack;
@@ -115,6 +116,40 @@ fn where_no_boot_loader_is_known_only_now_can_be_told() {
 fn an_image_is_judged_by_its_file() {
     assert_eq!(verdict(pi("", "").image(), &wanted()).0, Verdict::Unmet);
     assert_eq!(verdict(pi(" cgroup_enable=memory", "").image(), &wanted()).0, Verdict::Met);
+}
+
+/// Debian's kernels with the device trees of theirs, and Raspberry Pi's with those of theirs.
+#[test]
+fn an_image_whose_device_tree_turns_nothing_off_needs_no_word() {
+    let image = |property: &str, value: &str| {
+        let tree = device_tree(&[("chosen", property, value)]);
+        pi("", "").file("/boot/firmware/bcm2711-rpi-4-b.dtb", tree).image()
+    };
+    let upstream = verdict(image("stdout-path", "serial1:115200n8"), &wanted());
+    assert_eq!(upstream, (Verdict::Met, "not needed: nothing turns memory off".to_owned()));
+    let of_pi = || image("bootargs", "coherent_pool=1M cgroup_disable=memory");
+    assert_eq!(verdict(of_pi(), &wanted()), (Verdict::Unmet, "not passed".to_owned()));
+    // Its kernel turns the controller off without a word.
+    assert_eq!(verdict(image("bootargs", "coherent_pool=1M"), &wanted()).0, Verdict::Unmet);
+}
+
+/// No file has the word that the device tree passes: one that undoes it is added.
+#[test]
+fn a_word_of_the_device_tree_is_undone() {
+    let forbidden = asked("forbidden = \"cgroup_disable=memory\"");
+    let firmware = |words: &str, file: &str| {
+        pi(file, "").file("/proc/cmdline", format!("{words} vc_mem.mem_size=0x3ff00000  console=tty1\n"))
+    };
+    let outcome = run(&firmware("cgroup_disable=memory", "").facts(), &forbidden);
+    let finding = findings(&outcome)[0];
+    assert_eq!((finding.verdict, finding.found.as_str()), (Verdict::Unmet, "passed"));
+    assert_eq!(finding.remedy.summary, format!("add {ENABLE} to {FILE}, then reboot"));
+    let pending = verdict(firmware("cgroup_disable=memory", &format!(" {ENABLE}")), &forbidden);
+    assert_eq!(pending.0, Verdict::Pending(Needs::Reboot));
+    let other = asked("forbidden = \"numa_policy\"");
+    let outcome = run(&firmware("numa_policy=interleave", "").facts(), &other);
+    let by_hand = "the device tree passes numa_policy=interleave: boot with one that does not";
+    assert_eq!(findings(&outcome)[0].remedy.summary, by_hand);
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::checks::check;
+use crate::checks::{boot_remedy, check};
 use crate::facts::kernel::Kernel;
+use crate::facts::modprobe::ModprobeConfig;
 use crate::facts::module_obstacle::{Obstacle, ObstacleKind};
 use crate::facts::module_state::ModuleState;
 use crate::facts::modules::ModuleFile;
@@ -20,8 +21,8 @@ check! {
     /// ## What is looked at
     ///
     /// For each wanted module that is not built in: `blacklist` and `install` in modprobe.d,
-    /// `modprobe.blacklist=` and `module_blacklist=` on the kernel command line, and
-    /// `kernel.modules_disabled`. They differ in what they stop:
+    /// `modprobe.blacklist=` and `module_blacklist=` on the kernel command line, now and at the next boot,
+    /// and `kernel.modules_disabled`. They differ in what they stop:
     ///
     /// - `install NAME /bin/false` or `/bin/true` stops every load through modprobe, also of modules
     ///   that need NAME; `module_blacklist=NAME` stops every load whatsoever.
@@ -89,6 +90,9 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
 
 /// The wanted modules and where they stand, on each kernel.
 struct Wanted<'a> {
+    req: &'a Requirements,
+    /// What modprobe and the kernel will be told at the next boot, as far as it is known.
+    next: ModprobeConfig,
     modules: &'a BTreeMap<String, ModuleWant>,
     states: BTreeMap<&'a str, Vec<ModuleState>>,
 }
@@ -101,7 +105,13 @@ impl<'a> Wanted<'a> {
                 states.entry(name).or_default().push(facts.module_state(kernel, names, name)?);
             }
         }
-        Ok(Wanted { modules: &req.modules, states })
+        let config = facts.modprobe_config()?;
+        let looked = facts.boot(&req.boot);
+        let next = match looked.as_deref() {
+            Ok(Ok(boot)) => config.with_words(&boot.words()),
+            _ => (*config).clone(),
+        };
+        Ok(Wanted { req, next, modules: &req.modules, states })
     }
 
     /// The finding on a module for who made `demand`, or what leaves it open; `None` where there is no
@@ -126,10 +136,14 @@ impl<'a> Wanted<'a> {
                 ModuleState::Loadable(files) => (files, None),
                 ModuleState::Missing(..) | ModuleState::Unseen => continue,
             };
-            if let Some(obstacle) = self.obstacle(facts, files, demand, at_boot)? {
+            let in_the_way = |config: &ModprobeConfig| self.obstacle(config, files, demand, at_boot);
+            let (now, next) = (in_the_way(&*facts.modprobe_config()?), in_the_way(&self.next));
+            if let Some(obstacle) = next.as_ref().or(now.as_ref()) {
                 // With the module that is kept out loaded, this one loads for now.
                 let now = facts.running()
-                    && (loaded_at.is_some() || facts.loaded_modules()?.get(&obstacle.module).is_some());
+                    && (now.is_none()
+                        || loaded_at.is_some()
+                        || facts.loaded_modules()?.get(&obstacle.module).is_some());
                 if obstacle.kind == ObstacleKind::OtherCommand {
                     if now {
                         continue;
@@ -140,7 +154,17 @@ impl<'a> Wanted<'a> {
                         obstacle.at
                     ))));
                 }
-                return Ok(Some(Ok(kept_out(name, &obstacle, now, facts.running()).at(loaded_at.cloned()))));
+                let finding = match next.is_some() {
+                    true => kept_out(facts, self.req, name, obstacle, now),
+                    false if now => {
+                        met = Some(finding(EXPECTED, Verdict::Met).at(loaded_at.cloned()));
+                        continue;
+                    }
+                    false => finding(&obstacle.at.text, Verdict::Pending(Needs::Reboot))
+                        .at([obstacle.at.clone()])
+                        .repair(boot_remedy::reboot()),
+                };
+                return Ok(Some(Ok(finding.at(loaded_at.cloned()))));
             }
             if let Some(finding) = disabled(facts, name, loaded_at, at_boot)? {
                 return Ok(Some(Ok(finding)));
@@ -156,13 +180,12 @@ impl<'a> Wanted<'a> {
     /// What keeps a module out for this demand.
     fn obstacle(
         &self,
-        facts: &Facts,
+        config: &ModprobeConfig,
         files: &[ModuleFile],
         demand: &Demand,
         at_boot: bool,
-    ) -> Fact<Option<Obstacle>> {
-        let config = facts.modprobe_config()?;
-        Ok(files.iter().find_map(|file| {
+    ) -> Option<Obstacle> {
+        files.iter().find_map(|file| {
             let obstacle = config.obstacle(file)?;
             if obstacle.kind != ObstacleKind::Blacklisted {
                 return Some(obstacle);
@@ -178,7 +201,7 @@ impl<'a> Wanted<'a> {
                 })
             });
             (!by_name && !brought).then_some(obstacle)
-        }))
+        })
     }
 
     fn files(&self, name: &str) -> impl Iterator<Item = &ModuleFile> {
@@ -196,12 +219,17 @@ fn used(want: &ModuleWant, stack: Stack, at_boot: bool) -> bool {
     has(&want.loaded) || (!at_boot && has(&want.on_demand))
 }
 
-fn kept_out(name: &str, obstacle: &Obstacle, now: bool, running: bool) -> Finding {
+fn kept_out(facts: &Facts, req: &Requirements, name: &str, obstacle: &Obstacle, now: bool) -> Finding {
     let verdict = Verdict::of(false, Some(now), Needs::None);
     let mut found = obstacle.at.text.clone();
     if obstacle.module != name {
         found = format!("{found}, which it needs");
     }
+    if let Some(word) = word(obstacle) {
+        let remedy = boot_remedy::pass_no_more(facts, req, &word);
+        return Finding::new(name, EXPECTED, found, verdict).at([obstacle.at.clone()]).repair(remedy);
+    }
+    let running = facts.running();
     let mut remedy = way_out(obstacle, running);
     if running && !now && !remedy.commands.is_empty() {
         remedy = remedy.command(format!("sudo modprobe {name}"));
@@ -209,16 +237,18 @@ fn kept_out(name: &str, obstacle: &Obstacle, now: bool, running: bool) -> Findin
     Finding::new(name, EXPECTED, found, verdict).at([obstacle.at.clone()]).repair(remedy)
 }
 
+/// The word of the kernel command line that is in the way, with this module alone; `None` for a line of
+/// modprobe.d.
+fn word(obstacle: &Obstacle) -> Option<String> {
+    let (name, _) = obstacle.at.text.split_once('=')?;
+    let is_word = matches!(name.replace('-', "_").as_str(), "module_blacklist" | "modprobe.blacklist");
+    is_word.then(|| format!("{name}={}", obstacle.module))
+}
+
 /// How the line that is in the way is taken out.
 fn way_out(obstacle: &Obstacle, running: bool) -> Remedy {
     let (sudo, root) = if running { ("sudo ", "") } else { ("", "$ROOT") };
     let path = &*obstacle.at.path;
-    if path == "/proc/cmdline" {
-        let module = &obstacle.module;
-        return Remedy::manual(format!(
-            "take {module} out of this parameter of the kernel command line, then reboot"
-        ));
-    }
     let mut words = obstacle.at.text.split_whitespace();
     let (command, module) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     // A pattern stands for more modules than this one.

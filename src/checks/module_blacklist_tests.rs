@@ -86,6 +86,34 @@ fn the_kernel_command_line() {
 }
 
 #[test]
+fn the_next_boot_can_have_other_words() {
+    let pi = |now: &str, file: &str| {
+        host()
+            .file("/proc/device-tree/compatible", "raspberrypi,4-model-b\0brcm,bcm2711\0")
+            .without("/sys/firmware/efi")
+            .file("/proc/cmdline", format!("coherent_pool=1M vc_mem.mem_size=0x3ff00000  {now}\n"))
+            .file("/boot/firmware/config.txt", "")
+            .file("/boot/firmware/cmdline.txt", format!("{file}\n"))
+    };
+    let tun = |host: TestHost| {
+        let outcome = look_at(host, Stack::Podman);
+        findings(&outcome).into_iter().find(|f| f.subject == "tun").unwrap().clone()
+    };
+    let off = "quiet module_blacklist=tun,loop";
+    assert_eq!(tun(pi(off, off)).verdict, Verdict::Unmet);
+    assert_eq!(
+        tun(pi(off, off)).remedy.summary,
+        "take module_blacklist=tun out of /boot/firmware/cmdline.txt, then reboot"
+    );
+    let pending = tun(pi(off, "quiet"));
+    assert_eq!((pending.verdict, &*pending.remedy.summary), (Verdict::Pending(Needs::Reboot), "reboot"));
+    assert_eq!(tun(pi(off, "quiet").file(CONF, "blacklist tun\n")).verdict, Verdict::Unmet);
+    assert_eq!(tun(pi("quiet", "quiet modprobe.blacklist=tun")).verdict, Verdict::Volatile);
+    assert_eq!(tun(pi("quiet", off).image()).verdict, Verdict::Unmet);
+    assert_eq!(tun(pi("quiet", "quiet")).verdict, Verdict::Met);
+}
+
+#[test]
 fn what_is_loaded_works_until_the_next_boot() {
     let loaded = host().append("/proc/modules", "tun 1 0 - Live 0x0\n").file(CONF, "blacklist tun\n");
     assert_eq!(not_met(&look_at(loaded, Stack::Podman)), [("tun", Verdict::Volatile)]);

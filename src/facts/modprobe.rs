@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use super::kernel_cmdline::KernelCmdline;
 use super::modules::{fold, matches_glob};
 use super::{Evidence, Facts, Source, Sourced};
 use crate::host::{Fact, Unread};
@@ -37,6 +38,8 @@ pub struct ModprobeConfig {
     pub kernel_blacklist: Vec<Sourced<String>>,
     /// Files that could not be read, so that what is said of a module may not be all.
     pub unread: Vec<Unread>,
+    /// How many of `blacklist`, by its end, are from the kernel command line.
+    blacklisted_by_words: usize,
 }
 
 /// What an `install` command comes to.
@@ -89,6 +92,26 @@ impl ModprobeConfig {
             if !argument.is_empty() {
                 list.push(source.on(line, &text, Directive { name: fold(name), argument }));
             }
+        }
+    }
+
+    /// The same with other words on the kernel command line: those of the next boot.
+    pub fn with_words(&self, words: &KernelCmdline) -> ModprobeConfig {
+        let mut config = ModprobeConfig { kernel_blacklist: Vec::new(), ..self.clone() };
+        config.blacklist.truncate(self.blacklist.len() - self.blacklisted_by_words);
+        config.read_words(words);
+        config
+    }
+
+    fn read_words(&mut self, words: &KernelCmdline) {
+        let sourced = |(name, at): (&str, &Evidence)| Sourced { value: name.to_owned(), at: at.clone() };
+        // libkmod does not fold `-` here, so that modprobe.blacklist=br-netfilter has no effect.
+        let before = self.blacklist.len();
+        self.blacklist.extend(words.items("modprobe.blacklist").map(sourced));
+        self.blacklisted_by_words = self.blacklist.len() - before;
+        if let Some(parameter) = words.last("module_blacklist") {
+            let names = parameter.value.as_deref().unwrap_or_default().split(',');
+            self.kernel_blacklist.extend(names.map(|name| sourced((name, &parameter.at))));
         }
     }
 
@@ -172,7 +195,10 @@ impl Facts {
             }
             config.unread.extend(files.unread().cloned());
             if self.running() {
-                self.read_command_line(&mut config);
+                match self.kernel_cmdline() {
+                    Ok(words) => config.read_words(&words),
+                    Err(why) => config.unread.push(why),
+                }
             }
             Ok(config)
         })
@@ -188,20 +214,6 @@ impl Facts {
         let mut config = ModprobeConfig::default();
         config.read(&source);
         Ok(config.softdeps)
-    }
-
-    fn read_command_line(&self, config: &mut ModprobeConfig) {
-        let cmdline = match self.kernel_cmdline() {
-            Ok(cmdline) => cmdline,
-            Err(why) => return config.unread.push(why),
-        };
-        let sourced = |(name, at): (&str, &Evidence)| Sourced { value: name.to_owned(), at: at.clone() };
-        // libkmod does not fold `-` here, so that modprobe.blacklist=br-netfilter has no effect.
-        config.blacklist.extend(cmdline.items("modprobe.blacklist").map(sourced));
-        if let Some(parameter) = cmdline.last("module_blacklist") {
-            let names = parameter.value.as_deref().unwrap_or_default().split(',');
-            config.kernel_blacklist.extend(names.map(|name| sourced((name, &parameter.at))));
-        }
     }
 }
 

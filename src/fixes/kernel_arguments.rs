@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use super::draft::{Draft, utf8};
 use super::{FixError, Wanted};
 use crate::facts::boot::{BootWant, Carry, Edit, Place};
-use crate::plan::{Activation, State, Writer};
+use crate::plan::{Activation, Content, State, Writer};
 use crate::settings::Setting;
 
 /// What the copy of a file is called that lies on FAT.
 const COPY: &str = ".before-edgeprep";
+/// The mode of a file that is new.
+const NEW_MODE: u32 = 0o644;
 
 pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), FixError> {
     let mut by_boot: BTreeMap<&BootWant, Vec<Edit<'_>>> = BTreeMap::new();
@@ -39,13 +41,19 @@ pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), Fix
 
 fn write(draft: &mut Draft<'_>, place: &Place, edits: &[Edit<'_>]) -> Result<(), FixError> {
     let path = draft.facts.real_path(&place.path)?;
-    let State::File { content, mode, .. } = draft.facts.existing(&path)? else {
-        draft.step(format!("put a file in the place of {path}, and run this again"));
-        return Ok(());
+    let (content, mode) = match draft.facts.existing(&path)? {
+        State::File { content, mode, .. } => (content, mode),
+        // Only a file that nothing reads but a later step may be absent: the step reads what there is.
+        State::Absent if !place.carry.is_empty() => (Content::new(Vec::new()), NEW_MODE),
+        _ => {
+            draft.step(format!("put a file in the place of {path}, and run this again"));
+            return Ok(());
+        }
     };
     let bytes = content.bytes().unwrap_or_default();
     let old = utf8(&path, bytes)?;
-    let mut text = old.to_owned();
+    let before = if old.is_empty() { "\n" } else { old };
+    let mut text = before.to_owned();
     for edit in edits {
         match place.syntax.edit(&text, *edit) {
             Ok(edited) => text = edited,
@@ -55,7 +63,7 @@ fn write(draft: &mut Draft<'_>, place: &Place, edits: &[Edit<'_>]) -> Result<(),
             }
         }
     }
-    let changed = text != old;
+    let changed = text != before;
     if changed {
         if draft.facts.is_fat(&path)? {
             keep_copy(draft, &path);
@@ -127,6 +135,22 @@ mod tests {
         assert!(fixes.manual[0].summary.contains("FAT"), "{:?}", fixes.manual);
         let image = fix(&host.image(), &[argument("cgroup_enable=memory", true)]).unwrap();
         assert_eq!(image.artifacts.len(), 1, "what builds an image can build it again");
+    }
+
+    /// Debian's raspi-firmware writes cmdline.txt from a file that is not there before somebody needs it.
+    #[test]
+    fn a_file_that_a_later_step_reads_is_made() {
+        const EXTRA: &str = "/etc/default/raspi-extra-cmdline";
+        let hook = format!("cat {EXTRA}\ncat >{FILE} <<EOF\n");
+        let debian = || pi().file("/etc/kernel/postinst.d/z50-raspi-firmware", &hook);
+        let settings = [argument("cgroup_enable=memory", true)];
+        let (fixes, _) = settled(&debian(), &settings, &Options::default());
+        assert_eq!(written(&fixes), [(EXTRA, "cgroup_enable=memory\n".to_owned())]);
+        assert!(fixes.manual[0].commands[0].contains("update-initramfs"), "{:?}", fixes.manual);
+        let (fixes, _) = settled(&debian().file(EXTRA, "quiet\n"), &settings, &Options::default());
+        assert_eq!(written(&fixes), [(EXTRA, "quiet cgroup_enable=memory\n".to_owned())]);
+        let (fixes, _) = settled(&debian(), &[argument("nosmp", false)], &Options::default());
+        assert_eq!(written(&fixes), []);
     }
 
     #[test]

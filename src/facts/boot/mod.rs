@@ -13,10 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use super::kernel_cmdline::{KernelCmdline, Parameter};
 use super::{Evidence, Facts};
-use crate::host::Fact;
+use crate::host::{Fact, Unread};
 use crate::settings::quoted;
 
 pub use edits::{Edit, Syntax};
+#[cfg(test)]
+pub(crate) use raspberry_pi::bootargs::tree as device_tree;
 
 /// What hands the kernel its command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -98,12 +100,33 @@ pub struct Boot {
     pub method: Method,
     /// What showed that.
     pub at: Vec<Evidence>,
+    /// The words that firmware puts before [`Boot::next`], as far as they matter; `None` where that is not known.
+    /// Where it is, and nothing in there turns something off, the kernel does not do so by itself.
+    pub before: Option<KernelCmdline>,
     /// The words that are passed next time, as far as files tell, in order. Firmware can put others before.
     pub next: KernelCmdline,
     /// Words in these files that the boot loader does not read, such as those on a second line.
     pub unheard: Vec<Unheard>,
     /// Where words are written, or why that cannot be told.
     pub place: Result<Place, String>,
+}
+
+impl Boot {
+    /// Whether the boot loader passes a word next time, with nothing after it that undoes it.
+    pub fn passes(&self, word: &str) -> bool {
+        passes(&self.words(), word)
+    }
+
+    /// Whether firmware passes a word next time, and the boot loader's files do not.
+    pub fn is_of_firmware(&self, word: &str) -> bool {
+        self.before.as_ref().is_some_and(|before| passes(before, word)) && !passes(&self.next, word)
+    }
+
+    /// All words that are known to be passed next time, in order.
+    pub fn words(&self) -> KernelCmdline {
+        let before = self.before.iter().flat_map(|before| &before.parameters);
+        KernelCmdline { parameters: before.chain(&self.next.parameters).cloned().collect() }
+    }
 }
 
 /// A word that nobody reads.
@@ -126,13 +149,6 @@ pub struct Place {
     pub words: KernelCmdline,
     /// What carries them to where the boot loader reads them; empty where it reads this file.
     pub carry: Vec<Carry>,
-}
-
-impl Boot {
-    /// Whether the boot loader passes a word next time, with nothing after it that undoes it.
-    pub fn passes(&self, word: &str) -> bool {
-        passes(&self.next, word)
-    }
 }
 
 impl Place {
@@ -178,7 +194,8 @@ impl fmt::Display for Carry {
     }
 }
 
-/// How a method is looked for: `None` where the host does not boot that way.
+/// How a method is looked for: `None` where the host does not boot that way, [`Unread::Malformed`] where it does
+/// and what is passed cannot be told.
 type Find = fn(&Facts, &BootWant) -> Fact<Option<Boot>>;
 
 /// All methods, and how each is looked for.
@@ -211,7 +228,12 @@ impl Facts {
         let mut found = Vec::new();
         for (method, find) in METHODS {
             if want.method.is_none_or(|wanted| wanted == method) {
-                found.extend(find(self, want)?);
+                match find(self, want) {
+                    Ok(boot) => found.extend(boot),
+                    // It was read, and leaves open what will be passed.
+                    Err(why @ Unread::Malformed { .. }) => return Ok(Err(why.to_string())),
+                    Err(why) => return Err(why),
+                }
             }
         }
         Ok(match (found.len(), found.pop(), want.method) {
