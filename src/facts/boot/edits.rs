@@ -82,10 +82,11 @@ pub(super) fn words(line: &str, edit: Edit<'_>) -> String {
                 return line.to_owned();
             }
             let kernel = without(kernel, word, true);
-            let bare = kernel.trim_end();
+            let bare = kernel.trim_end_matches(kernel_cmdline::is_space);
             let gap = if bare.is_empty() { "" } else { " " };
             let tail = &kernel[bare.len()..];
-            format!("{bare}{gap}{word}{tail}{init}")
+            let apart = if tail.is_empty() && init.starts_with("--") { " " } else { "" };
+            format!("{bare}{gap}{word}{tail}{apart}{init}")
         }
         Edit::Without(word) => without(line, word, false),
     }
@@ -93,7 +94,8 @@ pub(super) fn words(line: &str, edit: Edit<'_>) -> String {
 
 /// Where the words for the kernel end: at a lone `--`, or with the line.
 fn end_of_kernel_words(line: &str) -> usize {
-    each_word(line).find(|(_, word)| *word == "--").map_or(line.len(), |(at, _)| line[..at].trim_end().len())
+    let end = each_word(line).find(|(_, word)| *word == "--");
+    end.map_or(line.len(), |(at, _)| line[..at].trim_end_matches(kernel_cmdline::is_space).len())
 }
 
 fn each_word(line: &str) -> impl Iterator<Item = (usize, &str)> {
@@ -177,6 +179,7 @@ mod tests {
             ("cgroup_enable=memory cgroup_disable=io", "cgroup_enable=memory cgroup_disable=io"),
             ("cgroup_enable=cpuset", "cgroup_enable=cpuset cgroup_enable=memory"),
             ("quiet -- single", "quiet cgroup_enable=memory -- single"),
+            ("-- single", "cgroup_enable=memory -- single"),
             ("a=\"b -- c\" d", "a=\"b -- c\" d cgroup_enable=memory"),
         ] {
             assert_eq!(words(line, Edit::Last(enable)), edited, "{line:?}");
