@@ -36,7 +36,7 @@ pub(super) fn find(facts: &Facts, want: &BootWant) -> Fact<Option<Boot>> {
         let words = line::words(&path, variable.line, &variable.value).parameters;
         words.into_iter().map(|parameter| Unheard { parameter, why: REPLACED })
     });
-    let unheard = replaced.collect();
+    let unheard = replaced.take(line::UNHEARD).collect();
     let last = environment.last(EXTRA);
     let place = match (&text, last) {
         (None, _) => Err(format!("{path} does not exist: write it, with {EXTRA}=")),

@@ -60,7 +60,7 @@ pub(super) fn writable(edit: Edit<'_>, special: &str) -> Result<(), String> {
 
 /// What is put behind a quote that is not closed would be part of that word.
 pub(super) fn closed(line: u32, words: &str) -> Result<(), String> {
-    if words.matches('"').count() % 2 == 0 {
+    if words.matches('"').count().is_multiple_of(2) {
         return Ok(());
     }
     Err(format!("a quote is not closed in line {line}"))

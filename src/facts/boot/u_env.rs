@@ -36,7 +36,7 @@ pub(super) fn find(facts: &Facts, want: &BootWant) -> Fact<Option<Boot>> {
         words: next.clone(),
         carry: Vec::new(),
     });
-    Ok(Some(Boot { method: Method::UEnv, at, unheard: unheard.collect(), next, place }))
+    Ok(Some(Boot { method: Method::UEnv, at, unheard: unheard.take(line::UNHEARD).collect(), next, place }))
 }
 
 #[cfg(test)]

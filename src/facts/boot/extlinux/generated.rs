@@ -3,7 +3,7 @@
 use super::{KernelCmdline, Reader, Source};
 use crate::facts::Facts;
 use crate::facts::boot::shell::Variable;
-use crate::facts::boot::{Carry, Place, Syntax};
+use crate::facts::boot::{Carry, Place, Syntax, line};
 use crate::host::{Fact, OrAbsent};
 
 /// How many lines at the top can say what wrote the file.
@@ -113,10 +113,10 @@ fn u_boot_menu(facts: &Facts) -> Fact<Option<Result<Place, String>>> {
         && let Some(source) = facts.source(KERNEL_CMDLINE).or_absent()?
         && !source.text().trim().is_empty()
     {
-        if source.text().trim().lines().count() > 1 {
+        if source.text().trim_end().contains('\n') {
             return Ok(Some(Err(format!("{KERNEL_CMDLINE} has more than one line"))));
         }
-        let words = KernelCmdline::parse(&source);
+        let words = line::words(KERNEL_CMDLINE, 1, source.text());
         let path = KERNEL_CMDLINE.to_owned();
         return Ok(Some(Ok(Place { path, syntax: Syntax::FirstLine, words, carry })));
     }

@@ -81,7 +81,13 @@ fn look(facts: &Facts, want: &BootWant, source: &Source) -> Fact<Option<Boot>> {
     let place = generated::place(facts, source, reader, &next)?;
     let mut at = vec![source.at(label.line, ()).at];
     at.extend(shown.into_iter().chain(seen));
-    Ok(Some(Boot { method: Method::Extlinux, at, unheard: unheard.collect(), next, place }))
+    Ok(Some(Boot {
+        method: Method::Extlinux,
+        at,
+        unheard: unheard.take(line::UNHEARD).collect(),
+        next,
+        place,
+    }))
 }
 
 /// Who reads it, and what shows that; `None` where another boot loader started what runs.

@@ -370,6 +370,20 @@ fn a_word_with_a_meaning_of_its_own_is_refused() {
     assert!(edit(Reader::UBoot, "label l\nlinux k\nappend \"a\n", Edit::Last(WORD)).is_err());
 }
 
+#[test]
+fn hostile_files_end() {
+    for text in [
+        "label a\nlinux k\n".repeat(200_000),
+        format!("label a\nlinux k\n{}", "append a b c d e f\n".repeat(4000)),
+        format!("label a\nlinux k\nappend {}\n", "a ".repeat(2 << 20)),
+        "\0".repeat(1 << 20),
+        "append a\n".repeat(400_000),
+    ] {
+        let _ = found(empty_host().image().file(FILE, text.clone()));
+        let _ = found(empty_host().image().file("/boot/syslinux/syslinux.cfg", text));
+    }
+}
+
 proptest! {
     #[test]
     fn twice_is_once_and_the_rest_stays(

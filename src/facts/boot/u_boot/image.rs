@@ -95,7 +95,7 @@ mod tests {
         let script = decode("/boot/boot.scr", &image).unwrap();
         assert_eq!((script.source.text(), script.arch), ("setenv bootargs rw\n", Some("arm64")));
         assert!(decode("", &image[..image.len() - 1]).is_err());
-        let mut kernel = image.clone();
+        let mut kernel = image;
         kernel[TYPE_AT] = 2;
         assert!(decode("", &kernel).is_err());
         assert!(decode("", b"setenv bootargs rw\n").is_err());

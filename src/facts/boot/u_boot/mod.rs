@@ -62,6 +62,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::facts::Source;
 
     const WORD: &str = "cgroup_enable=memory";
 
@@ -122,7 +123,38 @@ mod tests {
         assert!(edit_script("setenv bootargs a\n", Edit::Last("a;b")).is_err());
     }
 
+    /// What grows with each command is bounded.
+    #[test]
+    fn hostile_scripts_end() {
+        let load = |_: &str| Ok(None);
+        let run = |text: &str| run(&Source::new("/boot/boot.scr", text), load).unwrap();
+        for text in [
+            format!("setenv a b\n{}", "setenv a \"${a}${a}\"\n".repeat(4000)),
+            format!("setenv bootargs a\n{}", "setenv bootargs \"${bootargs} ${bootargs}\"\n".repeat(200)),
+            "setenv bootargs \"${bootargs} a\"\n".repeat(4000),
+            "if ".repeat(300_000),
+            "fi;".repeat(300_000),
+            "'".repeat(1 << 20),
+            "\\".repeat(1 << 20),
+            "a&&".repeat(300_000),
+            format!("setenv bootargs {}", "${".repeat(500_000)),
+            "Env.txt".repeat(150_000),
+        ] {
+            if let Ok(assembled) = run(&text) {
+                assert!(assembled.words.parameters.len() <= 2 * 4096);
+                assert!(assembled.texts.len() <= 32);
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn any_script_can_be_gone_through(
+            text in "(?s)((setenv |bootargs |\"|'|#|;|\\$\\{a\\}|\\$|if |test |then|else|elif|fi|for|do|done|&&|\\|\\||&|\\\\|= b| |\n|é)){0,24}",
+        ) {
+            let _ = run(&Source::new("", text), |_| Ok(None));
+        }
+
         #[test]
         fn twice_is_once_and_the_rest_stays(
             text in "(?s)((setenv bootargs |extraargs=|verbosity=1|\"|'|#|;|\\$\\{a\\}|if x|; then|fi|quiet|cgroup_disable=memory| |\r?\n|é)){0,14}",

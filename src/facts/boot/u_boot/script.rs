@@ -16,11 +16,13 @@ const BOOTARGS: &str = "bootargs";
 /// Where a script loads a text from that a person edits: `armbianEnv.txt`, `orangepiEnv.txt`, `uEnv.txt`.
 const TEXT_NAME: &str = "Env.txt";
 /// More than a script has, of commands and of `if` in each other.
-const COMMANDS: usize = 16_384;
+const COMMANDS: usize = 4096;
 const DEPTH: usize = 32;
 /// More than U-Boot can hold of one variable (`CONFIG_SYS_CBSIZE`), in bytes and in words.
-const VALUE_BYTES: usize = 16_384;
+const VALUE_BYTES: usize = 4096;
 const WORDS: usize = 4096;
+/// How often a script sets `bootargs` at most.
+const SETTINGS: usize = 256;
 
 /// A `setenv`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +100,11 @@ pub(in crate::facts::boot) fn run(
     let mut loaded = Vec::new();
     for name in &run.out.texts {
         loaded.extend(load(name)?);
+    }
+    let sets_bootargs =
+        |command: &&Command| setting(source.text(), command).is_some_and(|set| set.name == BOOTARGS);
+    if commands.iter().filter(sets_bootargs).count() > SETTINGS {
+        return Ok(Err("bootargs are set more often than anybody does".to_owned()));
     }
     for command in &commands {
         let Some(unknown) = run.unknown(&command.conditions) else { continue };
