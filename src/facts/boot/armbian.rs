@@ -43,6 +43,10 @@ pub(super) fn find(facts: &Facts, want: &BootWant) -> Fact<Option<Boot>> {
         (Some(_), None) if assembled.sets.contains(EXTRA) => {
             Err(format!("{} sets {EXTRA} itself, and {path} does not", source.path()))
         }
+        (Some(_), Some(variable)) if assembled.sets_anew.contains(EXTRA) => {
+            let why = format!("{} can set {EXTRA} anew", source.path());
+            Err(format!("{why}, whatever {path}:{} says", variable.line))
+        }
         (Some(_), last) => {
             let words = last.map(|variable| line::words(&path, variable.line, &variable.value));
             let words = words.unwrap_or_default();
@@ -217,6 +221,31 @@ fi
         none(empty_host().file("/boot/boot.scr", "no image"));
         let broken = board(RK35XX, RK3588_ENV).file("/boot/boot.scr", "no image").facts();
         assert!(matches!(find(&broken, &BootWant::default()), Err(Unread::Malformed { .. })));
+    }
+
+    /// `boot-aml-s805-mxq.cmd` and `boot-genio.cmd`, as far as they differ.
+    #[test]
+    fn what_the_script_sets_itself_is_told() {
+        let script = |more: &str| {
+            format!(
+                "setenv partuuid\nload mmc 0 ${{prefix}}armbianEnv.txt && env import -t 0x1 ${{filesize}}\n{more}\n\
+                 setenv bootargs \"rw ubootpart=${{partuuid}} ${{extraargs}}\"\n"
+            )
+        };
+        let aml = script(
+            "env set usb 0; if test \"${usb}\" = \"0\"; then setenv extraargs \"usbcore.autosuspend=-1\"; fi",
+        );
+        let boot = found(board(&aml, "extraargs=a\n"));
+        assert_eq!(words(&boot), ["rw", "ubootpart=", "usbcore.autosuspend=-1"]);
+        assert!(boot.place.unwrap_err().contains("can set extraargs anew"));
+        let boot = found(board(&aml.replace("env set usb 0", "env set usb 1"), "extraargs=a\n"));
+        assert_eq!(words(&boot)[2], "a");
+        assert!(boot.place.is_ok());
+        let genio = script("if test \"${devtype}\" = \"mmc\"; then part uuid mmc 0:1 partuuid; fi");
+        assert_eq!(words(&found(board(&genio, "extraargs=a\n"))), ["rw", "a"]);
+        let early = format!("setenv extraargs b\n{}", script(""));
+        assert!(found(board(&early, "extraargs=a\n")).place.is_ok());
+        assert!(found(board(&early, "verbosity=1\n")).place.unwrap_err().contains("sets extraargs itself"));
     }
 
     #[test]

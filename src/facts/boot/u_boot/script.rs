@@ -67,6 +67,8 @@ pub(in crate::facts::boot) struct Assembled {
     pub(in crate::facts::boot) takes: BTreeSet<String>,
     /// The variables that the script itself sets.
     pub(in crate::facts::boot) sets: BTreeSet<String>,
+    /// Those that it can set anew after it has loaded a text.
+    pub(in crate::facts::boot) sets_anew: BTreeSet<String>,
     /// The names of the texts that it loads.
     pub(in crate::facts::boot) texts: Vec<String>,
 }
@@ -91,8 +93,8 @@ pub(in crate::facts::boot) fn run(
         Ok(commands) => commands,
         Err(why) => return Ok(Err(why)),
     };
-    let mut run =
-        Run { source, out: Assembled::default(), variables: BTreeMap::new(), branches: BTreeSet::new() };
+    let (variables, branches) = (BTreeMap::new(), BTreeSet::new());
+    let mut run = Run { source, out: Assembled::default(), variables, branches, has_imported: false };
     let text = |command: &Command| source.text().get(command.range.clone()).unwrap_or_default();
     for command in &commands {
         run.name_texts(text(command));
@@ -109,9 +111,12 @@ pub(in crate::facts::boot) fn run(
     for command in &commands {
         let Some(unknown) = run.unknown(&command.conditions) else { continue };
         if is_import(text(command)) {
+            run.has_imported = true;
             loaded.iter().for_each(|text| run.import(text));
         } else if let Some(set) = setting(source.text(), command) {
             run.set(&set, unknown);
+        } else {
+            run.forget(text(command));
         }
     }
     Ok(Ok(run.out))
@@ -145,6 +150,7 @@ struct Run<'s> {
     variables: BTreeMap<String, Option<Known>>,
     /// The branches that `bootargs` are set in, of those that nobody can tell here.
     branches: BTreeSet<usize>,
+    has_imported: bool,
 }
 
 impl Run<'_> {
@@ -182,6 +188,19 @@ impl Run<'_> {
         Some(unknown)
     }
 
+    /// A command that names a variable can set it: `part uuid mmc 0:1 partuuid`.
+    fn forget(&mut self, command: &str) {
+        let mut words = command.split_whitespace();
+        if words.next() == Some("echo") {
+            return;
+        }
+        for word in words {
+            if let Some(variable) = self.variables.get_mut(word) {
+                *variable = None;
+            }
+        }
+    }
+
     fn import(&mut self, text: &Source) {
         for (name, variable) in Environment::parse(text.text()).all() {
             let known = Known { text: variable.value.clone(), path: text.path().into(), line: variable.line };
@@ -195,6 +214,9 @@ impl Run<'_> {
             return self.set_bootargs(value, set.line, unknown);
         }
         self.out.sets.insert(set.name.clone());
+        if self.has_imported {
+            self.out.sets_anew.insert(set.name.clone());
+        }
         let known = if unknown.is_empty() { self.expanded(value) } else { None };
         let known = known.map(|text| Known { text, path: self.source.path().into(), line: set.line });
         self.variables.insert(set.name.clone(), known);
@@ -278,11 +300,16 @@ fn is_import(command: &str) -> bool {
     words.next() == Some("env") && words.next() == Some("import")
 }
 
-/// `setenv NAME VALUE`.
+/// What follows a word.
+fn after<'t>(text: &'t str, word: &str) -> Option<&'t str> {
+    let rest = text.strip_prefix(word)?;
+    rest.starts_with(char::is_whitespace).then(|| rest.trim_start())
+}
+
+/// `setenv NAME VALUE`, or `env set NAME VALUE`.
 fn setting(text: &str, command: &Command) -> Option<Set> {
     let whole = text.get(command.range.clone())?;
-    let rest =
-        whole.strip_prefix("setenv").filter(|rest| rest.starts_with(char::is_whitespace))?.trim_start();
+    let rest = after(whole, "setenv").or_else(|| after(after(whole, "env")?, "set"))?;
     let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
     let (name, value) = rest.split_at(end);
     let value = value.trim();
@@ -347,8 +374,9 @@ fn commands(text: &str) -> Result<Vec<Command>, String> {
             }
             range.start = skip;
         }
-        // A command that follows && or || makes more of a condition than one test.
-        if piece.is_joined
+        // A command that follows another makes more of a condition than one test.
+        if !is_asked
+            && !range.is_empty()
             && let Some(last) = open.last_mut()
             && last.is_asking
         {
