@@ -3,8 +3,16 @@
 //!
 //! One file per boot loader. What runs now is another matter: [`kernel_cmdline`](super::kernel_cmdline).
 
+mod armbian;
+mod boot_script;
 mod edits;
+mod extlinux;
+mod line;
 mod raspberry_pi;
+mod shell;
+mod traces;
+mod u_boot;
+mod u_env;
 
 use std::fmt;
 use std::rc::Rc;
@@ -19,6 +27,8 @@ use crate::settings::quoted;
 pub use edits::{Edit, Syntax};
 #[cfg(test)]
 pub(crate) use raspberry_pi::bootargs::tree as device_tree;
+pub use extlinux::Reader;
+pub use shell::Variable;
 
 /// What hands the kernel its command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -36,6 +46,9 @@ pub enum Method {
     Armbian,
     /// U-Boot with a script of its own, `boot.txt`.
     BootScript,
+    /// U-Boot of BeagleBoard.org, with `uEnv.txt`.
+    #[serde(rename = "uenv")]
+    UEnv,
     /// bootc, from `kargs.d`.
     Bootc,
     /// OSTree.
@@ -52,6 +65,7 @@ impl Method {
             Method::SystemdBoot => "systemd-boot",
             Method::Armbian => "Armbian's U-Boot script",
             Method::BootScript => "a U-Boot script",
+            Method::UEnv => "U-Boot with uEnv.txt",
             Method::Bootc => "bootc",
             Method::Ostree => "OSTree",
         }
@@ -199,7 +213,13 @@ impl fmt::Display for Carry {
 type Find = fn(&Facts, &BootWant) -> Fact<Option<Boot>>;
 
 /// All methods, and how each is looked for.
-const METHODS: [(Method, Find); 1] = [(Method::RaspberryPi, raspberry_pi::find)];
+const METHODS: [(Method, Find); 5] = [
+    (Method::RaspberryPi, raspberry_pi::find),
+    (Method::Extlinux, extlinux::find),
+    (Method::Armbian, armbian::find),
+    (Method::BootScript, boot_script::find),
+    (Method::UEnv, u_env::find),
+];
 
 impl Facts {
     /// How the host boots, or why that cannot be told.
