@@ -1,19 +1,24 @@
 //! One look at one host: chooses profile, stacks and users, runs the checks and makes the report.
 
+mod profiles;
+mod recognition;
 mod workload;
 
 pub use workload::workload;
 
 use std::collections::BTreeMap;
 
+use recognition::Identity;
+
 use crate::checks::ALL;
+use crate::facts::boot::BootWant;
 use crate::facts::users::User;
 use crate::facts::version::Version;
 use crate::facts::{Evidence, Facts, POLICY_DIR};
 use crate::host::{Mode, Unread};
-use crate::host_summary::{Hardware, HostSummary};
+use crate::host_summary::HostSummary;
 use crate::probes::{self, Trials};
-use crate::profile::{self, Layer, ProfileError, Waiver};
+use crate::profile::{Layer, ProfileError, Recognise, Waiver};
 use crate::report::{self, ProfileChoice, Report, Selection, Summary, UserName};
 use crate::requirements::{Requirements, Stack};
 use crate::workload::{Malformed, Workload, quadlet};
@@ -94,10 +99,18 @@ pub enum RequestError {
         stacks: Vec<Stack>,
     },
     /// More than one profile recognises the hardware.
-    #[error("the profiles {} both recognise this hardware: name one with --profile", .names.join(" and "))]
+    #[error(
+        "the profiles {} {} recognise this hardware ({why}): name one with --profile, or on the host itself \
+         with profile = {:?} in {POLICY_DIR}/{SITE_FILE}",
+        .names.join(" and "),
+        if .names.len() == 2 { "both" } else { "all" },
+        .names.first().map_or("", String::as_str)
+    )]
     Ambiguous {
         /// Their names.
         names: Vec<String>,
+        /// What they recognise it by.
+        why: String,
     },
 }
 
@@ -191,8 +204,10 @@ fn look(
 pub struct Policy {
     /// What was chosen, and why.
     pub choice: ProfileChoice,
-    /// The layers that come after base and stacks: profile, then site file.
+    /// The layers that come after base and stacks: what the profile extends, the profile, then the site file.
     pub layers: Vec<Layer>,
+    /// By what the profile recognises the hardware, whether it was chosen for that or named.
+    pub recognised_by: Option<String>,
 }
 
 impl Policy {
@@ -201,30 +216,55 @@ impl Policy {
     /// # Errors
     /// When there is no such profile, several match, or one is malformed.
     pub fn choose(facts: &Facts, wanted: &str) -> Result<Policy, RequestError> {
-        let site = site_layer(facts, SITE_FILE)?;
+        let site = profiles::site_layer(facts, SITE_FILE)?;
         let named = match wanted {
             "auto" => site.as_ref().and_then(|s| {
                 s.profile.clone().map(|name| (name, format!("{POLICY_DIR}/{SITE_FILE} names it")))
             }),
             name => Some((name.to_owned(), "named on the command line".to_owned())),
         };
-        let (profile, chosen, why) = match named {
+        let (found, chosen, why) = match named {
             // Only who runs edgeprep may name a file of the machine it runs on: a site file can be that
             // of a hostile image.
-            Some((name, why)) if wanted != "auto" && is_path(&name) => (from_file(&name)?, "named", why),
-            Some((name, why)) => (by_name(facts, &name)?, "named", why),
+            Some((name, why)) if wanted != "auto" && profiles::is_path(&name) => {
+                (profiles::from_file(&name)?, "named", why)
+            }
+            Some((name, why)) => (profiles::by_name(facts, &name)?, "named", why),
             None => {
-                let (profile, why) = recognise(facts)?;
+                let (profile, why) = recognition::recognise(facts)?;
                 (profile, "auto", why)
             }
         };
-        let choice = ProfileChoice { name: profile.name().to_owned(), chosen, why };
-        let layers: Vec<Layer> = std::iter::once(profile).chain(site).collect();
-        if let Some(layer) = layers.iter().find(|layer| !layer.extends.is_empty()) {
-            let expected = "extends: only the built-in stacks extend each other".to_owned();
-            return Err(ProfileError::Malformed { file: layer.file.to_string(), line: 1, expected }.into());
+        if let Some((_, at)) = site.as_ref().and_then(|site| site.extends.first()) {
+            let expected = "extends: only profiles extend each other; expected profile = \"NAME\"".to_owned();
+            return Err(ProfileError::Malformed { file: at.file.to_string(), line: at.line, expected }.into());
         }
-        Ok(Policy { choice, layers })
+        let mut layers = profiles::with_parents(facts, found)?;
+        let mut name = String::new();
+        let mut recognised_by = None;
+        let mut why = why;
+        if let Some(profile) = layers.last_mut() {
+            name = profile.name().to_owned();
+            let identity = Identity::of(facts);
+            recognised_by = identity.recognised_by(&profile.recognise).map(|found| found.why);
+            let is_other = identity.is_known() && profile.recognise != Recognise::default();
+            if is_other && recognised_by.is_none() {
+                why.push_str("; it does not recognise this hardware");
+                profile.boot.refused = Some(format!("the profile {name} is for other hardware than this"));
+            }
+            profile.boot.boards.clone_from(&profile.recognise.compatible);
+        }
+        // What is said of the board itself comes before what is said of all like it.
+        let notes = layers.iter().rev().chain(&site).flat_map(|layer| layer.notes.clone()).collect();
+        layers.extend(site);
+        Ok(Policy { choice: ProfileChoice { name, chosen, why, notes }, layers, recognised_by })
+    }
+
+    /// How the hardware boots, as far as policy knows.
+    pub fn boot(&self) -> BootWant {
+        let mut boot = BootWant::default();
+        self.layers.iter().for_each(|layer| boot.take(&layer.boot));
+        boot
     }
 
     fn stacks(&self, request: &Request) -> Vec<Stack> {
@@ -279,99 +319,6 @@ impl Policy {
         }
         Ok(selection)
     }
-}
-
-/// A layer in the host's own configuration, or `None` where it has none.
-fn site_layer(facts: &Facts, name: &str) -> Result<Option<Layer>, RequestError> {
-    match facts.policy_text(name) {
-        Ok(source) => Ok(Some(Layer::parse(&format!("{POLICY_DIR}/{name}"), source.text())?)),
-        // A capture that was made without looking there is one of a host without policy.
-        Err(Unread::Absent { .. } | Unread::NotCaptured { .. }) => Ok(None),
-        Err(why) => Err(why.into()),
-    }
-}
-
-fn is_path(name: &str) -> bool {
-    name.contains('/') || name.ends_with(".toml")
-}
-
-/// A profile in a file of the machine that edgeprep runs on, whatever host is looked at.
-fn from_file(path: &str) -> Result<Layer, RequestError> {
-    Ok(Layer::parse(path, &String::from_utf8_lossy(&workload::read(path)?))?)
-}
-
-fn by_name(facts: &Facts, name: &str) -> Result<Layer, RequestError> {
-    if let Some(layer) = site_layer(facts, &format!("{SITE_PROFILES}/{name}.toml"))? {
-        return Ok(layer);
-    }
-    let built_in = profile::built_in()?;
-    let known: Vec<&str> = built_in.iter().map(Layer::name).collect();
-    let known = known.join(", ");
-    built_in
-        .into_iter()
-        .find(|layer| layer.name() == name)
-        .ok_or_else(|| ProfileError::NoSuchProfile { name: name.to_owned(), known }.into())
-}
-
-/// The profile that recognises the host: a site's own before a built-in one, a board's before that of
-/// an architecture.
-fn recognise(facts: &Facts) -> Result<(Layer, String), RequestError> {
-    let mut site = Vec::new();
-    let entries = match facts.policy_files(SITE_PROFILES) {
-        Err(Unread::Absent { .. } | Unread::NotCaptured { .. }) => Vec::new(),
-        entries => entries?,
-    };
-    for entry in entries {
-        site.extend(site_layer(facts, &entry)?);
-    }
-    let built_in = profile::built_in()?;
-    for layers in [site, built_in] {
-        let mut matches: Vec<(usize, Layer, String)> = layers
-            .into_iter()
-            .filter_map(|layer| {
-                let (rank, why) = recognises(&layer, facts)?;
-                Some((rank, layer, why))
-            })
-            .collect();
-        matches.sort_by_key(|(rank, ..)| std::cmp::Reverse(*rank));
-        let best = matches.first().map(|(rank, ..)| *rank);
-        matches.retain(|(rank, ..)| Some(*rank) == best);
-        if matches.len() > 1 {
-            let names = matches.iter().map(|(_, layer, _)| layer.name().to_owned()).collect();
-            return Err(RequestError::Ambiguous { names });
-        }
-        if let Some((_, layer, why)) = matches.pop() {
-            return Ok((layer, why));
-        }
-    }
-    Ok((by_name(facts, "generic")?, "nothing more specific recognises this hardware".to_owned()))
-}
-
-/// How specifically a profile recognises the host, and by what. All that it names must be so. A board's
-/// own name comes first in the device tree, that of its chip later.
-fn recognises(layer: &Layer, facts: &Facts) -> Option<(usize, String)> {
-    let recognise = &layer.recognise;
-    let hardware = Hardware::of(facts);
-    let mut by: Option<(usize, String)> = None;
-    if !recognise.arch.is_empty() {
-        let arch = facts.arch().filter(|arch| recognise.arch.contains(arch))?;
-        by = Some((0, format!("the architecture is {arch}")));
-    }
-    if !recognise.compatible.is_empty() {
-        let at = hardware.compatible.iter().position(|name| recognise.compatible.contains(name))?;
-        let rank = usize::MAX - at;
-        by = Some((rank, format!("the device tree says {}", hardware.compatible[at])));
-    }
-    let dmi = &recognise.dmi;
-    let says = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
-    if dmi.vendor.is_some() || dmi.product.is_some() {
-        if !says(&dmi.vendor, &hardware.vendor) || !says(&dmi.product, &hardware.model) {
-            return None;
-        }
-        let fields: Vec<&str> = dmi.vendor.iter().chain(&dmi.product).map(String::as_str).collect();
-        by = Some((usize::MAX, format!("DMI says {}", fields.join(" "))));
-    }
-    by
 }
 
 fn choose_users(facts: &Facts, request: &Request, policy: &Policy) -> Result<Vec<User>, RequestError> {

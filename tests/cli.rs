@@ -232,7 +232,7 @@ fn listings_explanations_completions_and_the_manual_page() {
     for (args, first) in [
         (&["list", "checks"][..], "systemd-init "),
         (&["list", "stacks"], "podman "),
-        (&["list", "profiles"], "generic-arm64 "),
+        (&["list", "profiles"], "generic "),
         (&["explain"], "systemd-init "),
         (&["explain", "user-linger"], "user-linger: User lingers"),
         (&["completions", "bash"], "_edgeprep() {"),

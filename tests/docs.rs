@@ -3,9 +3,13 @@
 #![allow(
     clippy::allow_attributes,
     clippy::disallowed_methods,
+    clippy::expect_used,
     clippy::unwrap_used,
     reason = "a test reads and writes files and stops at the first surprise"
 )]
+
+#[path = "docs/boards.rs"]
+mod boards;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -171,7 +175,13 @@ fn messages() -> String {
 /// All generated pages, by file.
 fn pages() -> BTreeMap<PathBuf, String> {
     let each = ALL.iter().map(|check| (docs().join("checks").join(format!("{}.md", check.id)), page(check)));
-    let lists = [("checks.md", index()), ("peers.md", peers(&read_peers())), ("symptoms.md", messages())];
+    let boards = boards::page(&std::fs::read_to_string(docs().join("boards.md")).unwrap());
+    let lists = [
+        ("boards.md", boards),
+        ("checks.md", index()),
+        ("peers.md", peers(&read_peers())),
+        ("symptoms.md", messages()),
+    ];
     each.chain(lists.map(|(file, text)| (docs().join(file), text))).collect()
 }
 

@@ -97,6 +97,98 @@ fn a_sites_own_profile_is_recognised_before_ours_and_two_are_an_error() {
     );
 }
 
+/// The profile that the site file names, with other profiles of the site.
+fn extending(files: &[(&str, &str)]) -> (Image, String) {
+    let image = with_site("profile = \"vehicle\"\n");
+    for (name, text) in files {
+        image.put(&format!("etc/edgeprep/profiles/{name}.toml"), text);
+    }
+    let output = edgeprep(&["check", "--root", image.root(), "--select", "memory-size"]);
+    (image, stderr(&output))
+}
+
+#[test]
+fn a_profile_extends_others_and_decides_over_them() {
+    let (image, _) = extending(&[
+        (
+            "vehicle",
+            "extends = [\"gateway\"]\nstacks = [\"kind\"]\nnotes = [\"of the vehicle\"]\n[k3s]\nmtu = 1400\n",
+        ),
+        (
+            "gateway",
+            "extends = [\"rpi4\"]\nstacks = [\"podman\"]\nnotes = [\"of the gateway\"]\n[k3s]\nmtu = 1300\n\
+             cidr = \"10.64.0.0/16\"\n[[memory]]\nat-least = 99000000000\nlevel = \"required\"\nwhy = \"maps\"\n",
+        ),
+        // Named as the built-in one, which is what it extends.
+        ("rpi4", "extends = [\"rpi4\"]\nnotes = [\"of ours\"]\n"),
+    ]);
+    let output = edgeprep(&["check", "--root", image.root()]);
+    assert!(stderr(&output).contains("rpi4.toml:1: extends is followed 2 deep"), "{}", stderr(&output));
+
+    image.put("etc/edgeprep/profiles/rpi4.toml", "notes = [\"of ours\"]\n");
+    let (report, _) = report(&["--root", image.root()]);
+    assert_eq!(report["profile"]["name"], "vehicle");
+    assert_eq!(
+        report["profile"]["notes"],
+        serde_json::json!(["of the vehicle", "of the gateway", "of ours"]),
+        "the nearest first"
+    );
+    assert_eq!(report["stacks"][0]["name"], "kind", "and not podman");
+    image.put("etc/edgeprep/edgeprep.toml", "profile = \"rpi4\"\n");
+    image.put("etc/edgeprep/profiles/rpi4.toml", "extends = [\"rpi4\"]\nnotes = [\"of ours\"]\n");
+    let text = common::stdout(&edgeprep(&["detect", "--root", image.root()]));
+    assert!(text.contains("note          of ours\n") && text.contains("cgroup_enable=memory"), "{text}");
+}
+
+#[test]
+fn what_is_extended_and_is_not_there_or_too_deep_is_an_error_with_file_and_line() {
+    let dir = "/etc/edgeprep/profiles";
+    let cases: [(&[(&str, &str)], String); 4] = [
+        (
+            &[("vehicle", "\nextends = [\n  \"gatway\",\n]\n"), ("gateway", "")],
+            format!(
+                "{dir}/vehicle.toml:3: extends: no profile named \"gatway\": known are gateway, generic, generic-"
+            ),
+        ),
+        // Itself, and there is no built-in one of the name.
+        (
+            &[("vehicle", "extends = [\"vehicle\"]\n")],
+            format!("{dir}/vehicle.toml:1: extends: no profile named \"vehicle\""),
+        ),
+        (
+            &[("vehicle", "extends = [\"b\"]\n"), ("b", "extends = [\"vehicle\"]\n")],
+            format!("{dir}/vehicle.toml:1: extends is followed 2 deep at most"),
+        ),
+        (
+            &[("vehicle", "extends = [\"../../../shadow\"]\n")],
+            format!("{dir}/vehicle.toml:1: extends: no profile named \"../../../shadow\""),
+        ),
+    ];
+    for (files, wanted) in cases {
+        let (_, said) = extending(files);
+        assert!(said.contains(&wanted), "{wanted}: {said}");
+    }
+    let image = with_site("\nextends = [\"rpi4\"]\n");
+    let said = stderr(&edgeprep(&["check", "--root", image.root()]));
+    assert!(said.contains("/etc/edgeprep/edgeprep.toml:2: extends: only profiles extend"), "{said}");
+}
+
+#[test]
+fn a_file_on_the_command_line_extends_those_beside_it() {
+    let image = Image::debian();
+    let beside = Image::empty();
+    beside.put("gate.toml", "extends = [\"common\", \"rpi5\"]\n");
+    beside.put("common.toml", "notes = [\"beside it\"]\n");
+    let gate = beside.path("gate.toml");
+    let args = ["--root", image.root(), "--profile", gate.to_str().unwrap()];
+    let (report, _) = report(&args);
+    let notes = report["profile"]["notes"].to_string();
+    assert!(notes.contains("beside it") && notes.contains("16 KiB"), "{notes}");
+    // An image leads to no file of the machine that looks at it.
+    beside.put("gate.toml", "extends = [\"../common\"]\n");
+    assert!(stderr(&edgeprep(&[&["check"], &args[..]].concat())).contains("no profile named \"../common\""));
+}
+
 #[test]
 fn a_waiver_is_listed_until_its_last_day_and_counts_as_a_failure_after_it() {
     let image =

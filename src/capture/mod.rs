@@ -1,6 +1,7 @@
 //! Makes a capture of what was read: leaves secrets and, unless they are wanted, identities out, and
 //! packs the rest.
 
+mod boot;
 mod k3s;
 pub(crate) mod redaction;
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::k3s;
+use super::{boot, k3s};
 pub(crate) use crate::facts::LEFT_OUT;
 use crate::facts::k3s_options;
 use crate::facts::users::without_personal_fields;
@@ -24,6 +24,7 @@ pub(super) fn clean(path: &str, text: &str) -> Option<String> {
         "/etc/passwd" | "/usr/lib/passwd" => each_line(text, without_personal_fields),
         "/etc/group" | "/usr/lib/group" => each_line(text, group),
         "/proc/cmdline" => command_line(text),
+        path if boot::is_read(path) => each_line(text, boot::line),
         "/etc/environment" => each_line(text, environment),
         path if path.contains("/environment.d/") => each_line(text, environment),
         path if path.contains("/containers/systemd/") => {
@@ -120,18 +121,20 @@ fn minikube(line: &str) -> String {
     }
 }
 
+/// Whether a parameter of this name has a value that is nobody's business.
+pub(super) fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_WORDS.iter().any(|word| name.contains(word))
+}
+
 fn command_line(text: &str) -> String {
     let mut quoted = false;
     let words = text.split(|c: char| {
         quoted ^= c == '"';
         c == ' ' && !quoted
     });
-    let secret = |name: &str| {
-        let name = name.to_ascii_lowercase();
-        SECRET_WORDS.iter().any(|word| name.contains(word))
-    };
     let clean = |word: &str| match word.split_once('=') {
-        Some((name, value)) if !value.is_empty() && secret(name) => {
+        Some((name, value)) if !value.is_empty() && is_secret(name) => {
             format!("{name}={LEFT_OUT}{}", if word.ends_with('\n') { "\n" } else { "" })
         }
         _ => without_userinfo(word),

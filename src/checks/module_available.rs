@@ -5,9 +5,11 @@ use crate::checks::install::install_packages;
 use crate::facts::kernel::Kernel;
 use crate::facts::module_state::{Missing, ModuleState};
 use crate::facts::os_release::OsRelease;
+use crate::facts::version::Version;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
 use crate::host::{Fact, OrAbsent};
+use crate::profile::ModulePackage;
 use crate::requirements::Requirements;
 
 check! {
@@ -31,7 +33,8 @@ check! {
     ///
     /// Some distributions have rarely used modules in a package of their own, such as
     /// kernel-modules-extra of Fedora and Red Hat Enterprise Linux or linux-modules-extra of Ubuntu.
-    /// Else it takes another kernel. After an upgrade of the kernel, reboot.
+    /// The profile of a board can name others (`[[module-package]]`). Else it takes another kernel. After
+    /// an upgrade of the kernel, reboot.
     ///
     /// ## Sources
     ///
@@ -54,14 +57,21 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
     }
     for (name, want) in &req.modules {
         let demands = want.loaded.iter().chain(&want.on_demand);
-        let looked = kernels.as_ref().map_err(Clone::clone).and_then(|all| look(facts, all, &names, name));
+        let looked = kernels.as_ref().map_err(Clone::clone);
+        let looked = looked.and_then(|all| look(facts, req, all, &names, name));
         outcome.looked(demands, name, looked);
     }
     outcome.or_skip("no chosen stack asks for a module")
 }
 
 /// The finding on a module, or what leaves it open.
-fn look(facts: &Facts, kernels: &[Kernel], names: &[&str], name: &str) -> Fact<Result<Finding, String>> {
+fn look(
+    facts: &Facts,
+    req: &Requirements,
+    kernels: &[Kernel],
+    names: &[&str],
+    name: &str,
+) -> Fact<Result<Finding, String>> {
     let mut seen = Vec::new();
     let mut lacking: Vec<(&Kernel, Missing)> = Vec::new();
     let mut evidence = Vec::new();
@@ -76,7 +86,7 @@ fn look(facts: &Facts, kernels: &[Kernel], names: &[&str], name: &str) -> Fact<R
                 lacking.push((kernel, why));
                 evidence.extend(at);
             }
-            ModuleState::Unseen => return after_reboot(facts, kernel, names, name),
+            ModuleState::Unseen => return after_reboot(facts, req, kernel, names, name),
         }
     }
     let Some(&(first, why)) = lacking.first() else {
@@ -86,7 +96,7 @@ fn look(facts: &Facts, kernels: &[Kernel], names: &[&str], name: &str) -> Fact<R
     };
     // A kernel that was upgraded has no directory either, and the next one may have the module.
     if first.modules_dir.is_none()
-        && let Ok(finding) = after_reboot(facts, first, names, name)?
+        && let Ok(finding) = after_reboot(facts, req, first, names, name)?
     {
         return Ok(Ok(finding));
     }
@@ -95,13 +105,14 @@ fn look(facts: &Facts, kernels: &[Kernel], names: &[&str], name: &str) -> Fact<R
         let releases: Vec<&str> = lacking.iter().map(|(kernel, _)| kernel.release.as_str()).collect();
         found = format!("{found} on {}", releases.join(", "));
     }
-    let remedy = remedy(facts, first, why)?;
+    let remedy = remedy(facts, req, first, name, why)?;
     Ok(Ok(Finding::new(name, "available", found, Verdict::Unmet).at(evidence).repair(remedy)))
 }
 
 /// The running kernel has no modules directory: what the kernels have that can be booted.
 fn after_reboot(
     facts: &Facts,
+    req: &Requirements,
     running: &Kernel,
     names: &[&str],
     name: &str,
@@ -127,7 +138,7 @@ fn after_reboot(
         _ => format!("not before a reboot into {}", next.release),
     };
     let remedy = match verdict {
-        Verdict::Unmet => remedy(facts, next, Missing::NoSuchModule)?,
+        Verdict::Unmet => remedy(facts, req, next, name, Missing::NoSuchModule)?,
         _ => Remedy::manual(format!("reboot into Linux {}", next.release)).command("sudo reboot"),
     };
     let gone = Evidence::path(&format!("/usr/lib/modules/{}", running.release), "does not exist");
@@ -144,7 +155,7 @@ fn words(why: Missing) -> &'static str {
     }
 }
 
-fn remedy(facts: &Facts, kernel: &Kernel, why: Missing) -> Fact<Remedy> {
+fn remedy(facts: &Facts, req: &Requirements, kernel: &Kernel, name: &str, why: Missing) -> Fact<Remedy> {
     if why == Missing::AliasOfNothing {
         return Ok(Remedy::manual("remove the alias, or install the module that it names"));
     }
@@ -152,11 +163,32 @@ fn remedy(facts: &Facts, kernel: &Kernel, why: Missing) -> Fact<Remedy> {
         let release = &kernel.release;
         return Ok(Remedy::manual(format!("install the modules of Linux {release} again, then run depmod")));
     }
+    if let Some(package) = package_of_policy(facts, req, &kernel.release, name)? {
+        let remedy = install_packages(facts, &[&package]);
+        return Ok(Remedy { summary: format!("{}, which has it", remedy.summary), ..remedy });
+    }
     let Some(package) = package(facts, &kernel.release)? else {
         return Ok(Remedy::manual("use a kernel that has the module"));
     };
     let remedy = install_packages(facts, &[&package]);
     Ok(Remedy { summary: format!("{}; it has more modules", remedy.summary), ..remedy })
+}
+
+/// The package that the profile or the site names for a module on this distribution.
+fn package_of_policy(facts: &Facts, req: &Requirements, release: &str, name: &str) -> Fact<Option<String>> {
+    if req.module_packages.is_empty() {
+        return Ok(None);
+    }
+    let Some(os) = facts.os_release().or_absent()? else { return Ok(None) };
+    let version = os.version_id.as_deref().and_then(Version::of_package);
+    let underscored = |name: &str| name.replace('-', "_");
+    let has_it = |package: &&ModulePackage| {
+        package.distribution == os.id
+            && package.names.iter().any(|known| underscored(known) == underscored(name))
+            && package.kernel_ending.as_ref().is_none_or(|ending| release.ends_with(ending.as_str()))
+            && package.before.as_ref().is_none_or(|end| version.as_ref().is_some_and(|version| version < end))
+    };
+    Ok(req.module_packages.iter().find(has_it).map(|found| found.package.clone()))
 }
 
 /// The flavours of Ubuntu's kernels that have modules in a package of their own.

@@ -66,6 +66,44 @@ fn built_in_is_as_good_and_spelling_does_not_matter() {
 }
 
 #[test]
+fn a_profile_names_the_package() {
+    let layer = |package: &str| {
+        let text = format!(
+            "[[module-package]]\ndistribution = \"ubuntu\"\nnames = [\"vxlan\", \"br-netfilter\"]\n{package}\n"
+        );
+        crate::profile::Layer::parse("board.toml", &text).unwrap()
+    };
+    let commands = |release: &str, version: &str, layers: &[crate::profile::Layer], module: &str| {
+        let host = empty_host()
+            .file("/proc/sys/kernel/osrelease", release)
+            .file(&format!("/usr/lib/modules/{release}/modules.dep"), "")
+            .file(&format!("/usr/lib/modules/{release}/modules.builtin"), "")
+            .file("/var/lib/dpkg/status", "Package: a\n")
+            .file("/etc/os-release", format!("ID=ubuntu\nVERSION_ID=\"{version}\"\n"));
+        let req = Requirements::merge(&[Stack::K3s], layers).unwrap();
+        let outcome = run(&host.facts(), &req);
+        let finding = findings(&outcome).into_iter().find(|f| f.subject == module).unwrap();
+        (finding.remedy.commands.concat(), finding.remedy.summary.clone())
+    };
+    let acme = [layer("package = \"linux-modules-acme\"")];
+    let (command, summary) = commands("6.8.0-1-acme", "24.04", &acme, "vxlan");
+    assert!(command.contains("apt") && command.ends_with("linux-modules-acme"), "{command}");
+    assert!(summary.ends_with(", which has it"), "{summary}");
+    assert_eq!(
+        commands("6.8.0-1-acme", "24.04", &acme, "br_netfilter").0,
+        command,
+        "`-` and `_` are the same"
+    );
+    assert_eq!(commands("6.8.0-1-acme", "24.04", &acme, "ip_tables").0, "", "not of this one");
+    let limited = [layer("package = \"more\"\nbefore = \"24.04\"\nkernel-ending = \"-acme\"")];
+    assert!(commands("6.5.0-1-acme", "23.10", &limited, "vxlan").0.ends_with(" more"));
+    assert_eq!(commands("6.8.0-1-acme", "24.04", &limited, "vxlan").0, "");
+    assert_eq!(commands("6.5.0-1-own", "23.10", &limited, "vxlan").0, "");
+    let both = [layer("package = \"board\""), layer("package = \"site\"")];
+    assert!(commands("6.8.0-1-acme", "24.04", &both, "vxlan").0.ends_with(" site"), "the later knows better");
+}
+
+#[test]
 fn distributions_have_packages_for_it() {
     let commands = |os: &str, release: &str| {
         let host = empty_host()

@@ -6,7 +6,7 @@ use crate::capture;
 use crate::cli::CaptureArgs;
 use crate::facts::Facts;
 use crate::host::Host;
-use crate::inspection::{self, Request, inspect};
+use crate::inspection::{self, Policy, Request, inspect};
 use crate::requirements::Stack;
 use crate::{exit_code, output, render};
 
@@ -21,6 +21,8 @@ pub(super) fn run(args: &CaptureArgs) -> anyhow::Result<u8> {
     };
     let facts = Facts::new(Host::live().recorded());
     let report = inspect(&facts, &request)?;
+    // What detect tells of the boot loader, whether a profile asks for words of the kernel or not.
+    let _ = facts.boot(&Policy::choose(&facts, &request.profile)?.boot());
     let recording = facts.into_host().into_recording().context("nothing was recorded")?;
     let users = report.users.iter().map(|user| user.name.clone()).collect();
     let captured = capture::finish(recording, users, !args.keep_identity);

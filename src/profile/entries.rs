@@ -51,6 +51,25 @@ from_text!(Controller, Controller::from_name, "a cgroup controller such as cpuse
 from_text!(Version, Version::of_package, "a version such as 4.9.0");
 from_text!(Cidr, |text| text.parse().ok(), "a network such as 10.42.0.0/16");
 
+/// In which package of a distribution modules are that its kernel does without: shown where one is missing, and
+/// asked of no host.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct ModulePackage {
+    /// `ID` of os-release(5).
+    pub(crate) distribution: String,
+    /// The release from which on there is no such package any more, as in `VERSION_ID`.
+    #[serde(default)]
+    pub(crate) before: Option<Version>,
+    /// What the release of a kernel ends with that it is for, such as `-raspi`.
+    #[serde(default)]
+    pub(crate) kernel_ending: Option<String>,
+    /// The modules.
+    pub(crate) names: Vec<String>,
+    /// The package.
+    pub(crate) package: String,
+}
+
 /// Defines entry types: each has `level` and `why` besides its own fields, and knows no others.
 macro_rules! entries {
     ($($(#[$meta:meta])* $name:ident $(<$t:ident>)? { $($(#[$fmeta:meta])* $field:ident: $type:ty,)* })+) => {$(

@@ -1,12 +1,14 @@
 //! Policy as data: reads the TOML layers that [`requirements`](crate::requirements) merges.
 //!
-//! `profiles/base.toml` and `profiles/stacks/*.toml` are built in, as are the hardware profiles in
-//! `profiles/`; a site adds `/etc/edgeprep/edgeprep.toml` and `/etc/edgeprep/profiles/*.toml`. All have
-//! the same shape: tables of requirements, each with a level and a reason.
+//! `profiles/base.toml`, `profiles/stacks/*.toml` and the profiles of hardware in `profiles/boards` are built
+//! in; a site adds `/etc/edgeprep/edgeprep.toml` and `/etc/edgeprep/profiles/*.toml`. All have the same shape:
+//! tables of requirements, each with a level and a reason.
 
+mod built_in;
 mod entries;
 mod k3s;
 pub(crate) mod packages;
+mod recognise;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -24,29 +26,13 @@ use entries::{
     RawArgument, RawEngine, RawSysctl, RawVariable, SubnetEntry, SysctlEntry, VariableEntry, VersionEntry,
 };
 
+pub use built_in::{base, built_in, built_in_named, built_in_names, layers_of, recognisable, stack};
+pub(crate) use entries::ModulePackage;
 pub(crate) use k3s::CIDR_VARIABLE;
+pub use recognise::{DmiNames, Pattern, Recognise};
 
 /// How deep `extends` may go.
-const EXTENDS_LIMIT: usize = 2;
-
-const BASE: (&str, &str) = ("profiles/base.toml", include_str!("../../profiles/base.toml"));
-
-macro_rules! built_in {
-    ($($path:literal),+ $(,)?) => { &[$(($path, include_str!(concat!("../../", $path)))),+] };
-}
-
-const STACKS: &[(&str, &str)] = built_in![
-    "profiles/stacks/podman.toml",
-    "profiles/stacks/podman-kube.toml",
-    "profiles/stacks/k3s.toml",
-    "profiles/stacks/k3d.toml",
-    "profiles/stacks/kind.toml",
-    "profiles/stacks/minikube.toml",
-    "profiles/stacks/usernetes.toml",
-];
-
-const PROFILES: &[(&str, &str)] =
-    built_in!["profiles/generic-arm64.toml", "profiles/generic-x86_64.toml", "profiles/generic.toml"];
+pub(crate) const EXTENDS_LIMIT: usize = 2;
 
 /// What is wrong with policy. Nothing is judged and nothing is changed then.
 #[derive(Debug, thiserror::Error)]
@@ -80,10 +66,20 @@ pub enum ProfileError {
         known: String,
     },
     /// `extends` leads too far.
-    #[error("{file}: extends is followed {EXTENDS_LIMIT} deep at most")]
+    #[error("{at}: extends is followed {EXTENDS_LIMIT} deep at most")]
     TooDeep {
-        /// The file that was reached.
-        file: String,
+        /// The file and line that were reached.
+        at: String,
+    },
+    /// `extends` names what is not there.
+    #[error("{at}: extends: no profile named {name:?}: known are {known}")]
+    NoSuchParent {
+        /// The file and line.
+        at: String,
+        /// The name given.
+        name: String,
+        /// The names there are.
+        known: String,
     },
     /// A file that was named cannot be read.
     #[error(transparent)]
@@ -95,10 +91,12 @@ pub enum ProfileError {
 pub struct Layer {
     /// For people, in a line.
     pub summary: String,
-    /// Layers that come first, by name.
-    pub extends: Vec<String>,
+    /// Layers that come first, by name, and where they are named.
+    pub extends: Vec<(String, Origin)>,
     /// How hardware is recognised that this profile is for.
     pub recognise: Recognise,
+    /// What to know of the hardware, in a few sentences.
+    pub notes: Vec<String>,
     /// The stacks to look at where none are named on the command line.
     pub stacks: Vec<Stack>,
     /// The user to look at where none is named.
@@ -128,35 +126,11 @@ pub struct Layer {
     pub(crate) engine: Vec<Entry<EngineEntry>>,
     pub(crate) environment: Vec<Entry<VariableEntry>>,
     pub(crate) kernel_argument: Vec<Entry<ArgumentEntry>>,
+    pub(crate) module_package: Vec<ModulePackage>,
     /// How the hardware boots, where there is but one way.
     pub(crate) boot: BootWant,
     /// What K3s starts with: variables with their values.
     pub(crate) k3s: BTreeMap<String, (String, Origin)>,
-}
-
-/// How hardware is recognised; empty for a profile that is only chosen by name.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Recognise {
-    /// Any of these architectures.
-    #[serde(default)]
-    pub arch: Vec<String>,
-    /// Any of these in the device tree's `compatible`.
-    #[serde(default)]
-    pub compatible: Vec<String>,
-    /// What DMI says.
-    #[serde(default)]
-    pub dmi: DmiNames,
-}
-
-/// The names that firmware gives a machine; what is not given may be anything.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DmiNames {
-    /// `sys_vendor`.
-    pub vendor: Option<String>,
-    /// `product_name`.
-    pub product: Option<String>,
 }
 
 /// A check that a site does without.
@@ -180,9 +154,11 @@ struct RawLayer {
     #[serde(default)]
     summary: String,
     #[serde(default)]
-    extends: Vec<String>,
+    extends: Vec<Spanned<String>>,
     #[serde(default)]
     recognise: Recognise,
+    #[serde(default)]
+    notes: Vec<String>,
     #[serde(default)]
     stacks: Vec<Stack>,
     user: Option<String>,
@@ -228,6 +204,8 @@ struct RawLayer {
     #[serde(default)]
     kernel_argument: Vec<Spanned<RawArgument>>,
     #[serde(default)]
+    module_package: Vec<ModulePackage>,
+    #[serde(default)]
     boot: BootWant,
     #[serde(default)]
     k3s: k3s::RawK3s,
@@ -239,10 +217,8 @@ impl Layer {
     /// # Errors
     /// [`ProfileError::Malformed`] with the line and what was expected there.
     pub fn parse(file: &str, text: &str) -> Result<Layer, ProfileError> {
+        let raw: RawLayer = toml::from_str(text).map_err(|error| malformed(file, text, &error))?;
         let malformed = |line, expected| ProfileError::Malformed { file: file.to_owned(), line, expected };
-        let raw: RawLayer = toml::from_str(text).map_err(|error| {
-            malformed(error.span().map_or(1, |span| line_of(text, span.start)), error.message().to_owned())
-        })?;
         let file: Rc<str> = file.into();
         let origin = |offset| Origin { file: file.clone(), line: line_of(text, offset) };
         let sysctl = checked(raw.sysctl, origin, malformed, SysctlEntry::new)?;
@@ -272,8 +248,9 @@ impl Layer {
         }
         Ok(Layer {
             summary: raw.summary,
-            extends: raw.extends,
+            extends: raw.extends.into_iter().map(|e| (e.get_ref().clone(), origin(e.span().start))).collect(),
             recognise: raw.recognise,
+            notes: raw.notes,
             stacks: raw.stacks,
             user: raw.user,
             profile: raw.profile,
@@ -297,6 +274,7 @@ impl Layer {
             engine,
             environment,
             kernel_argument,
+            module_package: raw.module_package,
             boot: raw.boot,
             k3s,
             file,
@@ -305,9 +283,14 @@ impl Layer {
 
     /// The name of the profile: that of its file.
     pub fn name(&self) -> &str {
-        let base = self.file.rsplit('/').next().unwrap_or(&self.file);
-        base.strip_suffix(".toml").unwrap_or(base)
+        built_in::stem(&self.file)
     }
+}
+
+/// What is wrong with the text of `file`.
+fn malformed(file: &str, text: &str, error: &toml::de::Error) -> ProfileError {
+    let line = error.span().map_or(1, |span| line_of(text, span.start));
+    ProfileError::Malformed { file: file.to_owned(), line, expected: error.message().to_owned() }
 }
 
 /// The entries of a table, of which `new` says what is wrong.
@@ -348,85 +331,6 @@ fn is_date(text: &str) -> bool {
             };
             (1..=days).contains(&day)
         })
-}
-
-/// What every stack wants.
-///
-/// # Errors
-/// When the built-in file is malformed, which a test excludes.
-pub fn base() -> Result<Layer, ProfileError> {
-    Layer::parse(BASE.0, BASE.1)
-}
-
-/// The built-in layers of these stacks, each once with the stacks that it speaks for, in the order of the
-/// stacks and a layer after those it extends.
-///
-/// # Errors
-/// When a built-in file is malformed, which a test excludes.
-pub fn layers_of(stacks: &[Stack]) -> Result<Vec<(Layer, Vec<Stack>)>, ProfileError> {
-    let mut layers: Vec<(Layer, Vec<Stack>)> = Vec::new();
-    for &stack in stacks {
-        add_with_extends(&mut layers, stack, stack.as_str(), EXTENDS_LIMIT)?;
-    }
-    Ok(layers)
-}
-
-fn add_with_extends(
-    layers: &mut Vec<(Layer, Vec<Stack>)>,
-    stack: Stack,
-    name: &str,
-    depth: usize,
-) -> Result<(), ProfileError> {
-    let known = layers.iter().find(|(layer, _)| layer.name() == name).map(|(layer, _)| layer.extends.clone());
-    let (extends, parsed) = match known {
-        Some(extends) => (extends, None),
-        None => {
-            let layer = stack_layer(name)?;
-            (layer.extends.clone(), Some(layer))
-        }
-    };
-    for parent in extends {
-        if depth == 0 {
-            return Err(ProfileError::TooDeep { file: name.to_owned() });
-        }
-        add_with_extends(layers, stack, &parent, depth - 1)?;
-    }
-    match (parsed, layers.iter_mut().find(|(layer, _)| layer.name() == name)) {
-        (Some(layer), _) => layers.push((layer, vec![stack])),
-        (None, Some((_, stacks))) if !stacks.contains(&stack) => stacks.push(stack),
-        (None, _) => {}
-    }
-    Ok(())
-}
-
-/// A stack's own layer.
-///
-/// # Errors
-/// When the built-in file is malformed, which a test excludes.
-pub fn stack(stack: Stack) -> Result<Layer, ProfileError> {
-    stack_layer(stack.as_str())
-}
-
-/// The built-in profiles, by name.
-///
-/// # Errors
-/// When a built-in file is malformed, which a test excludes.
-pub fn built_in() -> Result<Vec<Layer>, ProfileError> {
-    PROFILES.iter().map(|(file, text)| Layer::parse(file, text)).collect()
-}
-
-fn stack_layer(name: &str) -> Result<Layer, ProfileError> {
-    let known = || STACKS.iter().map(|(file, _)| stem(file)).collect::<Vec<_>>().join(", ");
-    let (file, text) = STACKS
-        .iter()
-        .find(|(file, _)| stem(file) == name)
-        .ok_or_else(|| ProfileError::NoSuchProfile { name: name.to_owned(), known: known() })?;
-    Layer::parse(file, text)
-}
-
-fn stem(file: &str) -> &str {
-    let base = file.rsplit('/').next().unwrap_or(file);
-    base.strip_suffix(".toml").unwrap_or(base)
 }
 
 #[cfg(test)]

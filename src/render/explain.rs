@@ -66,10 +66,22 @@ pub fn checks() -> String {
     out
 }
 
-/// One line per layer of policy, by name.
+/// Layers of policy by name, and what is to be known of each.
 pub fn layers(layers: &[Layer]) -> String {
     let width = layers.iter().map(|layer| layer.name().len()).max().unwrap_or(0);
-    layers.iter().map(|layer| format!("{:width$}  {}\n", layer.name(), layer.summary)).collect()
+    let mut out = String::new();
+    for layer in layers {
+        let more = layer.extends.iter().map(|(parent, _)| format!("all of {parent}"));
+        let notes: Vec<String> = layer.notes.iter().cloned().chain(more).collect();
+        let rows = std::iter::once((layer.name(), "", &layer.summary));
+        for (name, mark, text) in rows.chain(notes.iter().map(|note| ("", "- ", note))) {
+            for (at, line) in wrap(text, WIDTH - width - 2 - mark.len()).iter().enumerate() {
+                let (name, mark) = if at == 0 { (name, mark) } else { ("", &"  "[..mark.len()]) };
+                out.push_str(&format!("{name:width$}  {mark}{line}\n"));
+            }
+        }
+    }
+    out
 }
 
 #[cfg(test)]

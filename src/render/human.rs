@@ -50,7 +50,7 @@ pub struct Terminal {
 pub fn report(report: &Report, detail: Detail, terminal: Terminal) -> String {
     let running = report.mode != "image";
     let mut page = Page { text: String::new(), color: terminal.color, root: terminal.root, running };
-    page.heading(report);
+    page.heading(report, detail);
     for verdict in &report.stacks {
         page.verdict(verdict, report);
     }
@@ -66,7 +66,7 @@ pub fn report(report: &Report, detail: Detail, terminal: Terminal) -> String {
 pub fn verdicts(report: &Report, terminal: Terminal) -> String {
     let running = report.mode != "image";
     let mut page = Page { text: String::new(), color: terminal.color, root: terminal.root, running };
-    page.heading(report);
+    page.heading(report, Detail::Normal);
     for verdict in &report.stacks {
         page.verdict(verdict, report);
     }
@@ -107,7 +107,7 @@ impl Page {
         if self.color { style.force_styling(true).apply_to(text).to_string() } else { text.to_owned() }
     }
 
-    fn heading(&mut self, report: &Report) {
+    fn heading(&mut self, report: &Report, detail: Detail) {
         let host = &report.host;
         let os = host.os.pretty_name.clone().or_else(|| host.os.id.clone());
         let mut parts = vec![os.unwrap_or_else(|| "an unknown distribution".to_owned())];
@@ -124,6 +124,9 @@ impl Page {
         };
         self.paragraph(0, &format!("edgeprep {}   ", report.version), &format!("{mode}{}", parts.join(", ")));
         self.paragraph(0, "profile ", &format!("{} ({})", report.profile.name, report.profile.why));
+        if detail == Detail::Verbose {
+            report.profile.notes.iter().for_each(|note| self.paragraph(2, "note: ", note));
+        }
         let users: Vec<String> = report.users.iter().map(|u| format!("{} ({})", u.name, u.uid)).collect();
         self.paragraph(0, if users.len() == 1 { "user " } else { "users " }, &users.join(", "));
         if let Some(files) = &report.workload {

@@ -68,6 +68,8 @@ pub struct ProfileChoice {
     pub chosen: &'static str,
     /// Why.
     pub why: String,
+    /// What to know of the hardware, in a few sentences.
+    pub notes: Vec<String>,
 }
 
 /// A user.

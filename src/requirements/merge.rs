@@ -14,7 +14,7 @@ use crate::facts::cgroup::Controller;
 use crate::facts::cidr::Cidr;
 use crate::facts::version::Version;
 use crate::finding::Level;
-use crate::profile::{self, CIDR_VARIABLE, Layer, ProfileError};
+use crate::profile::{self, CIDR_VARIABLE, Layer, ModulePackage, ProfileError};
 use crate::workload::Ask;
 
 /// The network of slirp4netns unless K3s is told otherwise (k3s: pkg/rootless/rootless.go).
@@ -62,6 +62,8 @@ pub struct Requirements {
     pub environment: BTreeMap<String, Vec<Want<Variable>>>,
     /// Words that the kernel shall be passed, or shall not.
     pub kernel_arguments: BTreeMap<KernelArgument, Vec<Demand>>,
+    /// Packages of modules that a distribution has apart from its kernel.
+    pub(crate) module_packages: Vec<ModulePackage>,
     /// How the hardware boots, where policy knows.
     pub boot: BootWant,
     /// What K3s starts with: variables with their values and where they are written.
@@ -155,9 +157,9 @@ impl Requirements {
                 join(demands, e.demand(stacks));
             }
         }
-        if layer.boot != BootWant::default() {
-            self.boot = layer.boot.clone();
-        }
+        self.boot.take(&layer.boot);
+        // The later is asked first.
+        self.module_packages.splice(0..0, layer.module_package.clone());
         // Of two layers the later knows the site better.
         self.k3s.extend(layer.k3s.clone());
         for e in &layer.program {

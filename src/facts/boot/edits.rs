@@ -1,5 +1,6 @@
 //! How words are added to the text of a boot loader's file, and taken out; all else stays, byte for byte.
 
+use super::{extlinux, shell, u_boot};
 use crate::facts::Source;
 use crate::facts::kernel_cmdline::{self, KernelCmdline, split_word};
 
@@ -17,6 +18,14 @@ pub enum Edit<'w> {
 pub enum Syntax {
     /// Words on the first line, and nothing else: `cmdline.txt` of a Raspberry Pi.
     FirstLine,
+    /// The `APPEND` line of the label that boots.
+    Extlinux(extlinux::Reader),
+    /// What `NAME=` holds in a file that the shell reads.
+    Shell(shell::Variable),
+    /// What `NAME=` holds in a text that U-Boot imports into its environment.
+    UBootEnvironment(&'static str),
+    /// `setenv bootargs` in a script of U-Boot.
+    UBootScript,
 }
 
 impl Syntax {
@@ -30,13 +39,28 @@ impl Syntax {
                 closed(1, text.lines().next().unwrap_or_default())?;
                 Ok(first_line(text, edit))
             }
+            Syntax::Extlinux(reader) => extlinux::edit(*reader, text, edit),
+            Syntax::Shell(variable) => variable.edit(text, edit),
+            Syntax::UBootEnvironment(name) => u_boot::edit_environment(name, text, edit),
+            Syntax::UBootScript => u_boot::edit_script(text, edit),
         }
+    }
+}
+
+/// A word goes where no character of it is `special`.
+pub(super) fn writable(edit: Edit<'_>, special: &str) -> Result<(), String> {
+    let (Edit::Last(word) | Edit::Without(word)) = edit;
+    match word.chars().find(|c| special.contains(*c) || matches!(c, '\n' | '\r' | '\0')) {
+        Some(c) if matches!(edit, Edit::Last(_)) => {
+            Err(format!("{c:?} in {word} has a meaning of its own there"))
+        }
+        _ => Ok(()),
     }
 }
 
 /// What is put behind a quote that is not closed would be part of that word.
 pub(super) fn closed(line: u32, words: &str) -> Result<(), String> {
-    if words.matches('"').count() % 2 == 0 {
+    if words.matches('"').count().is_multiple_of(2) {
         return Ok(());
     }
     Err(format!("a quote is not closed in line {line}"))

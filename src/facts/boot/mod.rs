@@ -3,8 +3,16 @@
 //!
 //! One file per boot loader. What runs now is another matter: [`kernel_cmdline`](super::kernel_cmdline).
 
+mod armbian;
+mod boot_script;
 mod edits;
+mod extlinux;
+mod line;
 mod raspberry_pi;
+mod shell;
+mod traces;
+mod u_boot;
+mod u_env;
 
 use std::fmt;
 use std::rc::Rc;
@@ -19,6 +27,8 @@ use crate::settings::quoted;
 pub use edits::{Edit, Syntax};
 #[cfg(test)]
 pub(crate) use raspberry_pi::bootargs::tree as device_tree;
+pub use extlinux::Reader;
+pub use shell::Variable;
 
 /// What hands the kernel its command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -36,6 +46,9 @@ pub enum Method {
     Armbian,
     /// U-Boot with a script of its own, `boot.txt`.
     BootScript,
+    /// U-Boot of BeagleBoard.org, with `uEnv.txt`.
+    #[serde(rename = "uenv")]
+    UEnv,
     /// bootc, from `kargs.d`.
     Bootc,
     /// OSTree.
@@ -52,6 +65,7 @@ impl Method {
             Method::SystemdBoot => "systemd-boot",
             Method::Armbian => "Armbian's U-Boot script",
             Method::BootScript => "a U-Boot script",
+            Method::UEnv => "U-Boot with uEnv.txt",
             Method::Bootc => "bootc",
             Method::Ostree => "OSTree",
         }
@@ -68,6 +82,29 @@ pub struct BootWant {
     /// Where its file can be, the live one first; empty for the places that the method always has.
     #[serde(default)]
     pub files: Vec<String>,
+    /// What the device tree of the board says in `compatible`, by the profile that was chosen: an image has no
+    /// device tree.
+    #[serde(skip)]
+    pub boards: Vec<String>,
+    /// Why nothing may be written: the profile is for another board than the one that runs.
+    #[serde(skip)]
+    pub refused: Option<String>,
+}
+
+impl BootWant {
+    /// Takes over what a later layer of policy knows better. The files of another method are none of this one.
+    pub(crate) fn take(&mut self, later: &BootWant) {
+        if later.method.is_some() && later.method != self.method {
+            self.files.clear();
+        }
+        self.method = later.method.or(self.method);
+        for (known, better) in [(&mut self.files, &later.files), (&mut self.boards, &later.boards)] {
+            if !better.is_empty() {
+                known.clone_from(better);
+            }
+        }
+        self.refused = later.refused.clone().or(self.refused.take());
+    }
 }
 
 /// How the host boots.
@@ -176,7 +213,13 @@ impl fmt::Display for Carry {
 type Find = fn(&Facts, &BootWant) -> Fact<Option<Boot>>;
 
 /// All methods, and how each is looked for.
-const METHODS: [(Method, Find); 1] = [(Method::RaspberryPi, raspberry_pi::find)];
+const METHODS: [(Method, Find); 5] = [
+    (Method::RaspberryPi, raspberry_pi::find),
+    (Method::Extlinux, extlinux::find),
+    (Method::Armbian, armbian::find),
+    (Method::BootScript, boot_script::find),
+    (Method::UEnv, u_env::find),
+];
 
 impl Facts {
     /// How the host boots, or why that cannot be told.
@@ -214,7 +257,10 @@ impl Facts {
             }
         }
         Ok(match (found.len(), found.pop(), want.method) {
-            (1, Some(boot), _) => Ok(boot),
+            (1, Some(boot), _) => Ok(match &want.refused {
+                Some(why) => Boot { place: Err(why.clone()), ..boot },
+                None => boot,
+            }),
             (0, _, Some(method)) => Err(format!("no configuration of {} was found", method.as_str())),
             (0, _, None) => Err("no configuration of a known boot loader was found".to_owned()),
             (_, last, _) => {

@@ -13,7 +13,7 @@ pub fn diagnosis(diagnosis: &Diagnosis, detail: Detail, terminal: Terminal) -> S
     let running = diagnosis.report.as_ref().is_none_or(|report| report.mode != "image");
     let mut page = Page { text: String::new(), color: terminal.color, root: terminal.root, running };
     if let Some(report) = &diagnosis.report {
-        page.heading(report);
+        page.heading(report, super::Detail::Normal);
     }
     let lines = |n| if n == 1 { "1 line".to_owned() } else { format!("{n} lines") };
     if diagnosis.hits.is_empty() {
