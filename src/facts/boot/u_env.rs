@@ -36,7 +36,14 @@ pub(super) fn find(facts: &Facts, want: &BootWant) -> Fact<Option<Boot>> {
         words: next.clone(),
         carry: Vec::new(),
     });
-    Ok(Some(Boot { method: Method::UEnv, at, unheard: unheard.take(line::UNHEARD).collect(), next, place }))
+    Ok(Some(Boot {
+        method: Method::UEnv,
+        at,
+        before: None,
+        unheard: unheard.take(line::UNHEARD).collect(),
+        next,
+        place,
+    }))
 }
 
 #[cfg(test)]
