@@ -1,5 +1,6 @@
-//! Armbian, and what is made of it: a script of U-Boot that loads `armbianEnv.txt` (`orangepiEnv.txt`, ...) and
-//! passes its `extraargs` on, among words of its own (armbian/build: `config/bootscripts`, `config/bootenv`).
+//! Armbian, and what is made of it: a script of U-Boot that loads `armbianEnv.txt` (`orangepiEnv.txt`)
+//! and passes its `extraargs` on, among words of its own (armbian/build: `config/bootscripts`,
+//! `config/bootenv`).
 
 use super::u_boot::{Environment, Script};
 use super::{Boot, BootWant, Method, Place, Syntax, Unheard, extlinux, line, traces, u_boot};

@@ -13,8 +13,9 @@ use crate::host::{Fact, OrAbsent, Unread};
 pub use config::Reader;
 pub(super) use config::edit;
 
-/// Where it can be. U-Boot looks for `/extlinux` and `/boot/extlinux` on each partition (`doc/develop/distro.rst`);
-/// BeagleBoard's images have it on the FAT partition, and Alpine's `update-extlinux` writes the last but one.
+/// Where it can be. U-Boot looks for `/extlinux` and `/boot/extlinux` on each partition
+/// (`doc/develop/distro.rst`); BeagleBoard's images have it on the FAT partition, and Alpine's
+/// `update-extlinux` writes the last but one.
 const FILES: [&str; 4] = [
     "/boot/firmware/extlinux/extlinux.conf",
     "/boot/extlinux/extlinux.conf",
