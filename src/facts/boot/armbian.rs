@@ -1,5 +1,6 @@
-//! Armbian, and what is made of it: a script of U-Boot that loads `armbianEnv.txt` (`orangepiEnv.txt`, ...) and
-//! passes its `extraargs` on, among words of its own (armbian/build: `config/bootscripts`, `config/bootenv`).
+//! Armbian, and what is made of it: a script of U-Boot that loads `armbianEnv.txt` (`orangepiEnv.txt`)
+//! and passes its `extraargs` on, among words of its own (armbian/build: `config/bootscripts`,
+//! `config/bootenv`).
 
 use super::u_boot::{Environment, Script};
 use super::{Boot, BootWant, Method, Place, Syntax, Unheard, extlinux, line, traces, u_boot};
@@ -63,7 +64,7 @@ pub(super) fn find(facts: &Facts, want: &BootWant) -> Fact<Option<Boot>> {
         _ => Evidence::path(source.path(), format!("loads {name}")),
     }];
     at.extend(seen);
-    Ok(Some(Boot { method: Method::Armbian, at, next: assembled.words, unheard, place }))
+    Ok(Some(Boot { method: Method::Armbian, at, before: None, next: assembled.words, unheard, place }))
 }
 
 /// Whether something else started what runs, or U-Boot finds what it looks for before a script

@@ -62,7 +62,14 @@ fn look(
     };
     let mut at = vec![script.source.at(set.line, ()).at];
     at.extend(seen);
-    Ok(Some(Boot { method: Method::BootScript, at, next: assembled.words, unheard: Vec::new(), place }))
+    Ok(Some(Boot {
+        method: Method::BootScript,
+        at,
+        before: None,
+        next: assembled.words,
+        unheard: Vec::new(),
+        place,
+    }))
 }
 
 fn words(source: &Source, number: u32, text: Option<&str>) -> KernelCmdline {

@@ -25,9 +25,9 @@ use crate::host::{Fact, Unread};
 use crate::settings::quoted;
 
 pub use edits::{Edit, Syntax};
+pub use extlinux::Reader;
 #[cfg(test)]
 pub(crate) use raspberry_pi::bootargs::tree as device_tree;
-pub use extlinux::Reader;
 pub use shell::Variable;
 
 /// What hands the kernel its command line.

@@ -14,7 +14,7 @@ use super::{Boot, BootWant, Carry, Method, Place, Syntax, Unheard};
 use crate::facts::kernel_cmdline::KernelCmdline;
 use crate::facts::{Evidence, Facts, Source};
 use crate::host::{Fact, OrAbsent, Unread};
-use board::Board;
+use board::Boards;
 use config_txt::{Config, Key, Value};
 
 /// Where the boot partition is mounted: by Raspberry Pi OS since 12, Debian and Ubuntu, and by what
@@ -50,7 +50,7 @@ pub(super) fn find(facts: &Facts, want: &BootWant) -> Fact<Option<Boot>> {
     let board = match running_board(facts)? {
         Running::Other => return Ok(None),
         Running::Pi(board) => board,
-        Running::Nothing => None,
+        Running::Nothing => Boards::of_profile(&want.boards),
     };
     if !want.files.is_empty() {
         for path in &want.files {
@@ -61,7 +61,7 @@ pub(super) fn find(facts: &Facts, want: &BootWant) -> Fact<Option<Boot>> {
         return Ok(None);
     }
     let Some(dir) = partition(facts, want)? else { return Ok(None) };
-    let now = config(facts, dir, board, false)?;
+    let now = config(facts, dir, &board, false)?;
     match loader(&now) {
         Loader::Linux => {}
         Loader::Other => return Ok(None),
@@ -73,7 +73,7 @@ pub(super) fn find(facts: &Facts, want: &BootWant) -> Fact<Option<Boot>> {
         return Err(untold(&at, "the firmware boots from what boot.img holds"));
     }
     let live = cmdline_path(facts, dir, &now)?;
-    let trial = match trial_state(facts, dir, &config(facts, dir, board, true)?, &live)? {
+    let trial = match trial_state(facts, dir, &config(facts, dir, &board, true)?, &live)? {
         Some(trial) => trial,
         None => return here(facts, dir, &now, &live, Ok(())).map(Some),
     };
@@ -89,7 +89,7 @@ pub(super) fn find(facts: &Facts, want: &BootWant) -> Fact<Option<Boot>> {
 enum Running {
     /// No Raspberry Pi, or one that another boot loader boots.
     Other,
-    Pi(Option<Board>),
+    Pi(Boards),
     /// This is an image.
     Nothing,
 }
@@ -104,7 +104,7 @@ fn running_board(facts: &Facts) -> Fact<Running> {
     if !names().any(|name| name.starts_with("raspberrypi,")) || facts.stat(EFI).or_absent()?.is_some() {
         return Ok(Running::Other);
     }
-    Ok(Running::Pi(Board::of(names())))
+    Ok(Running::Pi(Boards::running(names())))
 }
 
 fn untold(at: &Evidence, why: &str) -> Unread {
@@ -154,7 +154,7 @@ fn is_unmounted(facts: &Facts, dir: &str) -> Fact<bool> {
     Ok(fstab.configured.at(dir).is_some() && facts.mountinfo()?.at(dir).is_none())
 }
 
-fn config(facts: &Facts, dir: Dir, board: Option<Board>, tryboot: bool) -> Fact<Config> {
+fn config(facts: &Facts, dir: Dir, board: &Boards, tryboot: bool) -> Fact<Config> {
     let Some(source) = facts.source(&format!("{dir}/config.txt")).or_absent()? else {
         return Ok(Config::default());
     };

@@ -117,6 +117,9 @@ impl Variable {
                 if new == from {
                     return Ok(text.to_owned());
                 }
+                if new.trim().is_empty() && !self.default.is_empty() {
+                    return Err(format!("without a word in line {line} {:?} counts", self.default));
+                }
                 let new = if is_quoted { new } else { format!("\"{new}\"") };
                 splice(text, words, &new).ok_or_else(|| format!("line {line} cannot be cut"))
             }

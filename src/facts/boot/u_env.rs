@@ -1,5 +1,5 @@
-//! `uEnv.txt` of BeagleBone images: the U-Boot of BeagleBoard.org imports it, and where it names a kernel with
-//! `uname_r` passes its `cmdline` on behind words of its own (u-boot of BeagleBoard.org:
+//! `uEnv.txt` of BeagleBone images: the U-Boot of BeagleBoard.org imports it, and where it names a
+//! kernel with `uname_r` passes its `cmdline` on behind words of its own (its
 //! `include/configs/am335x_evm.h`, `args_mmc`).
 
 use super::u_boot::Environment;
@@ -36,7 +36,14 @@ pub(super) fn find(facts: &Facts, want: &BootWant) -> Fact<Option<Boot>> {
         words: next.clone(),
         carry: Vec::new(),
     });
-    Ok(Some(Boot { method: Method::UEnv, at, unheard: unheard.take(line::UNHEARD).collect(), next, place }))
+    Ok(Some(Boot {
+        method: Method::UEnv,
+        at,
+        before: None,
+        unheard: unheard.take(line::UNHEARD).collect(),
+        next,
+        place,
+    }))
 }
 
 #[cfg(test)]

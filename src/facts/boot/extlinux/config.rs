@@ -2,7 +2,7 @@
 //! does not know does, in case, in comments, and in what stands outside of a label.
 //!
 //! - U-Boot: `boot/pxe_utils.c`
-//! - L4TLauncher, NVIDIA's UEFI application: `Silicon/NVIDIA/Application/L4TLauncher/L4TLauncher.c` in edk2-nvidia
+//! - L4TLauncher, NVIDIA's UEFI application: edk2-nvidia, `Silicon/NVIDIA/Application/L4TLauncher`
 //! - EXTLINUX and SYSLINUX: `doc/syslinux.txt`, `doc/menu.txt`
 
 use std::ops::Range;
@@ -379,7 +379,11 @@ pub(in crate::facts::boot) fn edit(reader: Reader, text: &str, change: Edit<'_>)
             return Err(format!("line {line} cannot be cut"));
         };
         edits::closed(line, words)?;
-        return Ok(format!("{before}{}{after}", edits::words(words, change)));
+        let edited = edits::words(words, change);
+        if edited.trim().is_empty() {
+            return Err(format!("it is the last word of line {line}, and APPEND needs one"));
+        }
+        return Ok(format!("{before}{edited}{after}"));
     }
     match (change, reader, label.behind_kernel(text)) {
         (Edit::Without(_), ..) => Ok(text.to_owned()),

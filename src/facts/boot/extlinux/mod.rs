@@ -13,8 +13,9 @@ use crate::host::{Fact, OrAbsent, Unread};
 pub use config::Reader;
 pub(super) use config::edit;
 
-/// Where it can be. U-Boot looks for `/extlinux` and `/boot/extlinux` on each partition (`doc/develop/distro.rst`);
-/// BeagleBoard's images have it on the FAT partition, and Alpine's `update-extlinux` writes the last but one.
+/// Where it can be. U-Boot looks for `/extlinux` and `/boot/extlinux` on each partition
+/// (`doc/develop/distro.rst`); BeagleBoard's images have it on the FAT partition, and Alpine's
+/// `update-extlinux` writes the last but one.
 const FILES: [&str; 4] = [
     "/boot/firmware/extlinux/extlinux.conf",
     "/boot/extlinux/extlinux.conf",
@@ -82,6 +83,7 @@ fn look(facts: &Facts, want: &BootWant, source: &Source) -> Fact<Option<Boot>> {
     let mut at = vec![source.at(label.line, ()).at];
     at.extend(shown.into_iter().chain(seen));
     Ok(Some(Boot {
+        before: None,
         method: Method::Extlinux,
         at,
         unheard: unheard.take(line::UNHEARD).collect(),

@@ -38,7 +38,7 @@ impl Board {
     /// The board that a device tree names (Linux:
     /// `Documentation/devicetree/bindings/arm/bcm2835.yaml`; raspberrypi/linux:
     /// `arch/arm/boot/dts/broadcom`), with its types (raspberrypi.com, "Revision codes").
-    pub(super) fn of<'a>(compatible: impl IntoIterator<Item = &'a str>) -> Option<Board> {
+    fn of<'a>(compatible: impl IntoIterator<Item = &'a str>) -> Option<Board> {
         let name = compatible.into_iter().find_map(|name| name.strip_prefix("raspberrypi,"))?;
         let (filters, types): (&[&str], &[u32]) = match name {
             "model-a" => (&["pi1"], &[0x00]),
@@ -66,26 +66,48 @@ impl Board {
         Some(Board { filters, types })
     }
 
-    /// Whether the board passes a model filter; `None` for a name that is none.
-    pub(super) fn model(board: Option<Board>, filter: &str) -> Option<Truth> {
-        if !MODEL_FILTERS.contains(&filter) {
-            return None;
+    fn has_type(&self, number: u32) -> Truth {
+        match self.types {
+            types if !types.contains(&number) => Truth::No,
+            [_] => Truth::Yes,
+            _ => Truth::Maybe,
         }
-        Some(match board {
-            None => Truth::Maybe,
-            Some(board) if board.filters.contains(&filter) => Truth::Yes,
-            Some(_) => Truth::No,
-        })
+    }
+}
+
+/// The boards that this can be: one that runs, those of a profile, or, where there are none, any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Boards(Vec<Board>);
+
+impl Boards {
+    /// The one that a device tree names.
+    pub(super) fn running<'a>(compatible: impl IntoIterator<Item = &'a str>) -> Boards {
+        Boards(Board::of(compatible).into_iter().collect())
+    }
+
+    /// Those that a profile is for: each of `names` is a board of its own. With one that is not known it can
+    /// be any.
+    pub(super) fn of_profile(names: &[String]) -> Boards {
+        let boards: Option<Vec<Board>> = names.iter().map(|name| Board::of([name.as_str()])).collect();
+        Boards(boards.unwrap_or_default())
+    }
+
+    /// Whether the board passes a model filter; `None` for a name that is none.
+    pub(super) fn model(&self, filter: &str) -> Option<Truth> {
+        let passes = |board: &Board| if board.filters.contains(&filter) { Truth::Yes } else { Truth::No };
+        MODEL_FILTERS.contains(&filter).then(|| self.all(passes))
     }
 
     /// Whether the board passes `[board-type=0x14]`.
-    pub(super) fn board_type(board: Option<Board>, number: &str) -> Truth {
+    pub(super) fn board_type(&self, number: &str) -> Truth {
         let number = number.strip_prefix("0x").and_then(|hex| u32::from_str_radix(hex, 16).ok());
-        match (board, number) {
-            (Some(board), Some(number)) if !board.types.contains(&number) => Truth::No,
-            (Some(board), Some(_)) if board.types.len() == 1 => Truth::Yes,
-            _ => Truth::Maybe,
-        }
+        number.map_or(Truth::Maybe, |number| self.all(|board| board.has_type(number)))
+    }
+
+    /// What holds for all of them.
+    fn all(&self, holds: impl Fn(&Board) -> Truth) -> Truth {
+        let same = |one: Truth, other: Truth| if one == other { one } else { Truth::Maybe };
+        self.0.iter().map(holds).reduce(same).unwrap_or(Truth::Maybe)
     }
 }
 
@@ -96,9 +118,9 @@ mod tests {
     #[test]
     fn a_board_passes_the_filters_of_its_family() {
         let passed = |compatible: &[&str]| {
-            let board = Board::of(compatible.iter().copied());
-            assert!(board.is_some(), "{compatible:?}");
-            let yes = |filter: &&&str| Board::model(board, filter) == Some(Truth::Yes);
+            let boards = Boards::running(compatible.iter().copied());
+            assert!(!boards.0.is_empty(), "{compatible:?}");
+            let yes = |filter: &&&str| boards.model(filter) == Some(Truth::Yes);
             MODEL_FILTERS.iter().filter(yes).copied().collect::<Vec<_>>()
         };
         assert_eq!(passed(&["raspberrypi,4-model-b", "brcm,bcm2711"]), ["pi4"]);
@@ -109,17 +131,34 @@ mod tests {
         assert_eq!(passed(&["raspberrypi,model-zero-2-w", "brcm,bcm2837"]), ["pi0", "pi0w", "pi02"]);
         assert_eq!(Board::of(["radxa,rock-5b"]), None);
         assert_eq!(Board::of(["raspberrypi,6-model-b"]), None);
-        assert_eq!(Board::model(None, "pi4"), Some(Truth::Maybe));
-        assert_eq!(Board::model(Board::of(["raspberrypi,4-model-b"]), "pi6"), None);
+        assert_eq!(Boards::default().model("pi4"), Some(Truth::Maybe));
+        assert_eq!(Boards::running(["raspberrypi,4-model-b"]).model("pi6"), None);
+    }
+
+    /// An image has no device tree, and its profile is for a family.
+    #[test]
+    fn what_holds_for_all_boards_of_a_profile_holds() {
+        let profile = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| format!("raspberrypi,{name}")).collect();
+            Boards::of_profile(&names)
+        };
+        let rpi4 = profile(&["4-model-b", "400", "4-compute-module"]);
+        for (filter, holds) in [("pi4", Truth::Yes), ("pi400", Truth::Maybe), ("pi5", Truth::No)] {
+            assert_eq!(rpi4.model(filter), Some(holds), "{filter}");
+        }
+        assert_eq!(rpi4.board_type("0x11"), Truth::Maybe);
+        assert_eq!(rpi4.board_type("0x17"), Truth::No);
+        assert_eq!(profile(&["4-model-b", "9-model-z"]).model("pi5"), Some(Truth::Maybe));
+        assert_eq!(profile(&[]).model("pi4"), Some(Truth::Maybe));
     }
 
     #[test]
     fn a_type_is_that_of_the_revision_code() {
-        let of = |name, number| Board::board_type(Board::of([name]), number);
+        let of = |name, number| Boards::running([name]).board_type(number);
         assert_eq!(of("raspberrypi,4-compute-module", "0x14"), Truth::Yes);
         assert_eq!(of("raspberrypi,4-compute-module", "0x11"), Truth::No);
         assert_eq!(of("raspberrypi,5-compute-module", "0x18"), Truth::Maybe);
         assert_eq!(of("raspberrypi,4-compute-module", "twenty"), Truth::Maybe);
-        assert_eq!(Board::board_type(None, "0x14"), Truth::Maybe);
+        assert_eq!(Boards::default().board_type("0x14"), Truth::Maybe);
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::board::{Board, Truth};
+use super::board::{Boards, Truth};
 use crate::facts::{Evidence, Source};
 use crate::host::Fact;
 
@@ -79,7 +79,7 @@ impl Config {
 /// Those of `include`.
 pub(super) fn read(
     source: &Source,
-    board: Option<Board>,
+    board: &Boards,
     tryboot: bool,
     include: &mut dyn FnMut(&str) -> Fact<Option<Rc<Source>>>,
 ) -> Fact<Config> {
@@ -90,7 +90,7 @@ pub(super) fn read(
 }
 
 struct Reader<'i> {
-    board: Option<Board>,
+    board: &'i Boards,
     tryboot: bool,
     include: &'i mut dyn FnMut(&str) -> Fact<Option<Rc<Source>>>,
     filters: Filters,
@@ -196,7 +196,7 @@ impl Filters {
     }
 
     /// `filter` is the line without its first bracket.
-    fn add(&mut self, filter: &str, board: Option<Board>, tryboot: bool) {
+    fn add(&mut self, filter: &str, board: &Boards, tryboot: bool) {
         let Some((filter, "")) = filter.split_once(']').map(|(filter, rest)| (filter, rest.trim())) else {
             return self.blur();
         };
@@ -208,10 +208,10 @@ impl Filters {
             (Kind::None, Truth::No)
         } else if filter == "tryboot" {
             (Kind::Tryboot, if tryboot { Truth::Yes } else { Truth::No })
-        } else if let Some(holds) = Board::model(board, filter) {
+        } else if let Some(holds) = board.model(filter) {
             (Kind::Model, holds)
         } else if let Some(number) = filter.strip_prefix("board-type=") {
-            (Kind::BoardType, Board::board_type(board, number))
+            (Kind::BoardType, board.board_type(number))
         } else if filter.starts_with("EDID=") {
             (Kind::Edid, Truth::Maybe)
         } else if filter.starts_with("0x") {
@@ -248,7 +248,13 @@ mod tests {
             Ok(found.map(|(file, text)| Rc::new(Source::new(file, *text))))
         };
         let source = Source::new("/boot/firmware/config.txt", text);
-        let config = read(&source, board.and_then(|name| Board::of([name])), false, &mut include).unwrap();
+        let config = read(
+            &source,
+            &board.map(|name| Boards::running([name])).unwrap_or_default(),
+            false,
+            &mut include,
+        )
+        .unwrap();
         config.possible(Key::Cmdline).into_iter().map(|value| value.map(|(value, _)| value)).collect()
     }
 

@@ -268,12 +268,13 @@ fn a_profile_names_the_file() {
     let want = BootWant {
         method: Some(Method::RaspberryPi),
         files: vec!["/boot/none.txt".to_owned(), "/boot/own.txt".to_owned()],
+        ..BootWant::default()
     };
     let facts = pi_os().file("/boot/own.txt", "quiet\n").facts();
     assert_eq!(find(&facts, &want).unwrap().unwrap().place.unwrap().path, "/boot/own.txt");
     assert_eq!(find(&pi_os().facts(), &want), Ok(None));
     // What is ambiguous elsewhere is sure where the profile says so.
-    let asked = BootWant { method: Some(Method::RaspberryPi), files: Vec::new() };
+    let asked = BootWant { method: Some(Method::RaspberryPi), ..BootWant::default() };
     let host = empty_host().file("/boot/cmdline.txt", "quiet\n").image();
     assert_eq!(find(&host.facts(), &asked).unwrap().unwrap().place.unwrap().path, "/boot/cmdline.txt");
 }

@@ -1,4 +1,5 @@
-//! `boot.scr`: a script of U-Boot in a legacy image (`include/image.h`, `struct legacy_img_hdr`; `cmd/source.c`).
+//! `boot.scr`: a script of U-Boot in a legacy image (`struct legacy_img_hdr` in `include/image.h`, and
+//! `cmd/source.c`).
 
 use std::rc::Rc;
 

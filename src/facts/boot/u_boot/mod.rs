@@ -53,7 +53,10 @@ pub(super) fn edit_script(text: &str, change: Edit<'_>) -> Result<String, String
         return Err(format!("bootargs are put together in line {}", set.line));
     }
     edits::closed(set.line, words)?;
-    let edited = edits::words(words, change);
+    let edited = match edits::words(words, change) {
+        none if none.is_empty() && !set.is_quoted => "\"\"".to_owned(),
+        edited => edited,
+    };
     splice(text, set.range, &edited).ok_or_else(|| format!("line {} cannot be cut", set.line))
 }
 
