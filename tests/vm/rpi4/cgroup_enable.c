@@ -1,7 +1,7 @@
 
 /*
  * Added to the end of kernel/cgroup/cgroup.c: cgroup_enable=NAME,... takes back a cgroup_disable= that comes before
- * it. The kernel of Raspberry Pi OS knows it (raspberrypi/linux pull request 6439), kernel.org's and Debian's do not.
+ * it. The kernels of Raspberry Pi OS know it (raspberrypi/linux issue 6980), kernel.org's and Debian's do not.
  */
 static int __init cgroup_enable(char *names)
 {
