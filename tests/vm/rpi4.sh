@@ -9,7 +9,7 @@
 # it was, and keeps a copy beside it; all that is left then is a reboot, after which podman limits memory and what
 # stands in for k3s runs; undo leaves the boot partition, /etc and the home directories byte for byte as they were; and
 # after another reboot there is no memory controller again. With --no-cgroup-enable, which is Debian's kernel on the
-# board: the word does not help, and after the reboot check says neither ready nor that a reboot helps.
+# board: the word does not help, and after the reboot check says that this kernel does not know it.
 . /share/guest-lib.sh
 set -euo pipefail
 export COLUMNS=80
@@ -91,6 +91,7 @@ END
         else
             no_memory
             expect 1 check "${asked[@]}"
+            says 'this kernel does not know'
         fi
         expect 0 undo --yes
         tree | diff "$kept/before" -
