@@ -71,6 +71,9 @@ fn look(facts: &Facts, req: &Requirements, argument: &KernelArgument) -> Fact<Re
         Ok(boot) => boot.clone(),
         Err(why) => return Ok(unknown_next(facts, req, argument, now.as_deref(), why)),
     };
+    if let Some(why) = boot.doubted(&argument.word) {
+        return Ok(unknown_next(facts, req, argument, now.as_deref(), why));
+    }
     let (configured, at) = says(&boot.next, argument);
     let (in_effect, now_at) = match &now {
         Some(now) => {

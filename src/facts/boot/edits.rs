@@ -1,5 +1,8 @@
 //! How words are added to the text of a boot loader's file, and taken out; all else stays, byte for byte.
 
+use super::bls;
+use super::bootc::Kargs;
+use super::grub::Defaults;
 use crate::facts::Source;
 use crate::facts::kernel_cmdline::{self, KernelCmdline, split_word};
 
@@ -17,6 +20,14 @@ pub enum Edit<'w> {
 pub enum Syntax {
     /// Words on the first line, and nothing else: `cmdline.txt` of a Raspberry Pi.
     FirstLine,
+    /// Words on all lines, and nothing else: `/etc/kernel/cmdline`.
+    AllLines,
+    /// Values of shell variables: `/etc/default/grub`.
+    Grub(Defaults),
+    /// `options` of an entry of the Boot Loader Specification.
+    LoaderEntry,
+    /// `kargs = ["WORD", ...]`, with what the other files of the directory say.
+    Kargs(Kargs),
 }
 
 impl Syntax {
@@ -30,13 +41,22 @@ impl Syntax {
                 closed(1, text.lines().next().unwrap_or_default())?;
                 Ok(first_line(text, edit))
             }
+            Syntax::AllLines => {
+                for (number, line) in (1..).zip(text.lines()) {
+                    closed(number, line)?;
+                }
+                Ok(words(text, edit))
+            }
+            Syntax::Grub(defaults) => defaults.edit(text, edit),
+            Syntax::LoaderEntry => bls::edit(text, edit),
+            Syntax::Kargs(others) => others.edit(text, edit),
         }
     }
 }
 
 /// What is put behind a quote that is not closed would be part of that word.
 pub(super) fn closed(line: u32, words: &str) -> Result<(), String> {
-    if words.matches('"').count() % 2 == 0 {
+    if words.matches('"').count().is_multiple_of(2) {
         return Ok(());
     }
     Err(format!("a quote is not closed in line {line}"))
@@ -85,6 +105,8 @@ pub(super) fn words(line: &str, edit: Edit<'_>) -> String {
             let bare = kernel.trim_end();
             let gap = if bare.is_empty() { "" } else { " " };
             let tail = &kernel[bare.len()..];
+            let apart = tail.is_empty() && !init.is_empty() && !init.starts_with(kernel_cmdline::is_space);
+            let tail = if apart { " " } else { tail };
             format!("{bare}{gap}{word}{tail}{init}")
         }
         Edit::Without(word) => without(line, word, false),
@@ -177,6 +199,7 @@ mod tests {
             ("cgroup_enable=memory cgroup_disable=io", "cgroup_enable=memory cgroup_disable=io"),
             ("cgroup_enable=cpuset", "cgroup_enable=cpuset cgroup_enable=memory"),
             ("quiet -- single", "quiet cgroup_enable=memory -- single"),
+            ("-- single", "cgroup_enable=memory -- single"),
             ("a=\"b -- c\" d", "a=\"b -- c\" d cgroup_enable=memory"),
         ] {
             assert_eq!(words(line, Edit::Last(enable)), edited, "{line:?}");

@@ -3,8 +3,15 @@
 //!
 //! One file per boot loader. What runs now is another matter: [`kernel_cmdline`](super::kernel_cmdline).
 
+mod bls;
+mod bootc;
 mod edits;
+mod efi;
+mod grub;
+mod ostree;
 mod raspberry_pi;
+mod systemd_boot;
+mod versions;
 
 use std::rc::Rc;
 
@@ -75,10 +82,31 @@ pub struct Boot {
     pub at: Vec<Evidence>,
     /// The words that are passed next time, as far as files tell, in order. Firmware can put others before.
     pub next: KernelCmdline,
+    /// Why something else may be passed; `None` where it is certain.
+    pub doubt: Option<Doubt>,
     /// Words in these files that the boot loader does not read, such as those on a second line.
     pub unheard: Vec<Unheard>,
     /// Where words are written, or why that cannot be told.
     pub place: Result<Place, String>,
+}
+
+/// Why it is not certain what is passed next time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// As a clause: `which entry of /boot/grub/grub.cfg boots cannot be told`.
+    pub why: String,
+    /// What may be passed instead of [`Boot::next`]; empty where nothing at all is known.
+    pub or: Vec<KernelCmdline>,
+}
+
+impl Boot {
+    /// Why it cannot be told whether a word is passed next time; `None` where it can.
+    pub fn doubted(&self, word: &str) -> Option<&str> {
+        let doubt = self.doubt.as_ref()?;
+        let passed = |words: &KernelCmdline| words.deciding(word).is_some_and(|last| last.is(word));
+        let agree = doubt.or.iter().all(|other| passed(other) == passed(&self.next));
+        (doubt.or.is_empty() || !agree).then_some(doubt.why.as_str())
+    }
 }
 
 /// A word that nobody reads.
@@ -116,7 +144,13 @@ pub struct Carry {
 type Find = fn(&Facts, &BootWant) -> Fact<Option<Boot>>;
 
 /// All methods, and how each is looked for.
-const METHODS: [(Method, Find); 1] = [(Method::RaspberryPi, raspberry_pi::find)];
+const METHODS: [(Method, Find); 5] = [
+    (Method::RaspberryPi, raspberry_pi::find),
+    (Method::Grub, grub::find),
+    (Method::SystemdBoot, systemd_boot::find),
+    (Method::Bootc, bootc::find),
+    (Method::Ostree, ostree::find),
+];
 
 impl Facts {
     /// How the host boots, or why that cannot be told.

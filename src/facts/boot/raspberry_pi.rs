@@ -23,6 +23,7 @@ pub(super) fn find(facts: &Facts, want: &BootWant) -> Fact<Option<Boot>> {
             method: Method::RaspberryPi,
             at: vec![source.whole(()).at],
             next: words.clone(),
+            doubt: None,
             unheard: rest.into_iter().map(|parameter| Unheard { parameter, why: UNHEARD }).collect(),
             place: Ok(Place {
                 path: (*path).to_owned(),
