@@ -9,7 +9,7 @@ use crate::facts::{Evidence, Facts, Source};
 use crate::host::{Fact, OrAbsent, Unread};
 
 /// More entries than any menu has.
-const ENTRIES_LIMIT: usize = 1000;
+const ENTRIES_LIMIT: usize = 256;
 
 /// An entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,7 +200,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn twice_is_once(text in "(options|linux| |\t|\n|\r\n|quiet|cgroup_(en|dis)able=memory|\"|é|#|--){0,14}") {
+        fn twice_is_once(text in "(options|linux| |\n|\r\n|quiet|cgroup_(en|dis)able=memory|\"|é|#|--){0,14}") {
             for change in [Edit::Last("cgroup_enable=memory"), Edit::Without("quiet")] {
                 let Ok(once) = edit(&text, change) else { continue };
                 prop_assert_eq!(&edit(&once, change).unwrap(), &once, "{:?}", text);

@@ -7,7 +7,6 @@ mod script;
 mod shell;
 mod values;
 
-use std::cmp::Reverse;
 use std::rc::Rc;
 
 use super::bls::{self, Entry, line_of_words};
@@ -85,7 +84,7 @@ fn path_of(why: &Unread) -> Option<&str> {
 /// The files that GRUB may read, the likely one first, and the first that cannot be read.
 fn configs(facts: &Facts, want: &BootWant) -> (Vec<Rc<Source>>, Option<Unread>) {
     let named: Vec<&str> =
-        want.files.iter().map(String::as_str).filter(|path| path.ends_with(".cfg")).collect();
+        want.files.iter().map(String::as_str).filter(|path| path.ends_with("grub.cfg")).collect();
     let paths = if named.is_empty() { CONFIGS.as_slice() } else { &named };
     let mut found = Vec::new();
     let mut unread = None;
@@ -155,7 +154,6 @@ fn entries(facts: &Facts) -> Result<Vec<Entry>, String> {
     let entries = files.iter().map(|(id, source)| Entry::parse_as_grub(id, source));
     let mut entries: Vec<Entry> = entries.filter(|entry| entry.value("linux").is_some()).collect();
     entries.sort_by(|one, other| versions::grub_entries(&other.id, &one.id).then(one.id.cmp(&other.id)));
-    entries.dedup_by_key(|entry| Reverse(entry.id.clone()));
     Ok(entries)
 }
 

@@ -15,7 +15,9 @@ const LINUX: &str = "GRUB_CMDLINE_LINUX";
 const DEFAULT: &str = "GRUB_CMDLINE_LINUX_DEFAULT";
 /// The longest value that is worked out, in bytes: the kernel takes 4096 at most on common
 /// machines.
-const VALUE_LIMIT: usize = 64 << 10;
+const VALUE_LIMIT: usize = 16 << 10;
+/// How many assignments of one variable are looked at for a word to take out.
+const CHANGES_LIMIT: usize = 16;
 
 /// The files in the order in which they are read, and which of them is edited.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,7 +143,7 @@ impl Defaults {
         for (index, name) in [LINUX, DEFAULT].into_iter().enumerate() {
             // A value can take in the one before it: `NAME="$NAME more"`.
             let count = shell::parse(&edited).assignments.iter().filter(|one| one.name == name).count();
-            for nth in (0..count).rev() {
+            for nth in (0..count).rev().take(CHANGES_LIMIT) {
                 if tokens(&self.values(&edited)?[index].text) == wanted[index] {
                     break;
                 }

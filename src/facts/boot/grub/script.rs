@@ -118,7 +118,7 @@ struct Lexer<'t> {
     line: u32,
 }
 
-impl Lexer<'_> {
+impl<'t> Lexer<'t> {
     fn peek(&self) -> Option<char> {
         self.text.get(self.at..)?.chars().next()
     }
@@ -223,9 +223,11 @@ impl Lexer<'_> {
 
     fn variable(&mut self, word: &mut Word, quoted: bool) {
         let rest = self.text.get(self.at..).unwrap_or_default();
-        let (inside, braces) = match rest.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
-            Some((name, _)) if !name.is_empty() && name.chars().all(is_name) => (name, 2),
-            _ => (rest.get(..rest.find(|c| !is_name(c)).unwrap_or(rest.len())).unwrap_or_default(), 0),
+        let name_in = |text: &'t str| text.split(|c| !is_name(c)).next().unwrap_or_default();
+        let braced = rest.strip_prefix('{').map(|rest| (name_in(rest), rest));
+        let (inside, braces) = match braced {
+            Some((name, rest)) if !name.is_empty() && rest[name.len()..].starts_with('}') => (name, 2),
+            _ => (name_in(rest), 0),
         };
         let special = inside.is_empty() && rest.starts_with(['?', '#', '*', '@']);
         let name = if special { rest.get(..1).unwrap_or_default() } else { inside };
