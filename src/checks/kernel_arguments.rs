@@ -152,3 +152,7 @@ fn says(words: &KernelCmdline, argument: &KernelArgument) -> (bool, Option<Evide
     let passed = decides.is_some_and(|word| word.is(&argument.word));
     (passed == argument.wanted, decides.map(|word| word.at.clone()))
 }
+
+#[cfg(test)]
+#[path = "kernel_arguments_doubt_tests.rs"]
+mod doubt_tests;

@@ -39,11 +39,15 @@ pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), Fix
 
 fn write(draft: &mut Draft<'_>, place: &Place, edits: &[Edit<'_>]) -> Result<(), FixError> {
     let path = draft.facts.real_path(&place.path)?;
-    let State::File { content, mode, .. } = draft.facts.existing(&path)? else {
-        draft.step(format!("put a file in the place of {path}, and run this again"));
-        return Ok(());
+    let there = draft.facts.existing(&path)?;
+    let (bytes, mode) = match &there {
+        State::File { content, mode, .. } => (content.bytes().unwrap_or_default(), *mode),
+        State::Absent if place.syntax.may_be_new() => (Default::default(), 0o644),
+        _ => {
+            draft.step(format!("put a file in the place of {path}, and run this again"));
+            return Ok(());
+        }
     };
-    let bytes = content.bytes().unwrap_or_default();
     let old = utf8(&path, bytes)?;
     let mut text = old.to_owned();
     for edit in edits {

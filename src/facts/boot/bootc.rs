@@ -183,6 +183,9 @@ fn add(text: &str, word: &str) -> Result<String, String> {
 
 /// The file without a word: a string of which nothing is left goes with its comma.
 fn take_out(text: &str, edit: Edit<'_>) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Ok(text.to_owned());
+    }
     let raw: Raw = toml::from_str(text).map_err(|error| error.message().to_owned())?;
     let mut out = text.to_owned();
     for word in raw.kargs.iter().rev() {
@@ -288,6 +291,8 @@ mod tests {
         let after = line_of_words("/usr/lib/bootc/kargs.d/99-x.toml", 1, "cgroup_disable=memory");
         let undone = Kargs { before: none(), after };
         let why = undone.edit("", Edit::Last(WORD)).unwrap_err();
+        assert_eq!(why, "/usr/lib/bootc/kargs.d/99-x.toml:1 says cgroup_disable=memory");
+        let why = undone.edit("", Edit::Without("cgroup_disable=memory")).unwrap_err();
         assert_eq!(why, "/usr/lib/bootc/kargs.d/99-x.toml:1 says cgroup_disable=memory");
     }
 

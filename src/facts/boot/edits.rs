@@ -31,6 +31,11 @@ pub enum Syntax {
 }
 
 impl Syntax {
+    /// Whether a file that is not there may be made: one of ours among others.
+    pub fn may_be_new(&self) -> bool {
+        matches!(self, Syntax::Kargs(_))
+    }
+
     /// The text with the change.
     ///
     /// # Errors
