@@ -3,7 +3,7 @@
     clippy::disallowed_methods,
     reason = "the test makes trees and runs a shell; edgeprep itself does neither"
 )]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "all of this file is a test")]
+#![expect(clippy::unwrap_used, reason = "all of this file is a test")]
 
 use std::fs;
 use std::path::Path;

@@ -47,7 +47,14 @@ impl Block {
             }
             out
         };
-        Block::Read(pairs.map(|(name, value)| (name.to_owned(), unescaped(value))).collect())
+        let all: BTreeMap<String, String> =
+            pairs.map(|(name, value)| (name.to_owned(), unescaped(value))).collect();
+        // SUSE has the rest in blocks of the disk where the file system is Btrfs.
+        if all.get("env_block").is_some_and(|blocks| !blocks.is_empty()) {
+            Block::Unread
+        } else {
+            Block::Read(all)
+        }
     }
 }
 
@@ -205,7 +212,8 @@ impl<'n> Run<'n> {
             return;
         };
         match name {
-            "load_env" => environment.load(&self.beside.block),
+            "load_env" if reads_block(command) => environment.load(&self.beside.block),
+            "load_env" => environment.load(&Block::Unread),
             "blscfg" | "bls_import" => self.entries(command.words.len() == 1 && certain),
             "uki" | "blsuki" => {
                 self.items.push(Item::Gap);
@@ -401,6 +409,17 @@ impl<'n> Run<'n> {
             }
             Some(Item::Gap) | None => self.trouble("which entry boots cannot be told"),
         }
+    }
+}
+
+/// Whether `load_env` reads the file beside `grub.cfg`.
+fn reads_block(command: &Command) -> bool {
+    let mut words = command.words.iter();
+    let is_file = |word: &Word| matches!(word.literal(), Some("-f" | "--file"));
+    match (words.any(is_file), words.next().and_then(|word| word.pieces.last())) {
+        (false, _) => true,
+        (true, Some(Piece::Text(path))) => path.ends_with("/grubenv"),
+        _ => false,
     }
 }
 

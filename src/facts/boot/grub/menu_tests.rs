@@ -79,6 +79,10 @@ fn grubenv_says_what_is_next() {
 fn where_the_entry_cannot_be_told_all_count() {
     let unread = with(DEBIAN_CLOUD, Block::Unread, None);
     assert_eq!((unread.trouble.as_deref(), unread.lines.len()), (None, 5));
+    let suse = with(DEBIAN_CLOUD, block("env_block=256+1\n"), None);
+    assert_eq!(suse.lines.len(), 5, "what is set is in blocks of the disk");
+    let other = DEBIAN_CLOUD.replace("  load_env\n", "  load_env -f ${env_block}\n");
+    assert_eq!(with(&other, block("a=b\n"), None).lines.len(), 5);
     let custom = with(DEBIAN_CLOUD, Block::Absent, Some("menuentry a {\nlinux /a b\n}\nset default=a\n"));
     assert_eq!(words(&custom).len(), 6, "whether it is read is a condition: {custom:?}");
     let harmless = with(DEBIAN_CLOUD, Block::Absent, Some("# nothing\n"));
