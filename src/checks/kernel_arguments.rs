@@ -72,6 +72,9 @@ fn look(facts: &Facts, req: &Requirements, argument: &KernelArgument) -> Fact<Re
         Ok(boot) => boot.clone(),
         Err(why) => return Ok(unknown_next(facts, req, argument, now.as_deref(), why)),
     };
+    if let Some(why) = boot.doubted(&argument.word) {
+        return Ok(unknown_next(facts, req, argument, now.as_deref(), why));
+    }
     if now.is_none()
         && let Some(controller) = argument.for_controller
         && let Some(before) = &boot.before
@@ -167,6 +170,9 @@ fn says(words: &KernelCmdline, argument: &KernelArgument) -> (bool, Option<Evide
     (passed == argument.wanted, decides.map(|word| word.at.clone()))
 }
 
+#[cfg(test)]
+#[path = "kernel_arguments_doubt_tests.rs"]
+mod doubt_tests;
 #[cfg(test)]
 #[path = "kernel_arguments_tests.rs"]
 mod tests;

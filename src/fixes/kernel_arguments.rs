@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::draft::{Draft, utf8};
 use super::{FixError, Wanted};
 use crate::facts::boot::{BootWant, Carry, Edit, Place};
-use crate::plan::{Activation, Content, State, Writer};
+use crate::plan::{Activation, State, Writer};
 use crate::settings::Setting;
 
 /// What the copy of a file is called that lies on FAT.
@@ -41,18 +41,20 @@ pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), Fix
 
 fn write(draft: &mut Draft<'_>, place: &Place, edits: &[Edit<'_>]) -> Result<(), FixError> {
     let path = draft.facts.real_path(&place.path)?;
-    let (content, mode) = match draft.facts.existing(&path)? {
-        State::File { content, mode, .. } => (content, mode),
-        // Only a file that nothing reads but a later step may be absent: the step reads what there is.
-        State::Absent if !place.carry.is_empty() => (Content::new(Vec::new()), NEW_MODE),
+    let there = draft.facts.existing(&path)?;
+    let (bytes, mode) = match &there {
+        State::File { content, mode, .. } => (content.bytes().unwrap_or_default(), *mode),
+        // Of the files that are edited, only one that a later step reads may be absent, or one of several.
+        State::Absent if !place.carry.is_empty() || place.syntax.may_be_new() => {
+            (Default::default(), NEW_MODE)
+        }
         _ => {
             draft.step(format!("put a file in the place of {path}, and run this again"));
             return Ok(());
         }
     };
-    let bytes = content.bytes().unwrap_or_default();
     let old = utf8(&path, bytes)?;
-    let before = if old.is_empty() { "\n" } else { old };
+    let before = if old.is_empty() && !place.syntax.may_be_new() { "\n" } else { old };
     let mut text = before.to_owned();
     for edit in edits {
         match place.syntax.edit(&text, *edit) {

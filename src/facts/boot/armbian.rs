@@ -64,7 +64,15 @@ pub(super) fn find(facts: &Facts, want: &BootWant) -> Fact<Option<Boot>> {
         _ => Evidence::path(source.path(), format!("loads {name}")),
     }];
     at.extend(seen);
-    Ok(Some(Boot { method: Method::Armbian, at, before: None, next: assembled.words, unheard, place }))
+    Ok(Some(Boot {
+        doubt: None,
+        method: Method::Armbian,
+        at,
+        before: None,
+        next: assembled.words,
+        unheard,
+        place,
+    }))
 }
 
 /// Whether something else started what runs, or U-Boot finds what it looks for before a script

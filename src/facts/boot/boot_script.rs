@@ -63,6 +63,7 @@ fn look(
     let mut at = vec![script.source.at(set.line, ()).at];
     at.extend(seen);
     Ok(Some(Boot {
+        doubt: None,
         method: Method::BootScript,
         at,
         before: None,

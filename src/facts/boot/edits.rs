@@ -1,5 +1,8 @@
 //! How words are added to the text of a boot loader's file, and taken out; all else stays, byte for byte.
 
+use super::bls;
+use super::bootc::Kargs;
+use super::grub::Defaults;
 use super::{extlinux, shell, u_boot};
 use crate::facts::Source;
 use crate::facts::kernel_cmdline::{self, KernelCmdline, split_word};
@@ -26,9 +29,22 @@ pub enum Syntax {
     UBootEnvironment(&'static str),
     /// `setenv bootargs` in a script of U-Boot.
     UBootScript,
+    /// Words on all lines, and nothing else: `/etc/kernel/cmdline`.
+    AllLines,
+    /// Values of shell variables: `/etc/default/grub`.
+    Grub(Defaults),
+    /// `options` of an entry of the Boot Loader Specification.
+    LoaderEntry,
+    /// `kargs = ["WORD", ...]`, with what the other files of the directory say.
+    Kargs(Kargs),
 }
 
 impl Syntax {
+    /// Whether a file that is not there may be made: one of ours among others.
+    pub fn may_be_new(&self) -> bool {
+        matches!(self, Syntax::Kargs(_))
+    }
+
     /// The text with the change.
     ///
     /// # Errors
@@ -43,6 +59,15 @@ impl Syntax {
             Syntax::Shell(variable) => variable.edit(text, edit),
             Syntax::UBootEnvironment(name) => u_boot::edit_environment(name, text, edit),
             Syntax::UBootScript => u_boot::edit_script(text, edit),
+            Syntax::AllLines => {
+                for (number, line) in (1..).zip(text.lines()) {
+                    closed(number, line)?;
+                }
+                Ok(words(text, edit))
+            }
+            Syntax::Grub(defaults) => defaults.edit(text, edit),
+            Syntax::LoaderEntry => bls::edit(text, edit),
+            Syntax::Kargs(others) => others.edit(text, edit),
         }
     }
 }

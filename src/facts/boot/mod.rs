@@ -4,15 +4,22 @@
 //! One file per boot loader. What runs now is another matter: [`kernel_cmdline`](super::kernel_cmdline).
 
 mod armbian;
+mod bls;
 mod boot_script;
+mod bootc;
 mod edits;
+mod efi;
 mod extlinux;
+mod grub;
 mod line;
+mod ostree;
 mod raspberry_pi;
 mod shell;
+mod systemd_boot;
 mod traces;
 mod u_boot;
 mod u_env;
+mod versions;
 
 use std::fmt;
 use std::rc::Rc;
@@ -119,6 +126,8 @@ pub struct Boot {
     pub before: Option<KernelCmdline>,
     /// The words that are passed next time, as far as files tell, in order. Firmware can put others before.
     pub next: KernelCmdline,
+    /// Why something else may be passed; `None` where it is certain.
+    pub doubt: Option<Doubt>,
     /// Words in these files that the boot loader does not read, such as those on a second line.
     pub unheard: Vec<Unheard>,
     /// Where words are written, or why that cannot be told.
@@ -140,6 +149,25 @@ impl Boot {
     pub fn words(&self) -> KernelCmdline {
         let before = self.before.iter().flat_map(|before| &before.parameters);
         KernelCmdline { parameters: before.chain(&self.next.parameters).cloned().collect() }
+    }
+}
+
+/// Why it is not certain what is passed next time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// As a clause: `which entry of /boot/grub/grub.cfg boots cannot be told`.
+    pub why: String,
+    /// What may be passed instead of [`Boot::next`]; empty where nothing at all is known.
+    pub or: Vec<KernelCmdline>,
+}
+
+impl Boot {
+    /// Why it cannot be told whether a word is passed next time; `None` where it can.
+    pub fn doubted(&self, word: &str) -> Option<&str> {
+        let doubt = self.doubt.as_ref()?;
+        let passed = |words: &KernelCmdline| words.deciding(word).is_some_and(|last| last.is(word));
+        let agree = doubt.or.iter().all(|other| passed(other) == passed(&self.next));
+        (doubt.or.is_empty() || !agree).then_some(doubt.why.as_str())
     }
 }
 
@@ -213,12 +241,16 @@ impl fmt::Display for Carry {
 type Find = fn(&Facts, &BootWant) -> Fact<Option<Boot>>;
 
 /// All methods, and how each is looked for.
-const METHODS: [(Method, Find); 5] = [
+const METHODS: [(Method, Find); 9] = [
     (Method::RaspberryPi, raspberry_pi::find),
     (Method::Extlinux, extlinux::find),
     (Method::Armbian, armbian::find),
     (Method::BootScript, boot_script::find),
     (Method::UEnv, u_env::find),
+    (Method::Grub, grub::find),
+    (Method::SystemdBoot, systemd_boot::find),
+    (Method::Bootc, bootc::find),
+    (Method::Ostree, ostree::find),
 ];
 
 impl Facts {

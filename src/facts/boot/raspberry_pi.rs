@@ -381,7 +381,7 @@ fn boot(
         Ok(Place { path: path.to_owned(), syntax: Syntax::FirstLine, words, carry: Vec::new() })
     };
     let at = if line.is_empty() { Evidence::path(path, "") } else { source.whole(()).at };
-    Ok(Boot { method: Method::RaspberryPi, at: vec![at], before, next, unheard, place })
+    Ok(Boot { doubt: None, method: Method::RaspberryPi, at: vec![at], before, next, unheard, place })
 }
 
 /// What a file is written from by Debian's raspi-firmware, if it is.

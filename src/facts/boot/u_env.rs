@@ -37,6 +37,7 @@ pub(super) fn find(facts: &Facts, want: &BootWant) -> Fact<Option<Boot>> {
         carry: Vec::new(),
     });
     Ok(Some(Boot {
+        doubt: None,
         method: Method::UEnv,
         at,
         before: None,

@@ -83,6 +83,7 @@ fn look(facts: &Facts, want: &BootWant, source: &Source) -> Fact<Option<Boot>> {
     let mut at = vec![source.at(label.line, ()).at];
     at.extend(shown.into_iter().chain(seen));
     Ok(Some(Boot {
+        doubt: None,
         before: None,
         method: Method::Extlinux,
         at,
