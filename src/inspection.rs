@@ -257,7 +257,9 @@ impl Policy {
         // What is said of the board itself comes before what is said of all like it.
         let notes = layers.iter().rev().chain(&site).flat_map(|layer| layer.notes.clone()).collect();
         layers.extend(site);
-        Ok(Policy { choice: ProfileChoice { name, chosen, why, notes }, layers, recognised_by })
+        let asked_for = (wanted != "auto").then(|| wanted.to_owned());
+        let choice = ProfileChoice { name, chosen, why, notes, asked_for };
+        Ok(Policy { choice, layers, recognised_by })
     }
 
     /// How the hardware boots, as far as policy knows.

@@ -416,6 +416,9 @@ impl Page {
         if !stacks.is_empty() {
             words.push(format!("--stack {}", stacks.join(",")));
         }
+        if let Some(profile) = &report.profile.asked_for {
+            words.push(format!("--profile {}", quoted(profile)));
+        }
         // Standard input has been read: it has to be named as a file.
         for file in report.workload.iter().flatten() {
             let named = if file == "-" { "FILE".into() } else { quoted(file) };

@@ -70,6 +70,9 @@ pub struct ProfileChoice {
     pub why: String,
     /// What to know of the hardware, in a few sentences.
     pub notes: Vec<String>,
+    /// As who ran this named it; `None` where nobody did.
+    #[serde(skip)]
+    pub asked_for: Option<String>,
 }
 
 /// A user.

@@ -221,8 +221,9 @@ impl Carry {
 
     /// What a person types on the running host.
     pub fn command(&self) -> String {
-        let words: Vec<_> = self.words.iter().map(|word| quoted(word)).collect();
-        let words = words.join(" ");
+        let is_option = |word: &str| word.starts_with('-') && quoted(&format!("x{word}")).starts_with('x');
+        let shown = |word: &String| if is_option(word) { word.clone() } else { quoted(word).into_owned() };
+        let words = self.words.iter().map(shown).collect::<Vec<_>>().join(" ");
         match &self.dir {
             Some(dir) => format!("cd {} && sudo {words}", quoted(dir)),
             None => format!("sudo {words}"),
