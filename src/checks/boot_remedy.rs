@@ -54,7 +54,8 @@ fn change(facts: &Facts, req: &Requirements, word: &str, passed: bool) -> Remedy
     let what = match (written, passed) {
         (true, _) if carry.is_empty() => "boot with it".to_owned(),
         (true, _) => {
-            format!("run {}", carry.iter().map(ToString::to_string).collect::<Vec<_>>().join(", then "))
+            let tools = carry.iter().map(ToString::to_string).collect::<Vec<_>>().join(", then ");
+            if facts.running() { format!("run {tools}") } else { format!("run {tools} inside the image") }
         }
         (false, true) => format!("add {word} to {path}"),
         (false, false) => format!("take {word} out of {path}"),

@@ -49,7 +49,12 @@ impl Boots {
             Ok(Ok(Boot { method, at, place, .. })) => {
                 let (file, then, why) = match place {
                     Ok(place) => {
-                        let then = place.carry.iter().map(Carry::command).collect();
+                        // On the machine that looks at an image it would change that machine.
+                        let shown = |carry: &Carry| match facts.running() {
+                            true => carry.command(),
+                            false => format!("in the image: {carry}"),
+                        };
+                        let then = place.carry.iter().map(shown).collect();
                         (Some(place.path.clone()), then, None)
                     }
                     Err(why) => (None, Vec::new(), Some(why.clone())),

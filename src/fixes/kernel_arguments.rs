@@ -74,8 +74,19 @@ fn write(draft: &mut Draft<'_>, place: &Place, edits: &[Edit<'_>]) -> Result<(),
     }
     let run = draft.options.regenerate_boot && draft.activates();
     if !run && !place.carry.is_empty() {
-        let commands = place.carry.iter().map(Carry::command).collect();
-        draft.step_with("carry it to the boot loader (or run this again with --regenerate-boot)", commands);
+        if draft.facts.running() {
+            let commands = place.carry.iter().map(Carry::command).collect();
+            draft.step_with(
+                "carry it to the boot loader (or run this again with --regenerate-boot)",
+                commands,
+            );
+        } else {
+            let tools: Vec<String> = place.carry.iter().map(ToString::to_string).collect();
+            draft.step(format!(
+                "carry it to the boot loader inside the image, unless its builder does so later: {}",
+                tools.join(", then ")
+            ));
+        }
     }
     if changed || run {
         draft.activate(Activation::NextBoot { path, carry: place.carry.clone(), run });

@@ -11,7 +11,8 @@ use crate::fixes::{self, Artifact, FixError, Step};
 use crate::host::{Kind, Unread};
 use crate::inspection::{Request, RequestError, inspect, wanted};
 use crate::report::{Report, ReportedFinding, Row, Status};
-use crate::settings::Setting;
+use crate::requirements::Stack;
+use crate::settings::{K3S_SERVICE, Setting};
 
 /// Where the system's bus listens (D-Bus Specification, "System Message Bus Instance").
 const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
@@ -115,6 +116,11 @@ impl Planner<'_> {
         if self.options.allow_restart && !self.options.no_activate {
             activations.extend(restarts(&facts, &predicted)?);
         }
+        if waits_for_boot(&predicted, Stack::K3s) {
+            let is_k3s =
+                |a: &Activation| matches!(a, Activation::UserStart { unit, .. } if unit == K3S_SERVICE);
+            activations.retain(|activation| !is_k3s(activation));
+        }
         let (activations, root_activations) = activations
             .into_iter()
             .filter(|activation| self.in_scope(activation.user().is_some()))
@@ -154,6 +160,13 @@ impl Planner<'_> {
             Scope::User => of_user,
         }
     }
+}
+
+/// Whether a stack lacks something that only a reboot brings, so that there is no use in starting it before.
+fn waits_for_boot(predicted: &Report, stack: Stack) -> bool {
+    open_findings(predicted).any(|(row, finding)| {
+        row.level == Level::Required && finding.needs == Needs::Reboot && finding.stacks.contains(&stack)
+    })
 }
 
 /// What a person does on a host of OpenRC in place of an activation that systemd would do.
@@ -280,7 +293,6 @@ fn by_hand(report: &Report) -> Vec<Step> {
 mod tests {
     use super::*;
     use crate::facts::testing::{TestHost, fixture, openrc_host};
-    use crate::requirements::Stack;
 
     fn k3s() -> Request {
         Request {
@@ -321,6 +333,30 @@ mod tests {
         assert_eq!(plan.activations.first(), Some(&Activation::Reload));
         assert!(plan.manual.iter().any(|step| step.summary.contains("k3s")), "{:?}", plan.manual);
         assert!(!plan.has_root_part());
+    }
+
+    /// K3s stops at once where the memory controller is off, and would be tried again at every fix.
+    #[test]
+    fn what_waits_for_a_reboot_is_not_started_before() {
+        let starts_k3s = |host: &dyn Fn() -> TestHost| {
+            let starts =
+                |a: &Activation| matches!(a, Activation::UserStart { unit, .. } if unit == K3S_SERVICE);
+            plan(host, Scope::All).activations.iter().any(starts)
+        };
+        let with_k3s = || {
+            let program = "/usr/local/bin/k3s";
+            debian().file(program, "").mode(program, "0755")
+        };
+        assert!(starts_k3s(&with_k3s));
+        let waits = || {
+            with_k3s()
+                .file("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io pids\n")
+                .file("/proc/cmdline", "cgroup_disable=memory console=tty1\n")
+                .file("/proc/device-tree/compatible", "raspberrypi,4-model-b\0brcm,bcm2711\0")
+                .file("/boot/firmware/cmdline.txt", "console=tty1\n")
+                .file("/boot/firmware/config.txt", "arm_64bit=1\n")
+        };
+        assert!(!starts_k3s(&waits));
     }
 
     #[test]
