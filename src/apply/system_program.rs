@@ -2,9 +2,13 @@
 //! only with `--regenerate-boot`.
 
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 use crate::facts::boot::Carry;
 
@@ -48,6 +52,7 @@ fn run_in(program: &Path, arguments: &[String], dir: &str, within: Duration) -> 
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
+        .process_group(0)
         .spawn()?;
     let deadline = Instant::now() + within;
     loop {
@@ -56,7 +61,11 @@ fn run_in(program: &Path, arguments: &[String], dir: &str, within: Duration) -> 
             Some(status) => return Err(io::Error::other(format!("ended with {status}"))),
             None if Instant::now() < deadline => std::thread::sleep(POLL),
             None => {
-                child.kill()?;
+                // What it started would go on writing.
+                let group = i32::try_from(child.id()).map(|pid| killpg(Pid::from_raw(pid), Signal::SIGKILL));
+                if !matches!(group, Ok(Ok(()))) {
+                    child.kill()?;
+                }
                 child.wait()?;
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "did not end and was stopped"));
             }

@@ -8,7 +8,13 @@ use crate::settings::Setting;
 
 /// Passes a word to the kernel, after all that undoes it.
 pub(super) fn pass(facts: &Facts, req: &Requirements, word: &str) -> Remedy {
-    change(facts, req, word, true)
+    let looked = facts.boot(&req.boot);
+    match looked.as_deref() {
+        Ok(Ok(boot)) if boot.own_switch(word).is_some() => {
+            change(facts, req, &word.replacen("enable", "disable", 1), false)
+        }
+        _ => change(facts, req, word, true),
+    }
 }
 
 /// Passes it no more. Where firmware passes it, only a later word can undo it.

@@ -84,6 +84,15 @@ fn look(facts: &Facts, req: &Requirements, argument: &KernelArgument) -> Fact<Re
         let at = before.parameters.first().map(|word| word.at.clone()).or_else(|| boot.at.first().cloned());
         return Ok(Ok(Finding::new(&argument.word, expected(argument), found, Verdict::Met).at(at)));
     }
+    if argument.wanted
+        && let Some(switch) = boot.own_switch(&argument.word)
+    {
+        let verdict = Verdict::of(false, now.as_deref().map(|now| says(now, argument).0), Needs::Reboot);
+        let found = format!("{}, which not every kernel lets be undone", switch.at.text);
+        let remedy = remedy(facts, req, argument, None);
+        let finding = Finding::new(&argument.word, "not needed", found, verdict);
+        return Ok(Ok(finding.at([switch.at.clone()]).repair(remedy)));
+    }
     let (configured, at) = says(&boot.words(), argument);
     let (in_effect, now_at) = match &now {
         Some(now) => {
@@ -158,9 +167,32 @@ fn found(argument: &KernelArgument, pending: bool) -> String {
 fn remedy(facts: &Facts, req: &Requirements, argument: &KernelArgument, at: Option<&Evidence>) -> Remedy {
     match (argument.wanted, at) {
         (true, _) => boot_remedy::pass(facts, req, &argument.word),
-        (false, Some(at)) => boot_remedy::pass_no_more(facts, req, &at.text),
-        (false, None) => boot_remedy::pass_no_more(facts, req, &argument.word),
+        (false, at) => {
+            let mut words = written(facts, req, argument);
+            if words.is_empty() {
+                words.push(at.map_or_else(|| argument.word.clone(), |at| at.text.clone()));
+            }
+            let mut remedies = words.iter().map(|word| boot_remedy::pass_no_more(facts, req, word));
+            let first = remedies.next().unwrap_or_default();
+            remedies.fold(first, |mut all, more| {
+                all.settings.extend(more.settings);
+                all
+            })
+        }
     }
+}
+
+/// The words that are written for the next boot and that a forbidden `NAME` stands for.
+fn written(facts: &Facts, req: &Requirements, argument: &KernelArgument) -> Vec<String> {
+    let boot = facts.boot(&req.boot);
+    let Ok(Ok(Boot { place: Ok(place), .. })) = boot.as_deref() else { return Vec::new() };
+    let mut words: Vec<String> = Vec::new();
+    for word in place.words.parameters.iter().filter(|word| word.is(&argument.word)) {
+        if !words.contains(&word.at.text) {
+            words.push(word.at.text.clone());
+        }
+    }
+    words
 }
 
 /// Whether these words are as the argument wants them, and the one that decides.

@@ -159,3 +159,27 @@ fn nothing_asked_and_containers_are_skipped() {
     let container = pi("", "").file("/run/systemd/container", "lxc\n");
     assert!(skipped(container, &wanted()).contains("the host of this container"));
 }
+
+/// `cgroup_enable=` is known to the kernels of Raspberry Pi only, a word that is not there to all of them.
+#[test]
+fn a_word_of_the_file_that_turns_it_off_is_taken_out_and_not_undone() {
+    let tree = crate::facts::boot::device_tree(&[("chosen", "stdout-path", "serial0:115200n8")]);
+    let host = |words: &str| pi(words, "").file("/boot/firmware/bcm2711-rpi-4-b.dtb", &tree).image();
+    for words in [" cgroup_disable=memory", " cgroup_disable=memory cgroup_enable=memory"] {
+        let outcome = run(&host(words).facts(), &wanted());
+        let finding = findings(&outcome)[0];
+        assert_eq!(finding.verdict, Verdict::Unmet, "{words}");
+        let [Setting::KernelArgument { word, passed: false, .. }] = &finding.remedy.settings[..] else {
+            panic!("{:?}", finding.remedy)
+        };
+        assert_eq!(word, "cgroup_disable=memory");
+    }
+    assert_eq!(verdict(host(""), &wanted()).0, Verdict::Met);
+}
+
+#[test]
+fn all_values_of_a_forbidden_name_are_taken_out() {
+    let both = " cgroup_no_v1=all cgroup_no_v1=memory";
+    let outcome = run(&pi(both, both).facts(), &asked("forbidden = \"cgroup_no_v1\""));
+    assert_eq!(findings(&outcome)[0].remedy.settings.len(), 2);
+}

@@ -12,6 +12,8 @@ use crate::settings::Setting;
 const COPY: &str = ".before-edgeprep";
 /// The mode of a file that is new.
 const NEW_MODE: u32 = 0o644;
+/// Far above what boot loaders read of such a file, and far below what a journal can hold.
+const LIMIT_BYTES: usize = 256 << 10;
 
 pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), FixError> {
     let mut by_boot: BTreeMap<&BootWant, Vec<Edit<'_>>> = BTreeMap::new();
@@ -53,16 +55,18 @@ fn write(draft: &mut Draft<'_>, place: &Place, edits: &[Edit<'_>]) -> Result<(),
             return Ok(());
         }
     };
+    if bytes.len() > LIMIT_BYTES {
+        draft.step(format!("change {path} by hand: it is larger than any file of a boot loader should be"));
+        return Ok(());
+    }
     let old = utf8(&path, bytes)?;
-    let before = if old.is_empty() && !place.syntax.may_be_new() { "\n" } else { old };
+    let is_new = there == State::Absent && !place.syntax.may_be_new();
+    let before = if is_new { "\n" } else { old };
     let mut text = before.to_owned();
     for edit in edits {
         match place.syntax.edit(&text, *edit) {
             Ok(edited) => text = edited,
-            Err(why) => {
-                draft.step(format!("change {path} by hand: {why}"));
-                return Ok(());
-            }
+            Err(why) => draft.step(format!("change {path} by hand: {why}")),
         }
     }
     let changed = text != before;
@@ -174,6 +178,8 @@ mod tests {
         assert!(open.manual[0].summary.contains("a quote is not closed in line 1"), "{:?}", open.manual);
         let none = fix(&pi().without(FILE), &settings).unwrap();
         assert!(none.manual[0].summary.contains("no configuration of the firmware"), "{:?}", none.manual);
+        let large = fix(&pi().file(FILE, format!("a{}\n", " b".repeat(LIMIT_BYTES / 2))), &settings).unwrap();
+        assert_eq!((large.artifacts.len(), large.manual.len()), (0, 1));
         let bytes = fix(&pi().file(FILE, b"\xff\n"), &settings);
         assert!(matches!(bytes, Err(FixError::Unread(_))), "{bytes:?}");
         let both = [argument("quiet", true), argument("quiet", false)];

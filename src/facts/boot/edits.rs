@@ -62,6 +62,11 @@ impl Syntax {
             Syntax::AllLines => {
                 for (number, line) in (1..).zip(text.lines()) {
                     closed(number, line)?;
+                    if line.trim_start().starts_with('#') {
+                        return Err(format!(
+                            "line {number} begins with #, which some readers take for words"
+                        ));
+                    }
                 }
                 Ok(words(text, edit))
             }

@@ -145,6 +145,19 @@ impl Boot {
         self.before.as_ref().is_some_and(|before| passes(before, word)) && !passes(&self.next, word)
     }
 
+    /// The word of the boot loader's files that turns off what `word`, `cgroup_enable=NAME`, turns on, where
+    /// nothing before them does: without it, every kernel has the controller, and with it only one that knows
+    /// `cgroup_enable=`.
+    pub fn own_switch(&self, word: &str) -> Option<&Parameter> {
+        let name = word.replace('-', "_").strip_prefix("cgroup_enable=")?.to_owned();
+        let off = format!("cgroup_disable={name}");
+        let is_off = |words: &KernelCmdline| words.parameters.iter().any(|parameter| parameter.is(&off));
+        if self.before.as_ref().is_none_or(is_off) {
+            return None;
+        }
+        self.next.parameters.iter().find(|parameter| parameter.is(&off))
+    }
+
     /// All words that are known to be passed next time, in order.
     pub fn words(&self) -> KernelCmdline {
         let before = self.before.iter().flat_map(|before| &before.parameters);
