@@ -7,6 +7,7 @@
 mod board;
 pub(super) mod bootargs;
 mod config_txt;
+mod loader;
 
 use std::rc::Rc;
 
@@ -16,6 +17,7 @@ use crate::facts::{Evidence, Facts, Source};
 use crate::host::{Fact, OrAbsent, Unread};
 use board::Boards;
 use config_txt::{Config, Key, Value};
+use loader::{Loader, loader};
 
 /// Where the boot partition is mounted: by Raspberry Pi OS since 12, Debian and Ubuntu, and by what
 /// came before.
@@ -62,10 +64,8 @@ pub(super) fn find(facts: &Facts, want: &BootWant) -> Fact<Option<Boot>> {
     }
     let Some(dir) = partition(facts, want)? else { return Ok(None) };
     let now = config(facts, dir, &board, false)?;
-    match loader(&now) {
-        Loader::Linux => {}
-        Loader::Other => return Ok(None),
-        Loader::Either(at) => return Err(untold(&at, "whether this line counts cannot be told")),
+    if matches!(loader(facts, dir, &now)?, Loader::Other) {
+        return Ok(None);
     }
     if let Some((_, at)) =
         now.possible(Key::BootRamdisk).into_iter().flatten().find(|(value, _)| value != "0")
@@ -162,32 +162,6 @@ fn config(facts: &Facts, dir: Dir, board: &Boards, tryboot: bool) -> Fact<Config
         Some(path) => facts.source(&path).or_absent(),
         None => Ok(None),
     })
-}
-
-/// What the firmware starts.
-enum Loader {
-    Linux,
-    /// A boot loader, which finds the words elsewhere.
-    Other,
-    /// It depends on this line.
-    Either(Evidence),
-}
-
-fn loader(config: &Config) -> Loader {
-    let is_loader = |name: &str| {
-        let name = name.to_ascii_lowercase();
-        ["u-boot", "uboot", "barebox", "efi", "grub"].iter().any(|part| name.contains(part))
-    };
-    for key in [Key::Kernel, Key::Armstub] {
-        let values = config.possible(key);
-        let loaders = || values.iter().flatten().filter(|(name, _)| is_loader(name));
-        match loaders().count() {
-            0 => {}
-            count if count == values.len() => return Loader::Other,
-            _ => return loaders().next().map_or(Loader::Other, |(_, at)| Loader::Either(at.clone())),
-        }
-    }
-    Loader::Linux
 }
 
 /// A file of the boot partition; `None` for a name that leads out of it.

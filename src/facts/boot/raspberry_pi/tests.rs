@@ -2,6 +2,7 @@
 //! images and of Debian's raspi-firmware, without comments and what has to do with the display.
 
 use super::*;
+use crate::facts::boot::u_boot::mkimage;
 use crate::facts::testing::{TestHost, empty_host};
 
 const CONFIG: &str = "/boot/firmware/config.txt";
@@ -155,6 +156,46 @@ fn what_the_firmware_does_not_boot() {
     nothing(running());
 }
 
+/// Arch Linux ARM, PKGBUILDs: `alarm/uboot-raspberrypi`, whose U-Boot is installed as kernel8.img
+/// with a `config.txt` of one line.
+#[test]
+fn a_boot_loader_under_the_name_of_a_kernel() {
+    let script = "part uuid ${devtype} ${devnum}:2 uuid\nsetenv bootargs console=ttyS1,115200 console=tty0 \
+                  root=PARTUUID=${uuid} rw rootwait\nbooti ${kernel_addr_r} - ${fdt_addr_r};\n";
+    let passed = "console=ttyS1,115200 console=tty0 root=PARTUUID=dd2cc413-02 rw rootwait\n";
+    let arch = || {
+        running()
+            .file("/proc/self/mountinfo", MOUNTS.to_owned() + &FAT.replace("/firmware", ""))
+            .file("/proc/cmdline", passed)
+            .file("/boot/config.txt", "enable_uart=1\n")
+            .file("/boot/cmdline.txt", format!("{PI_OS}\n"))
+            .file("/boot/kernel8.img", "")
+            .file("/boot/boot.txt", script)
+            .file("/boot/boot.scr", mkimage(22, script))
+    };
+    let asked = BootWant { method: Some(Method::RaspberryPi), ..BootWant::default() };
+    let boot = arch().facts().boot(&asked).unwrap();
+    let boot = boot.as_ref().as_ref().unwrap();
+    assert_eq!((boot.method, boot.next.parameters.len()), (Method::BootScript, 4));
+    assert_eq!(found(arch().without("/boot/boot.scr").without("/boot/boot.txt")), Ok(None));
+    assert!(why(arch().image()).starts_with("/boot/boot.scr: a boot loader under the name of a kernel"));
+    // A script can pass on the words of the firmware, and more.
+    assert!(
+        why(arch().file("/proc/cmdline", format!("{FIRMWARE}{PI_OS}\n"))).starts_with("/boot/boot.scr: ")
+    );
+
+    for trace in ["boot.txt", "extlinux/extlinux.conf", "efi/boot/BOOTAA64.EFI"] {
+        let host = || pi_os().file(&format!("/boot/firmware/{trace}"), "");
+        assert!(why(host().image()).starts_with(&format!("/boot/firmware/{trace}: ")), "{trace}");
+        // Ubuntu's images had scripts of U-Boot, too.
+        assert_eq!(path(host().append(CONFIG, "kernel=vmlinuz\n").image()), CMDLINE, "{trace}");
+        assert!(found(host().append(CONFIG, "kernel=kernel8.img\n").image()).is_err(), "{trace}");
+        if trace != "boot.txt" {
+            assert_eq!(path(host()), CMDLINE, "{trace} is left over");
+        }
+    }
+}
+
 #[test]
 fn a_boot_partition_that_is_not_mounted() {
     let mount = "/boot/firmware: mount it: what the firmware reads is not there";
@@ -242,7 +283,7 @@ fn what_comes_before_the_file() {
     let host = pi_os().file("/proc/cmdline", format!("{FIRMWARE}{PI_OS} cgroup_enable=memory\n"));
     let now = names(before(host).unwrap());
     assert_eq!((now.len(), now[2].as_str()), (7, "cgroup_disable=memory"));
-    assert_eq!(before(pi_os().file("/proc/cmdline", "console=ttyAMA0 root=/dev/vda\n")), None);
+    assert_eq!(before(pi_os().file("/proc/cmdline", "\n")), None);
 
     let image = |trees: &[(&str, &[u8])]| {
         let host = pi_os().image();
