@@ -226,11 +226,32 @@ fn only_words_of_the_first_line_are_passed() {
     assert!(place(pi_os().file(CMDLINE, " \n")).contains("is empty"));
     assert!(place(pi_os().file(CMDLINE, "a\rb\n")).contains("no line of text"));
     assert!(place(pi_os().file(CMDLINE, b"q\0u\0")).contains("no line of text"));
+    for text in ["a\rquiet\n", "a\0 quiet\n"] {
+        assert!(live(pi_os().file(CMDLINE, text)).doubted("quiet").unwrap().contains("no line of text"));
+    }
+    let filler = "x".repeat(LINE_BYTES - PI_OS.len() - "  quiet".len());
+    let boot = live(pi_os().file(CMDLINE, format!("{PI_OS} {filler} quiet\n")));
+    assert_eq!((boot.passes("quiet"), boot.doubt), (true, None));
+    let boot = live(pi_os().file(CMDLINE, format!("{PI_OS} {filler}y quiet\n")));
+    assert!(boot.doubted("quiet").unwrap().contains("too long"));
+    assert_eq!(boot.doubted("rootwait"), None);
     let missing = live(pi_os().without(CMDLINE));
     assert!(missing.next.parameters.is_empty());
     assert!(missing.place.unwrap_err().starts_with("/boot/firmware/cmdline.txt does not exist"));
     let denied = found(pi_os().path(CMDLINE, |record| record.read_error = Some("denied".to_owned())));
     assert!(matches!(denied, Err(Unread::Denied { .. })));
+}
+
+#[test]
+fn what_is_too_much_is_not_read() {
+    let long = why(pi_os().file(CMDLINE, "a ".repeat(2 << 20)));
+    assert!(long.starts_with(CMDLINE) && long.contains("too long"), "{long}");
+    let boot = live(pi_os().file(CMDLINE, format!("{PI_OS}\n{}", "a ".repeat(10_000))));
+    assert_eq!(boot.unheard.len(), line::UNHEARD);
+    let lines = |name: &str| (0..9000).map(|each| format!("{name}={each}/\n")).collect::<String>();
+    let all = format!("[gpio4=1]\n{}{}{}", lines("os_prefix"), lines("cmdline"), lines("kernel"));
+    let many = why(pi_os().file(CONFIG, all));
+    assert!(many.starts_with(&format!("{CONFIG}:")) && many.contains("so many lines"), "{many}");
 }
 
 #[test]
