@@ -17,7 +17,7 @@ use crate::facts::{Evidence, Facts, Source};
 use crate::host::{Fact, OrAbsent, Unread};
 use board::Boards;
 use config_txt::{Config, Key, Value};
-use loader::{Loader, loader};
+use loader::{Loader, loader, other_partition};
 
 /// Where the boot partition is mounted: by Raspberry Pi OS since 12, Debian and Ubuntu, and by what
 /// came before.
@@ -51,7 +51,7 @@ const CMDLINE_BYTES: usize = 64 << 10;
 /// What is sure to fit, in bytes. Kernels hold 2048 of arm64 and 1024 of 32-bit ARM, with a NUL
 /// (Linux: `COMMAND_LINE_SIZE` in `arch/*/include/uapi/asm/setup.h`), and the words of firmware and
 /// device tree, which come first, take up to 500 of them.
-pub(in crate::facts::boot) const LINE_BYTES: usize = 1500;
+pub(super) const LINE_BYTES: usize = 1500;
 
 /// Where the boot partition is mounted.
 type Dir = &'static str;
@@ -71,6 +71,7 @@ pub(super) fn find(facts: &Facts, want: &BootWant) -> Fact<Option<Boot>> {
         return Ok(None);
     }
     let Some(dir) = partition(facts, want)? else { return Ok(None) };
+    other_partition(facts, dir)?;
     let now = config(facts, dir, &board, false)?;
     if let Some(at) = now.too_many() {
         return Err(untold(at, TOO_MANY));
@@ -367,7 +368,7 @@ fn boot(
         unheard.extend(more);
         // As `/etc/default/raspi-firmware` says.
         let carry = vec![Carry::new(&["update-initramfs", "-u", "-k", "all"])];
-        Ok(Place { path: EXTRA.to_owned(), syntax: Syntax::FirstLine, words, carry })
+        Ok(Place { path: EXTRA.to_owned(), syntax: Syntax::FirstLineOfMore, words, carry })
     } else {
         let words = next.clone();
         Ok(Place { path: path.to_owned(), syntax: Syntax::FirstLine, words, carry: Vec::new() })

@@ -2,7 +2,7 @@
 
 use super::config_txt::{Config, Key};
 use super::{Dir, KERNELS, untold};
-use crate::facts::Facts;
+use crate::facts::{Evidence, Facts};
 use crate::host::{Fact, OrAbsent, Unread};
 
 /// What boot loaders read or start that the firmware does not, of a boot partition: Arch Linux ARM
@@ -13,6 +13,13 @@ const OF_LOADERS: [&str; 4] = ["boot.scr", "boot.txt", "extlinux/extlinux.conf",
 const EFI_DIRS: [&str; 2] = ["EFI", "BOOT"];
 /// The words that only the firmware passes start with this.
 const OF_FIRMWARE: &str = "vc_mem.";
+/// The number of the partition that booted, a big-endian word (raspberrypi.com, "Device Trees,
+/// overlays, and parameters", `/chosen/bootloader`).
+const BOOTED: [&str; 2] = [
+    "/proc/device-tree/chosen/bootloader/partition",
+    "/sys/firmware/devicetree/base/chosen/bootloader/partition",
+];
+
 /// What the firmware starts.
 pub(super) enum Loader {
     Linux,
@@ -86,4 +93,53 @@ fn efi(facts: &Facts, dir: Dir) -> Fact<Option<String>> {
     let Some(names) = facts.list(&path).or_absent()? else { return Ok(None) };
     let program = names.iter().find(|entry| entry.name.to_ascii_lowercase().ends_with(".efi"));
     Ok(program.map(|entry| format!("{path}/{}", entry.name)))
+}
+
+/// `autoboot.txt` beside `config.txt` can send the firmware to another partition (raspberrypi.com,
+/// "autoboot.txt").
+///
+/// # Errors
+/// [`Unread::Malformed`] where it may.
+pub(super) fn other_partition(facts: &Facts, dir: Dir) -> Fact<()> {
+    let Some(source) = facts.source(&format!("{dir}/autoboot.txt")).or_absent()? else { return Ok(()) };
+    let here = here(facts, dir)?;
+    let mut tryboot = false;
+    for (number, line) in source.lines() {
+        let line = line.trim();
+        if line.starts_with('[') {
+            tryboot = line == "[tryboot]" || tryboot && line != "[all]";
+        }
+        let Some((name, value)) = line.split_once('=') else { continue };
+        if !name.trim().eq_ignore_ascii_case("boot_partition") {
+            continue;
+        }
+        // What runs can be the trial; the next boot is none.
+        let is_here = here.is_some() && value.trim().parse().ok() == here;
+        if !is_here && !(tryboot && here.is_some()) {
+            let at = Evidence::line(source.path(), number, line);
+            return Err(untold(
+                &at,
+                "the firmware boots another partition, or may: what is passed cannot be told",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The number of the partition that booted, where it is the one that is mounted here.
+fn here(facts: &Facts, dir: Dir) -> Fact<Option<u32>> {
+    if !facts.running() {
+        return Ok(None);
+    }
+    for path in BOOTED {
+        let Some(bytes) = facts.bytes(path, 4).or_absent()? else { continue };
+        let Ok(bytes) = bytes.try_into() else { return Ok(None) };
+        let booted = u32::from_be_bytes(bytes);
+        let mounts = facts.mountinfo()?;
+        let Some(mount) = mounts.at(dir) else { return Ok(None) };
+        let disk = mount.source.trim_end_matches(|c: char| c.is_ascii_digit());
+        let number = mount.source.strip_prefix(disk).and_then(|number| number.parse().ok());
+        return Ok(number.filter(|number| *number == booted));
+    }
+    Ok(None)
 }

@@ -196,6 +196,30 @@ fn a_boot_loader_under_the_name_of_a_kernel() {
     }
 }
 
+/// raspberrypi.com, "autoboot.txt", with its example.
+#[test]
+fn autoboot_txt_names_another_partition() {
+    const AUTOBOOT: &str = "/boot/firmware/autoboot.txt";
+    const BOOTED: &str = "/proc/device-tree/chosen/bootloader/partition";
+    let with = |text: &str| pi_os().file(AUTOBOOT, text);
+    let example = "[all]\ntryboot_a_b=1\nboot_partition=2\n[tryboot]\nboot_partition=3\n";
+    let told = format!("{AUTOBOOT}:3: the firmware boots another partition");
+    assert!(why(with(example)).starts_with(&told));
+    assert!(why(with(example).image()).starts_with(&told));
+    assert!(why(with("[tryboot]\nboot_partition=3\n").image()).starts_with(&format!("{AUTOBOOT}:2: ")));
+    let booted = |number: u32, device: u32| {
+        with(example).file(BOOTED, number.to_be_bytes()).file(
+            "/proc/self/mountinfo",
+            format!("{MOUNTS}{}", FAT.replace("mmcblk0p1", &format!("mmcblk0p{device}"))),
+        )
+    };
+    assert_eq!(path(booted(2, 2)), CMDLINE);
+    for (number, device) in [(2, 1), (1, 1), (3, 3)] {
+        assert!(why(booted(number, device)).starts_with(&told), "{number} {device}");
+    }
+    assert_eq!(path(with("[all]\ntryboot_a_b=1\n# boot_partition=2\n")), CMDLINE);
+}
+
 #[test]
 fn a_boot_partition_that_is_not_mounted() {
     let mount = "/boot/firmware: mount it: what the firmware reads is not there";
