@@ -19,7 +19,10 @@ fn pi(file: &str, now: &str) -> TestHost {
         .file(FILE, format!("console=tty1 root=PARTUUID=4e639091-02 rootwait{file}\n"))
         .file(
             "/proc/cmdline",
-            format!("cgroup_disable=memory console=tty1 root=PARTUUID=4e639091-02 rootwait{now}\n"),
+            format!(
+                "cgroup_disable=memory vc_mem.mem_size=0x3ff00000  console=tty1 root=PARTUUID=4e639091-02 \
+                 rootwait{now}\n"
+            ),
         )
 }
 

@@ -351,7 +351,7 @@ mod tests {
         let waits = || {
             with_k3s()
                 .file("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io pids\n")
-                .file("/proc/cmdline", "cgroup_disable=memory console=tty1\n")
+                .file("/proc/cmdline", "cgroup_disable=memory vc_mem.mem_size=0x3ff00000 console=tty1\n")
                 .file("/proc/device-tree/compatible", "raspberrypi,4-model-b\0brcm,bcm2711\0")
                 .file("/boot/firmware/cmdline.txt", "console=tty1\n")
                 .file("/boot/firmware/config.txt", "arm_64bit=1\n")

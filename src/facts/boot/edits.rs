@@ -3,6 +3,7 @@
 use super::bls;
 use super::bootc::Kargs;
 use super::grub::Defaults;
+use super::raspberry_pi::LINE_BYTES;
 use super::{extlinux, shell, u_boot};
 use crate::facts::Source;
 use crate::facts::kernel_cmdline::{self, KernelCmdline, split_word};
@@ -21,6 +22,8 @@ pub enum Edit<'w> {
 pub enum Syntax {
     /// Words on the first line, and nothing else: `cmdline.txt` of a Raspberry Pi.
     FirstLine,
+    /// The same, where the words are put to others: `/etc/default/raspi-extra-cmdline`.
+    FirstLineOfMore,
     /// The `APPEND` line of the label that boots.
     Extlinux(extlinux::Reader),
     /// What `NAME=` holds in a file that the shell reads.
@@ -52,9 +55,15 @@ impl Syntax {
     pub fn edit(&self, text: &str, edit: Edit<'_>) -> Result<String, String> {
         match self {
             Syntax::FirstLine => {
-                closed(1, text.lines().next().unwrap_or_default())?;
-                Ok(first_line(text, edit))
+                let edited = first_line(text, edit)?;
+                if edited.lines().next().is_none_or(is_blank) && !text.lines().next().is_none_or(is_blank) {
+                    let why =
+                        "no word would be left in line 1, and the boot loader passes words of its own then";
+                    return Err(why.to_owned());
+                }
+                Ok(edited)
             }
+            Syntax::FirstLineOfMore => first_line(text, edit),
             Syntax::Extlinux(reader) => extlinux::edit(*reader, text, edit),
             Syntax::Shell(variable) => variable.edit(text, edit),
             Syntax::UBootEnvironment(name) => u_boot::edit_environment(name, text, edit),
@@ -96,33 +105,49 @@ pub(super) fn closed(line: u32, words: &str) -> Result<(), String> {
     Err(format!("a quote is not closed in line {line}"))
 }
 
+fn is_blank(line: &str) -> bool {
+    line.trim_matches(kernel_cmdline::is_space).is_empty()
+}
+
 /// Words below the first line are moved up with the change only where they are the ones that are wanted: what
 /// else stands there was never passed, and might not be meant to be.
-fn first_line(text: &str, edit: Edit<'_>) -> String {
+fn first_line(text: &str, edit: Edit<'_>) -> Result<String, String> {
+    closed(1, text.lines().next().unwrap_or_default())?;
     let end = text.find('\n').unwrap_or(text.len());
     let (line, rest) = text.split_at(end);
     let (line, eol) = match line.strip_suffix('\r') {
         Some(line) => (line, "\r"),
         None => (line, ""),
     };
+    let edited = words(line, edit);
     let rest = match edit {
+        Edit::Last(_) if edited != line && edited.len() > LINE_BYTES => {
+            return Err(format!(
+                "line 1 would be too long: kernels may cut off what stands past byte {LINE_BYTES}"
+            ));
+        }
         Edit::Last(word) => without_lines_of(rest, word),
         Edit::Without(_) => rest.to_owned(),
     };
-    format!("{}{eol}{rest}", words(line, edit))
+    Ok(format!("{edited}{eol}{rest}"))
 }
 
 /// Takes a word that was meant for the first line out of the lines below, and a line that held nothing else.
+/// All other words stay as they are, as do comments.
 fn without_lines_of(rest: &str, word: &str) -> String {
     let mut out = String::new();
     for line in rest.split_inclusive('\n') {
         let bare = line.trim_end_matches(['\n', '\r']);
-        let edited = words(bare, Edit::Without(word));
-        if edited.trim().is_empty() && !bare.trim().is_empty() {
+        let is_text = bare.trim_start().starts_with('#') || closed(0, bare).is_err();
+        if is_text || !each_word(bare).any(|(_, other)| other == word) {
+            out.push_str(line);
             continue;
         }
-        out.push_str(&edited);
-        out.push_str(&line[bare.len()..]);
+        let edited = without(bare, word, true);
+        if !is_blank(&edited) {
+            out.push_str(&edited);
+            out.push_str(&line[bare.len()..]);
+        }
     }
     out
 }
@@ -270,9 +295,31 @@ mod tests {
             ("a\ncgroup_enable=memory\n", "a cgroup_enable=memory\n"),
             ("a\ncgroup_enable=memory b\n", "a cgroup_enable=memory\nb\n"),
             ("a\n\n", "a cgroup_enable=memory\n\n"),
+            ("a\nb cgroup_enable=memory\n", "a cgroup_enable=memory\nb\n"),
+            // Not the word, but others.
+            ("a\ncgroup_enable=cpuset,memory\n", "a cgroup_enable=memory\ncgroup_enable=cpuset,memory\n"),
+            ("a\n# cgroup_enable=memory\n", "a cgroup_enable=memory\n# cgroup_enable=memory\n"),
+            ("a\nb=\" cgroup_enable=memory\n", "a cgroup_enable=memory\nb=\" cgroup_enable=memory\n"),
         ] {
             assert_eq!(add(text), edited, "{text:?}");
         }
+        let off = |syntax: Syntax, text: &str| syntax.edit(text, Edit::Without("nosmp"));
+        assert_eq!(off(Syntax::FirstLine, "a nosmp\nnosmp\n").unwrap(), "a\nnosmp\n");
+        for text in ["nosmp\n", " nosmp ", "nosmp\r\na\n"] {
+            assert!(off(Syntax::FirstLine, text).unwrap_err().contains("no word would be left"), "{text:?}");
+        }
+        assert_eq!(off(Syntax::FirstLineOfMore, "nosmp\n").unwrap(), "\n");
+        assert_eq!(off(Syntax::FirstLine, "\nnosmp\n").unwrap(), "\nnosmp\n");
+    }
+
+    #[test]
+    fn a_first_line_that_may_be_cut_off_is_not_made() {
+        let long = format!("{} nosmp\n", "x".repeat(LINE_BYTES - 8));
+        let edit = |edit| Syntax::FirstLine.edit(&long, edit);
+        assert!(edit(Edit::Last("a=1")).unwrap_err().contains("too long"));
+        assert_eq!(edit(Edit::Last("nosmp")).unwrap(), long);
+        assert!(edit(Edit::Without("nosmp")).is_ok());
+        assert!(edit(Edit::Last("a")).is_ok(), "it fits");
     }
 
     proptest! {

@@ -83,7 +83,7 @@ impl Method {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BootWant {
-    /// The method, where the board has but one.
+    /// The method that the board has, or has first: others are looked for where nothing of it is found.
     #[serde(default)]
     pub method: Option<Method>,
     /// Where its file can be, the live one first; empty for the places that the method always has.
@@ -291,17 +291,27 @@ impl Facts {
     }
 
     fn find_boot(&self, want: &BootWant) -> Fact<Result<Boot, String>> {
-        let mut found = Vec::new();
-        for (method, find) in METHODS {
-            if want.method.is_none_or(|wanted| wanted == method) {
-                match find(self, want) {
-                    Ok(boot) => found.extend(boot),
-                    // It was read, and leaves open what will be passed.
-                    Err(why @ Unread::Malformed { .. }) => return Ok(Err(why.to_string())),
-                    Err(why) => return Err(why),
+        let look = |want: &BootWant| -> Fact<Vec<Boot>> {
+            let mut found = Vec::new();
+            for (method, find) in METHODS {
+                if want.method.is_none_or(|wanted| wanted == method) {
+                    found.extend(find(self, want)?);
                 }
             }
-        }
+            Ok(found)
+        };
+        // A board of one method can have been given another boot loader. Files that are named are of the method.
+        let others = BootWant { method: None, ..want.clone() };
+        let found = look(want).and_then(|found| match found.is_empty() && want.files.is_empty() {
+            true if want.method.is_some() => look(&others),
+            _ => Ok(found),
+        });
+        let mut found = match found {
+            Ok(found) => found,
+            // It was read, and leaves open what will be passed.
+            Err(why @ Unread::Malformed { .. }) => return Ok(Err(why.to_string())),
+            Err(why) => return Err(why),
+        };
         Ok(match (found.len(), found.pop(), want.method) {
             (1, Some(boot), _) => Ok(match &want.refused {
                 Some(why) => Boot { place: Err(why.clone()), ..boot },

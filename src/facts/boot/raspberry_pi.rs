@@ -7,15 +7,17 @@
 mod board;
 pub(super) mod bootargs;
 mod config_txt;
+mod loader;
 
 use std::rc::Rc;
 
-use super::{Boot, BootWant, Carry, Method, Place, Syntax, Unheard};
+use super::{Boot, BootWant, Carry, Doubt, Method, Place, Syntax, Unheard, line};
 use crate::facts::kernel_cmdline::KernelCmdline;
 use crate::facts::{Evidence, Facts, Source};
 use crate::host::{Fact, OrAbsent, Unread};
 use board::Boards;
 use config_txt::{Config, Key, Value};
+use loader::{Loader, loader, other_partition};
 
 /// Where the boot partition is mounted: by Raspberry Pi OS since 12, Debian and Ubuntu, and by what
 /// came before.
@@ -42,6 +44,14 @@ const TREE_BYTES: u64 = 1 << 20;
 /// The most device trees that are read.
 const TREES: usize = 64;
 const UNHEARD: &str = "the firmware reads the first line only";
+const TOO_MANY: &str =
+    "with so many lines that may count or not, which file the firmware reads cannot be told";
+/// The most that `cmdline.txt` can have, in bytes: no kernel holds as much of its command line.
+const CMDLINE_BYTES: usize = 64 << 10;
+/// What is sure to fit, in bytes. Kernels hold 2048 of arm64 and 1024 of 32-bit ARM, with a NUL
+/// (Linux: `COMMAND_LINE_SIZE` in `arch/*/include/uapi/asm/setup.h`), and the words of firmware and
+/// device tree, which come first, take up to 500 of them.
+pub(super) const LINE_BYTES: usize = 1500;
 
 /// Where the boot partition is mounted.
 type Dir = &'static str;
@@ -61,11 +71,13 @@ pub(super) fn find(facts: &Facts, want: &BootWant) -> Fact<Option<Boot>> {
         return Ok(None);
     }
     let Some(dir) = partition(facts, want)? else { return Ok(None) };
+    other_partition(facts, dir)?;
     let now = config(facts, dir, &board, false)?;
-    match loader(&now) {
-        Loader::Linux => {}
-        Loader::Other => return Ok(None),
-        Loader::Either(at) => return Err(untold(&at, "whether this line counts cannot be told")),
+    if let Some(at) = now.too_many() {
+        return Err(untold(at, TOO_MANY));
+    }
+    if matches!(loader(facts, dir, &now)?, Loader::Other) {
+        return Ok(None);
     }
     if let Some((_, at)) =
         now.possible(Key::BootRamdisk).into_iter().flatten().find(|(value, _)| value != "0")
@@ -164,32 +176,6 @@ fn config(facts: &Facts, dir: Dir, board: &Boards, tryboot: bool) -> Fact<Config
     })
 }
 
-/// What the firmware starts.
-enum Loader {
-    Linux,
-    /// A boot loader, which finds the words elsewhere.
-    Other,
-    /// It depends on this line.
-    Either(Evidence),
-}
-
-fn loader(config: &Config) -> Loader {
-    let is_loader = |name: &str| {
-        let name = name.to_ascii_lowercase();
-        ["u-boot", "uboot", "barebox", "efi", "grub"].iter().any(|part| name.contains(part))
-    };
-    for key in [Key::Kernel, Key::Armstub] {
-        let values = config.possible(key);
-        let loaders = || values.iter().flatten().filter(|(name, _)| is_loader(name));
-        match loaders().count() {
-            0 => {}
-            count if count == values.len() => return Loader::Other,
-            _ => return loaders().next().map_or(Loader::Other, |(_, at)| Loader::Either(at.clone())),
-        }
-    }
-    Loader::Linux
-}
-
 /// A file of the boot partition; `None` for a name that leads out of it.
 fn path_in(dir: &str, prefix: &str, name: &str) -> Option<String> {
     let whole = if name.starts_with('/') { name.to_owned() } else { format!("{prefix}{name}") };
@@ -208,6 +194,9 @@ struct Live {
 }
 
 fn cmdline_path(facts: &Facts, dir: Dir, config: &Config) -> Fact<Live> {
+    if let Some(at) = config.too_many() {
+        return Err(untold(at, TOO_MANY));
+    }
     let mut found: Option<Live> = None;
     let mut doubt = None;
     for prefix in prefixes(facts, dir, config)? {
@@ -347,12 +336,16 @@ fn here(facts: &Facts, dir: Dir, config: &Config, live: &Live, free: Result<(), 
 }
 
 /// The words of the first line, and those of the other lines.
-fn split(source: &Source) -> (KernelCmdline, Vec<Unheard>) {
+fn split(source: &Source) -> Fact<(KernelCmdline, Vec<Unheard>)> {
+    if source.text().len() > CMDLINE_BYTES {
+        let expected = format!("it is too long: {CMDLINE_BYTES} bytes at most");
+        return Err(Unread::Malformed { path: source.path().to_owned(), line: None, expected });
+    }
     let all = KernelCmdline::parse(source);
     let (first, rest): (Vec<_>, Vec<_>) =
         all.parameters.into_iter().partition(|parameter| parameter.at.line == Some(1));
     let unheard = rest.into_iter().map(|parameter| Unheard { parameter, why: UNHEARD });
-    (KernelCmdline { parameters: first }, unheard.collect())
+    Ok((KernelCmdline { parameters: first }, unheard.take(line::UNHEARD).collect()))
 }
 
 fn boot(
@@ -362,7 +355,7 @@ fn boot(
     before: Option<KernelCmdline>,
     free: Result<(), String>,
 ) -> Fact<Boot> {
-    let (next, mut unheard) = split(source);
+    let (next, mut unheard) = split(source)?;
     let line = source.text().lines().next().unwrap_or_default();
     let place = if let Err(why) = free {
         Err(why)
@@ -371,17 +364,28 @@ fn boot(
     } else if next.parameters.is_empty() {
         Err(format!("the first line of {path} is empty, so that the firmware passes words of its own"))
     } else if let Some(source) = generated_from(facts, path)? {
-        let (words, more) = split(&source);
+        let (words, more) = split(&source)?;
         unheard.extend(more);
         // As `/etc/default/raspi-firmware` says.
         let carry = vec![Carry::new(&["update-initramfs", "-u", "-k", "all"])];
-        Ok(Place { path: EXTRA.to_owned(), syntax: Syntax::FirstLine, words, carry })
+        Ok(Place { path: EXTRA.to_owned(), syntax: Syntax::FirstLineOfMore, words, carry })
     } else {
         let words = next.clone();
         Ok(Place { path: path.to_owned(), syntax: Syntax::FirstLine, words, carry: Vec::new() })
     };
     let at = if line.is_empty() { Evidence::path(path, "") } else { source.whole(()).at };
-    Ok(Boot { doubt: None, method: Method::RaspberryPi, at: vec![at], before, next, unheard, place })
+    let doubt = doubt(path, line);
+    Ok(Boot { doubt, method: Method::RaspberryPi, at: vec![at], before, next, unheard, place })
+}
+
+/// Why not all words of a line may be passed.
+fn doubt(path: &str, line: &str) -> Option<Doubt> {
+    if line.contains(['\r', '\0']) {
+        return Some(Doubt { why: format!("{path}:1 is no line of text"), or: Vec::new() });
+    }
+    let fits = line.get(..line.floor_char_boundary(LINE_BYTES)).unwrap_or_default();
+    let why = format!("{path}:1 is too long: kernels may cut off what stands past byte {LINE_BYTES}");
+    (fits.len() < line.trim_end().len()).then(|| Doubt { why, or: vec![line::words(path, 1, fits)] })
 }
 
 /// What a file is written from by Debian's raspi-firmware, if it is.

@@ -3,9 +3,13 @@
 /// Model filters that the firmware knows. A filter that it does not know is no filter to it, so
 /// which these are matters (raspberrypi.com, "config.txt", "Model filters"; raspberrypi/firmware
 /// issue 1839).
-const MODEL_FILTERS: [&str; 14] = [
-    "pi0", "pi0w", "pi02", "pi1", "pi2", "pi3", "pi3+", "pi4", "pi400", "cm4", "cm4s", "pi5", "pi500", "cm5",
+const MODEL_FILTERS: [&str; 18] = [
+    "pi0", "pi0w", "pi02", "cm0", "pi1", "cm1", "pi2", "pi3", "pi3+", "cm3", "cm3+", "pi4", "pi400", "cm4",
+    "cm4s", "pi5", "pi500", "cm5",
 ];
+/// Filters that a board may pass: the device tree of a Compute Module 3 is that of a 3+, and which
+/// others a filter of newer firmware includes is not documented.
+const UNSURE: [(&str, &[u32]); 3] = [("cm0", &[0x12]), ("cm3", &[0x0a, 0x10]), ("cm3+", &[0x0a, 0x10])];
 
 /// A model as the firmware sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +49,7 @@ impl Board {
             "model-b" | "model-b-i2c0" | "model-b-rev2" => (&["pi1"], &[0x01]),
             "model-a-plus" => (&["pi1"], &[0x02]),
             "model-b-plus" => (&["pi1"], &[0x03]),
-            "compute-module" => (&["pi1"], &[0x06]),
+            "compute-module" => (&["cm1", "pi1"], &[0x06]),
             "model-zero" => (&["pi0"], &[0x09]),
             "model-zero-w" => (&["pi0w", "pi0"], &[0x0c]),
             "model-zero-2" | "model-zero-2-w" => (&["pi02", "pi0w", "pi0"], &[0x12]),
@@ -64,6 +68,17 @@ impl Board {
             _ => return None,
         };
         Some(Board { filters, types })
+    }
+
+    fn passes(&self, filter: &str) -> Truth {
+        let unsure = |(name, types): &(&str, &[u32])| {
+            *name == filter && types.iter().any(|each| self.types.contains(each))
+        };
+        match self.filters.contains(&filter) {
+            true => Truth::Yes,
+            false if UNSURE.iter().any(unsure) => Truth::Maybe,
+            false => Truth::No,
+        }
     }
 
     fn has_type(&self, number: u32) -> Truth {
@@ -94,8 +109,7 @@ impl Boards {
 
     /// Whether the board passes a model filter; `None` for a name that is none.
     pub(super) fn model(&self, filter: &str) -> Option<Truth> {
-        let passes = |board: &Board| if board.filters.contains(&filter) { Truth::Yes } else { Truth::No };
-        MODEL_FILTERS.contains(&filter).then(|| self.all(passes))
+        MODEL_FILTERS.contains(&filter).then(|| self.all(|board| board.passes(filter)))
     }
 
     /// Whether the board passes `[board-type=0x14]`.
@@ -129,6 +143,12 @@ mod tests {
         assert_eq!(passed(&["raspberrypi,5-model-b", "brcm,bcm2712"]), ["pi5"]);
         assert_eq!(passed(&["raspberrypi,3-model-b-plus", "brcm,bcm2837"]), ["pi3", "pi3+"]);
         assert_eq!(passed(&["raspberrypi,model-zero-2-w", "brcm,bcm2837"]), ["pi0", "pi0w", "pi02"]);
+        assert_eq!(passed(&["raspberrypi,compute-module", "brcm,bcm2835"]), ["pi1", "cm1"]);
+        let cm3 = Boards::running(["raspberrypi,3-compute-module"]);
+        for filter in ["cm3", "cm3+"] {
+            assert_eq!(cm3.model(filter), Some(Truth::Maybe));
+            assert_eq!(Boards::running(["raspberrypi,3-model-b"]).model(filter), Some(Truth::No));
+        }
         assert_eq!(Board::of(["radxa,rock-5b"]), None);
         assert_eq!(Board::of(["raspberrypi,6-model-b"]), None);
         assert_eq!(Boards::default().model("pi4"), Some(Truth::Maybe));

@@ -18,6 +18,9 @@ const LINE_BYTES: usize = 98;
 const INCLUDE_DEPTH: u32 = 8;
 const INCLUDES: u32 = 32;
 
+/// The most values that a setting is taken to have at once.
+const VALUES: usize = 8;
+
 /// A setting of which the last value counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
@@ -52,6 +55,8 @@ pub(super) type Value = Option<(String, Evidence)>;
 #[derive(Debug, Default)]
 pub(super) struct Config {
     values: BTreeMap<Key, Vec<Value>>,
+    /// The first value that is too many.
+    many: BTreeMap<Key, Evidence>,
 }
 
 impl Config {
@@ -60,14 +65,29 @@ impl Config {
         self.values.get(&key).cloned().unwrap_or_else(|| vec![None])
     }
 
+    /// A line with one possible value of a setting too many: [`Config::possible`] has not all of them.
+    pub(super) fn too_many(&self) -> Option<&Evidence> {
+        self.many.values().next()
+    }
+
     fn set(&mut self, key: Key, value: &str, at: Evidence, holds: Truth) {
         let values = self.values.entry(key).or_insert_with(|| vec![None]);
         match holds {
             Truth::No => return,
-            Truth::Yes => values.clear(),
+            Truth::Yes => {
+                values.clear();
+                self.many.remove(&key);
+            }
             Truth::Maybe => {}
         }
-        values.push(Some((value.to_owned(), at)));
+        if values.iter().flatten().any(|(known, _)| known == value) {
+            return;
+        }
+        if values.len() < VALUES {
+            values.push(Some((value.to_owned(), at)));
+        } else {
+            self.many.entry(key).or_insert(at);
+        }
     }
 }
 
@@ -179,6 +199,12 @@ enum Kind {
     Other,
 }
 
+/// Whether a filter that is not known may be one of a newer model.
+fn is_like_a_model(filter: &str) -> bool {
+    let start = filter.get(..2).unwrap_or_default();
+    ["pi", "cm"].iter().any(|family| start.eq_ignore_ascii_case(family))
+}
+
 /// The filters that hold for a line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Filters {
@@ -210,6 +236,11 @@ impl Filters {
             (Kind::Tryboot, if tryboot { Truth::Yes } else { Truth::No })
         } else if let Some(holds) = board.model(filter) {
             (Kind::Model, holds)
+        } else if is_like_a_model(filter) {
+            // The model filter before it holds on, or this one in its place.
+            self.active.remove(&Kind::BoardType);
+            self.active.insert(Kind::Model, Truth::Maybe);
+            return;
         } else if let Some(number) = filter.strip_prefix("board-type=") {
             (Kind::BoardType, board.board_type(number))
         } else if filter.starts_with("EDID=") {
@@ -316,6 +347,13 @@ mod tests {
             ("[partition=2]\ncmdline=a", &["-", "a"]),
             ("[boot_partition=2]\ncmdline=a\n[boot_partition=3]\ncmdline=b\n", &["-", "a", "b"]),
             ("[pi6]\ncmdline=a", &["-", "a"]),
+            ("[pi5]\n[pi6]\ncmdline=a", &["-", "a"]),
+            ("[pi5]\n[cm6]\ncmdline=a", &["-", "a"]),
+            ("[board-type=0x14]\n[cm6]\ncmdline=a", &["-", "a"]),
+            ("[none]\n[cm6]\ncmdline=a", &["-"]),
+            ("[cm6]\n[pi5]\ncmdline=a", &["-"]),
+            ("[pi4]\n[cm3]\ncmdline=a", &["-"]),
+            ("[cm0]\n[pi4]\ncmdline=a", &["a"]),
             ("[PI4]\ncmdline=a", &["-", "a"]),
             ("[pi4\ncmdline=a", &["-", "a"]),
             ("[gpio4=1]\ncmdline=a\n[all]\ncmdline=b\n", &["b"]),
@@ -324,6 +362,21 @@ mod tests {
         }
         check(None, "[pi4]\ncmdline=a", &["-", "a"]);
         check(None, "cmdline=a", &["a"]);
+    }
+
+    #[test]
+    fn a_setting_has_a_bounded_number_of_values() {
+        let values = |text: &str| {
+            let source = Source::new("/boot/config.txt", text);
+            let config = read(&source, &Boards::default(), false, &mut |_| Ok(None)).unwrap();
+            (config.possible(Key::Kernel).len(), config.too_many().map(ToString::to_string))
+        };
+        let lines = |count: u32| (0..count).map(|each| format!("kernel=k{each}\n")).collect::<String>();
+        assert_eq!(values(&format!("[gpio4=1]\n{}", lines(7))), (8, None));
+        let many = format!("[gpio4=1]\n{}", lines(9000));
+        assert_eq!(values(&many), (8, Some("/boot/config.txt:9".to_owned())));
+        assert_eq!(values(&format!("{many}[all]\nkernel=k\n")), (1, None));
+        assert_eq!(values(&format!("[gpio4=1]\n{}", "kernel=k\n".repeat(20))), (2, None));
     }
 
     #[test]

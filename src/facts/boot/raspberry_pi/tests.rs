@@ -2,6 +2,7 @@
 //! images and of Debian's raspi-firmware, without comments and what has to do with the display.
 
 use super::*;
+use crate::facts::boot::u_boot::mkimage;
 use crate::facts::testing::{TestHost, empty_host};
 
 const CONFIG: &str = "/boot/firmware/config.txt";
@@ -155,6 +156,70 @@ fn what_the_firmware_does_not_boot() {
     nothing(running());
 }
 
+/// Arch Linux ARM, PKGBUILDs: `alarm/uboot-raspberrypi`, whose U-Boot is installed as kernel8.img
+/// with a `config.txt` of one line.
+#[test]
+fn a_boot_loader_under_the_name_of_a_kernel() {
+    let script = "part uuid ${devtype} ${devnum}:2 uuid\nsetenv bootargs console=ttyS1,115200 console=tty0 \
+                  root=PARTUUID=${uuid} rw rootwait\nbooti ${kernel_addr_r} - ${fdt_addr_r};\n";
+    let passed = "console=ttyS1,115200 console=tty0 root=PARTUUID=dd2cc413-02 rw rootwait\n";
+    let arch = || {
+        running()
+            .file("/proc/self/mountinfo", MOUNTS.to_owned() + &FAT.replace("/firmware", ""))
+            .file("/proc/cmdline", passed)
+            .file("/boot/config.txt", "enable_uart=1\n")
+            .file("/boot/cmdline.txt", format!("{PI_OS}\n"))
+            .file("/boot/kernel8.img", "")
+            .file("/boot/boot.txt", script)
+            .file("/boot/boot.scr", mkimage(22, script))
+    };
+    let asked = BootWant { method: Some(Method::RaspberryPi), ..BootWant::default() };
+    let boot = arch().facts().boot(&asked).unwrap();
+    let boot = boot.as_ref().as_ref().unwrap();
+    assert_eq!((boot.method, boot.next.parameters.len()), (Method::BootScript, 4));
+    assert_eq!(found(arch().without("/boot/boot.scr").without("/boot/boot.txt")), Ok(None));
+    assert!(why(arch().image()).starts_with("/boot/boot.scr: a boot loader under the name of a kernel"));
+    // A script can pass on the words of the firmware, and more.
+    assert!(
+        why(arch().file("/proc/cmdline", format!("{FIRMWARE}{PI_OS}\n"))).starts_with("/boot/boot.scr: ")
+    );
+
+    for trace in ["boot.txt", "extlinux/extlinux.conf", "efi/boot/BOOTAA64.EFI"] {
+        let host = || pi_os().file(&format!("/boot/firmware/{trace}"), "");
+        assert!(why(host().image()).starts_with(&format!("/boot/firmware/{trace}: ")), "{trace}");
+        // Ubuntu's images had scripts of U-Boot, too.
+        assert_eq!(path(host().append(CONFIG, "kernel=vmlinuz\n").image()), CMDLINE, "{trace}");
+        assert!(found(host().append(CONFIG, "kernel=kernel8.img\n").image()).is_err(), "{trace}");
+        if trace != "boot.txt" {
+            assert_eq!(path(host()), CMDLINE, "{trace} is left over");
+        }
+    }
+}
+
+/// raspberrypi.com, "autoboot.txt", with its example.
+#[test]
+fn autoboot_txt_names_another_partition() {
+    const AUTOBOOT: &str = "/boot/firmware/autoboot.txt";
+    const BOOTED: &str = "/proc/device-tree/chosen/bootloader/partition";
+    let with = |text: &str| pi_os().file(AUTOBOOT, text);
+    let example = "[all]\ntryboot_a_b=1\nboot_partition=2\n[tryboot]\nboot_partition=3\n";
+    let told = format!("{AUTOBOOT}:3: the firmware boots another partition");
+    assert!(why(with(example)).starts_with(&told));
+    assert!(why(with(example).image()).starts_with(&told));
+    assert!(why(with("[tryboot]\nboot_partition=3\n").image()).starts_with(&format!("{AUTOBOOT}:2: ")));
+    let booted = |number: u32, device: u32| {
+        with(example).file(BOOTED, number.to_be_bytes()).file(
+            "/proc/self/mountinfo",
+            format!("{MOUNTS}{}", FAT.replace("mmcblk0p1", &format!("mmcblk0p{device}"))),
+        )
+    };
+    assert_eq!(path(booted(2, 2)), CMDLINE);
+    for (number, device) in [(2, 1), (1, 1), (3, 3)] {
+        assert!(why(booted(number, device)).starts_with(&told), "{number} {device}");
+    }
+    assert_eq!(path(with("[all]\ntryboot_a_b=1\n# boot_partition=2\n")), CMDLINE);
+}
+
 #[test]
 fn a_boot_partition_that_is_not_mounted() {
     let mount = "/boot/firmware: mount it: what the firmware reads is not there";
@@ -185,11 +250,32 @@ fn only_words_of_the_first_line_are_passed() {
     assert!(place(pi_os().file(CMDLINE, " \n")).contains("is empty"));
     assert!(place(pi_os().file(CMDLINE, "a\rb\n")).contains("no line of text"));
     assert!(place(pi_os().file(CMDLINE, b"q\0u\0")).contains("no line of text"));
+    for text in ["a\rquiet\n", "a\0 quiet\n"] {
+        assert!(live(pi_os().file(CMDLINE, text)).doubted("quiet").unwrap().contains("no line of text"));
+    }
+    let filler = "x".repeat(LINE_BYTES - PI_OS.len() - "  quiet".len());
+    let boot = live(pi_os().file(CMDLINE, format!("{PI_OS} {filler} quiet\n")));
+    assert_eq!((boot.passes("quiet"), boot.doubt), (true, None));
+    let boot = live(pi_os().file(CMDLINE, format!("{PI_OS} {filler}y quiet\n")));
+    assert!(boot.doubted("quiet").unwrap().contains("too long"));
+    assert_eq!(boot.doubted("rootwait"), None);
     let missing = live(pi_os().without(CMDLINE));
     assert!(missing.next.parameters.is_empty());
     assert!(missing.place.unwrap_err().starts_with("/boot/firmware/cmdline.txt does not exist"));
     let denied = found(pi_os().path(CMDLINE, |record| record.read_error = Some("denied".to_owned())));
     assert!(matches!(denied, Err(Unread::Denied { .. })));
+}
+
+#[test]
+fn what_is_too_much_is_not_read() {
+    let long = why(pi_os().file(CMDLINE, "a ".repeat(2 << 20)));
+    assert!(long.starts_with(CMDLINE) && long.contains("too long"), "{long}");
+    let boot = live(pi_os().file(CMDLINE, format!("{PI_OS}\n{}", "a ".repeat(10_000))));
+    assert_eq!(boot.unheard.len(), line::UNHEARD);
+    let lines = |name: &str| (0..9000).map(|each| format!("{name}={each}/\n")).collect::<String>();
+    let all = format!("[gpio4=1]\n{}{}{}", lines("os_prefix"), lines("cmdline"), lines("kernel"));
+    let many = why(pi_os().file(CONFIG, all));
+    assert!(many.starts_with(&format!("{CONFIG}:")) && many.contains("so many lines"), "{many}");
 }
 
 #[test]
@@ -242,7 +328,7 @@ fn what_comes_before_the_file() {
     let host = pi_os().file("/proc/cmdline", format!("{FIRMWARE}{PI_OS} cgroup_enable=memory\n"));
     let now = names(before(host).unwrap());
     assert_eq!((now.len(), now[2].as_str()), (7, "cgroup_disable=memory"));
-    assert_eq!(before(pi_os().file("/proc/cmdline", "console=ttyAMA0 root=/dev/vda\n")), None);
+    assert_eq!(before(pi_os().file("/proc/cmdline", "\n")), None);
 
     let image = |trees: &[(&str, &[u8])]| {
         let host = pi_os().image();
