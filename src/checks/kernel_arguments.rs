@@ -1,7 +1,8 @@
 //! Whether the kernel is passed what policy wants it to be: see [`KERNEL_ARGUMENTS`].
 
 use crate::checks::{boot_remedy, check};
-use crate::facts::boot::Boot;
+use crate::facts::boot::{Boot, Method};
+use crate::facts::cgroup::Controller;
 use crate::facts::kernel_cmdline::KernelCmdline;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
@@ -20,7 +21,9 @@ check! {
     /// second line of `cmdline.txt`.
     ///
     /// A word that is there for a controller is not needed where the running kernel offers it anyway,
-    /// nor in an image whose device trees are those of the upstream kernel, which turn nothing off.
+    /// nor in an image whose device trees turn nothing off and whose kernels do not do so by themselves.
+    /// Where neither shows, and it is not an image of Raspberry Pi OS or of Ubuntu 25.10 or later, that
+    /// is unknown: kernels of others have the memory controller on.
     ///
     /// ## Why it matters
     ///
@@ -84,6 +87,11 @@ fn look(facts: &Facts, req: &Requirements, argument: &KernelArgument) -> Fact<Re
         let at = before.parameters.first().map(|word| word.at.clone()).or_else(|| boot.at.first().cloned());
         return Ok(Ok(Finding::new(&argument.word, expected(argument), found, Verdict::Met).at(at)));
     }
+    if now.is_none() && may_not_need(facts, argument, &boot)? {
+        let why = "whether the kernel of this image turns the memory controller off cannot be told: those of \
+                   Raspberry Pi do";
+        return Ok(Err(format!("{why}, and {} in the boot files turns it on again", argument.word)));
+    }
     let (configured, at) = says(&boot.words(), argument);
     let (in_effect, now_at) = match &now {
         Some(now) => {
@@ -94,6 +102,15 @@ fn look(facts: &Facts, req: &Requirements, argument: &KernelArgument) -> Fact<Re
     };
     let verdict = Verdict::of(configured, in_effect, Needs::Reboot);
     Ok(Ok(finding(facts, req, argument, &boot, verdict).at(at).at(now_at)))
+}
+
+/// Whether it is open that the word is needed: the controller may be on without it.
+fn may_not_need(facts: &Facts, argument: &KernelArgument, boot: &Boot) -> Fact<bool> {
+    let is_open = argument.for_controller == Some(Controller::Memory)
+        && boot.method == Method::RaspberryPi
+        && boot.before.is_none()
+        && boot.words().deciding(&argument.word).is_none();
+    Ok(is_open && !facts.has_kernels_of_raspberry_pi()?)
 }
 
 /// Only what runs is known: right now is right, and the next boot cannot be told.

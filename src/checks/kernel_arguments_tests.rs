@@ -114,7 +114,8 @@ fn where_no_boot_loader_is_known_only_now_can_be_told() {
 
 #[test]
 fn an_image_is_judged_by_its_file() {
-    assert_eq!(verdict(pi("", "").image(), &wanted()).0, Verdict::Unmet);
+    let pi_os = pi("", "").file("/etc/rpi-issue", "Raspberry Pi reference 2025-10-01\n").image();
+    assert_eq!(verdict(pi_os, &wanted()).0, Verdict::Unmet);
     assert_eq!(verdict(pi(" cgroup_enable=memory", "").image(), &wanted()).0, Verdict::Met);
 }
 
@@ -129,8 +130,40 @@ fn an_image_whose_device_tree_turns_nothing_off_needs_no_word() {
     assert_eq!(upstream, (Verdict::Met, "not needed: nothing turns memory off".to_owned()));
     let of_pi = || image("bootargs", "coherent_pool=1M cgroup_disable=memory");
     assert_eq!(verdict(of_pi(), &wanted()), (Verdict::Unmet, "not passed".to_owned()));
-    // Its kernel turns the controller off without a word.
-    assert_eq!(verdict(image("bootargs", "coherent_pool=1M"), &wanted()).0, Verdict::Unmet);
+    // Kernels of Raspberry Pi before 6.12 turn the controller off without a word.
+    let module = "/usr/lib/modules/6.12.117+deb13-cloud-amd64";
+    let silent = || image("bootargs", "coherent_pool=1M");
+    let old = silent().without(module).file("/usr/lib/modules/6.6.31+rpt-rpi-v8/modules.builtin", "");
+    assert_eq!(verdict(old, &wanted()).0, Verdict::Unmet);
+    let new = silent().without(module).file("/usr/lib/modules/6.12.47+rpt-rpi-v8/modules.builtin", "");
+    assert_eq!(verdict(new, &wanted()).0, Verdict::Met);
+}
+
+/// Ubuntu's kernels before 25.10 have the controller on, and so have Debian's.
+#[test]
+fn what_an_unknown_kernel_of_an_image_does_is_open() {
+    let image = |os: &str, release: &str, file: &str| {
+        let host = pi(file, "").without("/usr/lib/modules/6.12.117+deb13-cloud-amd64").image();
+        host.file("/etc/os-release", os).file(&format!("/usr/lib/modules/{release}/modules.builtin"), "")
+    };
+    let ubuntu = "ID=ubuntu\nVERSION_ID=\"24.04\"\n";
+    for host in [
+        image(ubuntu, "6.8.0-1013-raspi", ""),
+        image(ubuntu, "6.8.0-1013-raspi", "").file(
+            "/boot/firmware/bcm2711-rpi-4-b.dtb",
+            device_tree(&[("chosen", "bootargs", "coherent_pool=1M")]),
+        ),
+        image("ID=debian\nVERSION_ID=\"13\"\n", "6.12.48+deb13-arm64", ""),
+    ] {
+        let outcome = run(&host.facts(), &wanted());
+        assert!(unknown(&outcome)[0].contains("cannot be told"), "{outcome:?}");
+    }
+    let told = image(ubuntu, "6.8.0-1013-raspi", " cgroup_enable=memory");
+    assert_eq!(verdict(told, &wanted()).0, Verdict::Met);
+    let off = image(ubuntu, "6.8.0-1013-raspi", " cgroup_disable=memory");
+    assert_eq!(verdict(off, &wanted()).0, Verdict::Unmet);
+    let later = image("ID=ubuntu\nVERSION_ID=\"25.10\"\n", "6.17.0-1003-raspi", "");
+    assert_eq!(verdict(later, &wanted()).0, Verdict::Unmet);
 }
 
 /// No file has the word that the device tree passes: one that undoes it is added.
