@@ -173,6 +173,9 @@ fn found(argument: &KernelArgument, pending: bool) -> String {
 }
 
 fn remedy(facts: &Facts, req: &Requirements, argument: &KernelArgument, at: Option<&Evidence>) -> Remedy {
+    if let Some(why) = &req.boot.refused {
+        return Remedy::manual(why.clone());
+    }
     match (argument.wanted, at) {
         (true, _) => boot_remedy::pass(facts, req, &argument.word),
         (false, Some(at)) => boot_remedy::pass_no_more(facts, req, &at.text),

@@ -192,3 +192,15 @@ fn nothing_asked_and_containers_are_skipped() {
     let container = pi("", "").file("/run/systemd/container", "lxc\n");
     assert!(skipped(container, &wanted()).contains("the host of this container"));
 }
+
+#[test]
+fn a_profile_of_other_hardware_advises_nothing() {
+    let why = "the profile rpi4 is for other hardware than this";
+    let mut req = wanted();
+    req.boot.refused = Some(why.to_owned());
+    for host in [pi("", ""), pi("", "").without("/boot"), fixture("debian-13").file(ROOT, "cpu\n")] {
+        let outcome = run(&host.facts(), &req);
+        let remedy = &findings(&outcome)[0].remedy;
+        assert_eq!((remedy.summary.as_str(), remedy.settings.len(), remedy.commands.len()), (why, 0, 0));
+    }
+}
