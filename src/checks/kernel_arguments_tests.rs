@@ -1,5 +1,5 @@
 use super::*;
-use crate::checks::testing::{findings, unknown, verdicts};
+use crate::checks::testing::{findings, requirements, unknown, verdicts};
 use crate::facts::boot::device_tree;
 use crate::facts::testing::{TestHost, fixture};
 use crate::profile::Layer;
@@ -203,4 +203,29 @@ fn a_profile_of_other_hardware_advises_nothing() {
         let remedy = &findings(&outcome)[0].remedy;
         assert_eq!((remedy.summary.as_str(), remedy.settings.len(), remedy.commands.len()), (why, 0, 0));
     }
+}
+
+/// Nothing shows which board an image is for.
+#[test]
+fn an_image_for_a_raspberry_pi_without_its_profile_is_open() {
+    let config = "/boot/firmware/config.txt";
+    let image = |file: &str| pi(file, "").file(config, "arm_64bit=1\n").image();
+    let req = requirements(&[Stack::K3s]);
+    let outcome = run(&image("").facts(), &req);
+    let names = RASPBERRY_PIS.join(", ");
+    assert!(unknown(&outcome)[0].ends_with(&format!("with --profile ({names})")), "{outcome:?}");
+    assert_eq!(crate::profile::shared().unwrap()["raspberry-pi"], RASPBERRY_PIS);
+    let is_silent = |host: TestHost, req: &Requirements| run(&host.facts(), req).skipped.is_some();
+    assert!(is_silent(image(" cgroup_enable=memory"), &req));
+    assert!(is_silent(image(" cgroup_disable=memory"), &req), "cgroup-controllers says it");
+    assert!(is_silent(pi("", "").image(), &req), "a cmdline.txt alone can be anything");
+    assert!(is_silent(image("").without("/boot"), &req));
+    let tree = device_tree(&[("chosen", "stdout-path", "serial1:115200n8")]);
+    assert!(is_silent(image("").file("/boot/firmware/bcm2711-rpi-4-b.dtb", tree), &req));
+    assert!(is_silent(image(""), &Requirements::default()));
+    // Which of its files the firmware reads depends on the board.
+    let filtered = image("").file(config, "[pi4]\ncmdline=other.txt\n");
+    assert_eq!(unknown(&run(&filtered.facts(), &req)).len(), 1);
+    let named = run(&image("").file("/etc/rpi-issue", "").facts(), &wanted());
+    assert_eq!(findings(&named)[0].verdict, Verdict::Unmet);
 }
