@@ -18,7 +18,7 @@ use crate::facts::{Evidence, Facts, POLICY_DIR};
 use crate::host::{Mode, Unread};
 use crate::host_summary::HostSummary;
 use crate::probes::{self, Trials};
-use crate::profile::{Layer, ProfileError, Recognise, Waiver};
+use crate::profile::{Layer, ProfileError, Waiver};
 use crate::report::{self, ProfileChoice, Report, Selection, Summary, UserName};
 use crate::requirements::{Requirements, Stack};
 use crate::workload::{Malformed, Workload, quadlet};
@@ -243,16 +243,17 @@ impl Policy {
         let mut name = String::new();
         let mut recognised_by = None;
         let mut why = why;
+        let identity = Identity::of(facts);
+        let other = recognition::other_hardware(&identity, &layers);
+        let boards = recognition::boards(&layers);
         if let Some(profile) = layers.last_mut() {
             name = profile.name().to_owned();
-            let identity = Identity::of(facts);
             recognised_by = identity.recognised_by(&profile.recognise).map(|found| found.why);
-            let is_other = identity.is_known() && profile.recognise != Recognise::default();
-            if is_other && recognised_by.is_none() {
-                why.push_str("; it does not recognise this hardware");
-                profile.boot.refused = Some(format!("the profile {name} is for other hardware than this"));
+            if let Some((said, refused)) = other {
+                why.push_str(&said);
+                profile.boot.refused = Some(refused);
             }
-            profile.boot.boards.clone_from(&profile.recognise.compatible);
+            profile.boot.boards = boards;
         }
         // What is said of the board itself comes before what is said of all like it.
         let notes = layers.iter().rev().chain(&site).flat_map(|layer| layer.notes.clone()).collect();

@@ -6,7 +6,7 @@ use crate::facts::kernel_cmdline::KernelCmdline;
 use crate::facts::unit_syntax::boolean;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Level, Needs, Outcome, Remedy, Verdict};
-use crate::host::{Fact, OrAbsent};
+use crate::host::{Fact, OrAbsent, Unread};
 use crate::requirements::{Demand, Need, Requirements, Stack};
 
 /// The first version that mounts nothing but cgroup v2 (systemd: NEWS, 258).
@@ -27,9 +27,9 @@ check! {
     ///
     /// The mounts at and below `/sys/fs/cgroup`: version 2 alone, version 1, or both ("hybrid"), with
     /// the controllers that a version 1 mount holds; what on the kernel command line of the
-    /// running system asked for it, and what the boot loader passes next time. In an image root only
-    /// the version of systemd is known: 258 and later have no other hierarchy, before it is decided at
-    /// boot.
+    /// running system asked for it, and what the boot loader passes next time. In an image root the
+    /// version of systemd is looked at, and what the boot loader will pass: systemd 258 and later have
+    /// no other hierarchy, before it is decided at boot.
     ///
     /// ## Why it matters
     ///
@@ -66,7 +66,7 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
         return Outcome::not_asked();
     }
     let mut outcome = Outcome::default();
-    let found = if facts.running() { mounted(facts, req).map(Ok) } else { installed(facts) };
+    let found = if facts.running() { mounted(facts, req).map(Ok) } else { installed(facts, req) };
     match found {
         Ok(Ok(finding)) => add(facts, demands, &finding, &mut outcome),
         Ok(Err(reason)) => return Outcome::skip(reason),
@@ -103,15 +103,20 @@ fn add(facts: &Facts, demands: &[Demand], finding: &Finding, outcome: &mut Outco
 
 /// Why Podman starts no container on anything but cgroup v2, or `None` where it does.
 fn podman_refuses(facts: &Facts) -> Fact<Option<Vec<Evidence>>> {
-    let hierarchy = facts.cgroup_hierarchy()?;
-    let Some(hierarchy) = hierarchy.as_ref() else { return Ok(Some(Vec::new())) };
+    // What systemd mounts in an image that is told to mount version 1, unless it is told more.
+    let mut kind = Hierarchy::Hybrid;
+    if facts.running() {
+        let hierarchy = facts.cgroup_hierarchy()?;
+        let Some(hierarchy) = hierarchy.as_ref() else { return Ok(Some(Vec::new())) };
+        kind = hierarchy.value;
+    }
     let Some(podman) = facts.system_podman()? else { return Ok(Some(Vec::new())) };
     match podman.is_at_least(PODMAN_NEEDS_V2) {
         Some(true) => return Ok(Some(vec![podman.evidence()])),
         Some(false) => {}
         None => return Err(podman.unknown()),
     }
-    if hierarchy.value == Hierarchy::Hybrid && facts.program("crun")?.is_some() {
+    if kind == Hierarchy::Hybrid && facts.program("crun")?.is_some() {
         let controllers = facts.hybrid_controllers()?;
         return Ok(controllers.value.then(|| vec![controllers.at]));
     }
@@ -119,18 +124,35 @@ fn podman_refuses(facts: &Facts) -> Fact<Option<Vec<Evidence>>> {
 }
 
 /// What the image will mount, or why that is not known before it boots.
-fn installed(facts: &Facts) -> Fact<Result<Finding, String>> {
+fn installed(facts: &Facts, req: &Requirements) -> Fact<Result<Finding, String>> {
     let Some(version) = facts.systemd_version().or_absent()? else {
         return Ok(Err("decided at boot, and no systemd was found that would decide it".to_owned()));
     };
-    if version.value < V1_REMOVED {
-        return Ok(Err(format!(
-            "decided at boot: systemd {} still takes cgroup v1 from the kernel command line",
-            version.value
-        )));
+    let unified = Hierarchy::Unified.to_string();
+    if version.value >= V1_REMOVED {
+        let finding = Finding::new(SUBJECT, unified.clone(), unified, Verdict::Met);
+        return Ok(Ok(finding.at([version.at.clone()])));
     }
-    let found = Hierarchy::Unified.to_string();
-    Ok(Ok(Finding::new(SUBJECT, found.clone(), found, Verdict::Met).at([version.at.clone()])))
+    if let Ok(boot) = &*facts.boot(&req.boot)? {
+        match boot.finds(asked_for_v1) {
+            Ok(Some(asked)) => {
+                let found = format!("cgroup v1 is asked for, and systemd {} has it", version.value);
+                let finding = Finding::new(SUBJECT, unified, found, Verdict::Unmet);
+                let remedy = boot_remedy::pass_no_more(facts, req, &asked.text);
+                return Ok(Ok(finding.at([asked, version.at.clone()]).repair(remedy)));
+            }
+            Ok(None) => {}
+            Err(why) => {
+                let expected = format!("{why}: some of it asks for cgroup v1");
+                let path = boot.at.first().map_or(SUBJECT, |at| &at.path).to_owned();
+                return Err(Unread::Malformed { path, line: None, expected });
+            }
+        }
+    }
+    Ok(Err(format!(
+        "decided at boot: systemd {} still takes cgroup v1 from the kernel command line",
+        version.value
+    )))
 }
 
 fn mounted(facts: &Facts, req: &Requirements) -> Fact<Finding> {
@@ -419,5 +441,58 @@ mod tests {
         let closed = look_at(empty_host().image().error("/usr/lib/systemd", "denied"));
         assert_eq!(unknown(&closed), ["/usr/lib/systemd is not readable as this user"]);
         assert!(run(&empty_host().facts(), &Requirements::default()).skipped.is_some());
+    }
+
+    /// BeagleBoard.org's images for Home Assistant pass `false`.
+    #[test]
+    fn an_image_whose_boot_loader_asks_for_version_1() {
+        let image = |version: u32, words: &str| {
+            let library = format!("/usr/lib/systemd/libsystemd-shared-{version}.so");
+            let entry = format!("label l\n    kernel /Image\n    append console=ttyS2 {words}\n");
+            let path = "/boot/firmware/extlinux/extlinux.conf";
+            let host = empty_host().image().file(&library, "").file(path, entry);
+            run(&host.facts(), &requirements(&[Stack::K3s]))
+        };
+        for value in ["0", "no", "false", "off"] {
+            let word = format!("{ASK}={value}");
+            let outcome = image(252, &word);
+            assert_eq!(verdicts(&outcome)[0], (SUBJECT, Verdict::Unmet), "{value}");
+            let finding = findings(&outcome)[0];
+            let wanted = format!("take {word} out of /boot/firmware/extlinux/extlinux.conf");
+            assert_eq!((finding.remedy.summary.as_str(), finding.remedy.settings.len()), (&*wanted, 1));
+            assert_eq!(finding.evidence[0].to_string(), "/boot/firmware/extlinux/extlinux.conf:3");
+            assert_eq!(verdicts(&image(258, &word)), [(SUBJECT, Verdict::Met)]);
+            assert!(image(252, &format!("{word} {ASK}=1")).skipped.is_some(), "the last decides");
+        }
+        assert!(image(252, ASK).skipped.is_some());
+        assert_eq!(verdicts(&image(252, &format!("{ASK} {ASK}=0")))[0].1, Verdict::Unmet);
+    }
+
+    #[test]
+    fn an_image_whose_boot_loader_may_ask_for_version_1() {
+        let of_k3s = |host: TestHost| run(&host.facts(), &requirements(&[Stack::K3s]));
+        let grub = |one: &str, other: &str| {
+            let config = format!(
+                "if hwmatch a; then\nset default=1\nfi\nmenuentry a {{\nlinux /a ro {one}\n}}\n\
+                 menuentry b {{\nlinux /b ro {other}\n}}\n"
+            );
+            empty_host()
+                .image()
+                .file("/usr/lib/systemd/libsystemd-shared-252.so", "")
+                .file("/boot/grub/grub.cfg", config)
+        };
+        let v1 = format!("{ASK}=0");
+        assert_eq!(unknown(&of_k3s(grub(&v1, "quiet"))).len(), 1);
+        assert_eq!(unknown(&of_k3s(grub("quiet", &v1))).len(), 1);
+        assert_eq!(verdicts(&of_k3s(grub(&v1, &v1)))[0].1, Verdict::Unmet);
+        assert!(of_k3s(grub("quiet", "quiet")).skipped.is_some());
+        let closed = of_k3s(grub("quiet", "quiet").error("/boot/grub/grub.cfg", "denied"));
+        assert_eq!(unknown(&closed), ["/boot/grub/grub.cfg is not readable as this user"]);
+        // Whether crun refuses depends on what is in version 2 then.
+        let debian = fixture("debian-13").without("/boot").without("/etc/default/grub").image();
+        let config = "menuentry a {\nlinux /a ro systemd.unified_cgroup_hierarchy=0\n}\n";
+        let debian = debian.file("/boot/grub/grub.cfg", config);
+        assert_eq!(unknown(&look_at(debian.clone())).len(), 1);
+        assert_eq!(levels(debian.without("/usr/bin/crun"))[1], (Level::Advised, vec![Stack::Podman]));
     }
 }

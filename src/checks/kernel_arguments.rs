@@ -1,12 +1,18 @@
 //! Whether the kernel is passed what policy wants it to be: see [`KERNEL_ARGUMENTS`].
 
 use crate::checks::{boot_remedy, check};
-use crate::facts::boot::Boot;
+use crate::facts::boot::{Boot, Method};
+use crate::facts::cgroup::Controller;
 use crate::facts::kernel_cmdline::KernelCmdline;
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
 use crate::host::{Fact, OrAbsent};
 use crate::requirements::{KernelArgument, Requirements};
+
+/// What turns the memory controller on again on a Raspberry Pi.
+const MEMORY_ON: &str = "cgroup_enable=memory";
+/// The profiles of Raspberry Pis.
+const RASPBERRY_PIS: [&str; 4] = ["rpi-zero2w", "rpi3", "rpi4", "rpi5"];
 
 check! {
     /// The kernel is passed what the board needs
@@ -20,7 +26,10 @@ check! {
     /// second line of `cmdline.txt`.
     ///
     /// A word that is there for a controller is not needed where the running kernel offers it anyway,
-    /// nor in an image whose device trees are those of the upstream kernel, which turn nothing off.
+    /// nor in an image whose device trees turn nothing off and whose kernels do not do so by themselves.
+    /// Where neither shows, and it is not an image of Raspberry Pi OS or of Ubuntu 25.10 or later, that
+    /// is unknown: kernels of others have the memory controller on. So it is in an image with the
+    /// firmware's files of a Raspberry Pi where no profile of one is named.
     ///
     /// ## Why it matters
     ///
@@ -39,13 +48,13 @@ check! {
 }
 
 fn run(facts: &Facts, req: &Requirements) -> Outcome {
-    if req.kernel_arguments.is_empty() {
+    let mut outcome = nameless_raspberry_pi(facts, req);
+    if req.kernel_arguments.is_empty() && outcome.items.is_empty() {
         return Outcome::skip("neither profile nor site asks for an argument of the kernel");
     }
     if facts.container().is_ok_and(|container| container.is_some()) {
         return Outcome::skip("the host of this container has the kernel");
     }
-    let mut outcome = Outcome::default();
     for (argument, demands) in &req.kernel_arguments {
         outcome.looked(demands, &argument.word, look(facts, req, argument));
     }
@@ -93,6 +102,11 @@ fn look(facts: &Facts, req: &Requirements, argument: &KernelArgument) -> Fact<Re
         let finding = Finding::new(&argument.word, "not needed", found, verdict);
         return Ok(Ok(finding.at([switch.at.clone()]).repair(remedy)));
     }
+    if now.is_none() && may_not_need(facts, argument, &boot)? {
+        let why = "whether the kernel of this image turns the memory controller off cannot be told: those of \
+                   Raspberry Pi do";
+        return Ok(Err(format!("{why}, and {} in the boot files turns it on again", argument.word)));
+    }
     let (configured, at) = says(&boot.words(), argument);
     let (in_effect, now_at) = match &now {
         Some(now) => {
@@ -103,6 +117,49 @@ fn look(facts: &Facts, req: &Requirements, argument: &KernelArgument) -> Fact<Re
     };
     let verdict = Verdict::of(configured, in_effect, Needs::Reboot);
     Ok(Ok(finding(facts, req, argument, &boot, verdict).at(at).at(now_at)))
+}
+
+/// What is open of an image for a Raspberry Pi where policy does not know that it is one: whether the
+/// memory controller will be on.
+fn nameless_raspberry_pi(facts: &Facts, req: &Requirements) -> Outcome {
+    let mut outcome = Outcome::default();
+    let is_of_memory = |argument: &KernelArgument| argument.for_controller == Some(Controller::Memory);
+    let is_told = req.boot.method.is_some() || req.kernel_arguments.keys().any(is_of_memory);
+    let Some(demands) = req.controllers.get(&Controller::Memory) else { return outcome };
+    if facts.running() || is_told || !has_raspberry_pi_firmware(facts) {
+        return outcome;
+    }
+    // What cannot be read or told of the boot files leaves it open, too.
+    if let Ok(Ok(boot)) = facts.boot(&req.boot).as_deref()
+        && (boot.method != Method::RaspberryPi
+            || boot.before.is_some()
+            || boot.words().deciding(MEMORY_ON).is_some())
+    {
+        return outcome;
+    }
+    let why = format!(
+        "this image has the boot partition of a Raspberry Pi, on which the memory controller may be off: \
+         name the profile of the board with --profile ({})",
+        RASPBERRY_PIS.join(", ")
+    );
+    outcome.unknown_all(demands, MEMORY_ON, &why);
+    outcome
+}
+
+fn has_raspberry_pi_firmware(facts: &Facts) -> bool {
+    ["/boot/firmware", "/boot"].iter().any(|dir| {
+        let is_there = |name: &str| facts.stat(&format!("{dir}/{name}")).is_ok();
+        is_there("config.txt") && (is_there("cmdline.txt") || is_there("current/cmdline.txt"))
+    })
+}
+
+/// Whether it is open that the word is needed: the controller may be on without it.
+fn may_not_need(facts: &Facts, argument: &KernelArgument, boot: &Boot) -> Fact<bool> {
+    let is_open = argument.for_controller == Some(Controller::Memory)
+        && boot.method == Method::RaspberryPi
+        && boot.before.is_none()
+        && boot.words().deciding(&argument.word).is_none();
+    Ok(is_open && !facts.has_kernels_of_raspberry_pi()?)
 }
 
 /// Only what runs is known: right now is right, and the next boot cannot be told.
@@ -165,6 +222,9 @@ fn found(argument: &KernelArgument, pending: bool) -> String {
 }
 
 fn remedy(facts: &Facts, req: &Requirements, argument: &KernelArgument, at: Option<&Evidence>) -> Remedy {
+    if let Some(why) = &req.boot.refused {
+        return Remedy::manual(why.clone());
+    }
     match (argument.wanted, at) {
         (true, _) => boot_remedy::pass(facts, req, &argument.word),
         (false, at) => {

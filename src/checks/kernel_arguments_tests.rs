@@ -1,5 +1,5 @@
 use super::*;
-use crate::checks::testing::{findings, unknown, verdicts};
+use crate::checks::testing::{findings, requirements, unknown, verdicts};
 use crate::facts::boot::device_tree;
 use crate::facts::testing::{TestHost, fixture};
 use crate::profile::Layer;
@@ -117,7 +117,8 @@ fn where_no_boot_loader_is_known_only_now_can_be_told() {
 
 #[test]
 fn an_image_is_judged_by_its_file() {
-    assert_eq!(verdict(pi("", "").image(), &wanted()).0, Verdict::Unmet);
+    let pi_os = pi("", "").file("/etc/rpi-issue", "Raspberry Pi reference 2025-10-01\n").image();
+    assert_eq!(verdict(pi_os, &wanted()).0, Verdict::Unmet);
     assert_eq!(verdict(pi(" cgroup_enable=memory", "").image(), &wanted()).0, Verdict::Met);
 }
 
@@ -132,8 +133,40 @@ fn an_image_whose_device_tree_turns_nothing_off_needs_no_word() {
     assert_eq!(upstream, (Verdict::Met, "not needed: nothing turns memory off".to_owned()));
     let of_pi = || image("bootargs", "coherent_pool=1M cgroup_disable=memory");
     assert_eq!(verdict(of_pi(), &wanted()), (Verdict::Unmet, "not passed".to_owned()));
-    // Its kernel turns the controller off without a word.
-    assert_eq!(verdict(image("bootargs", "coherent_pool=1M"), &wanted()).0, Verdict::Unmet);
+    // Kernels of Raspberry Pi before 6.12 turn the controller off without a word.
+    let module = "/usr/lib/modules/6.12.117+deb13-cloud-amd64";
+    let silent = || image("bootargs", "coherent_pool=1M");
+    let old = silent().without(module).file("/usr/lib/modules/6.6.31+rpt-rpi-v8/modules.builtin", "");
+    assert_eq!(verdict(old, &wanted()).0, Verdict::Unmet);
+    let new = silent().without(module).file("/usr/lib/modules/6.12.47+rpt-rpi-v8/modules.builtin", "");
+    assert_eq!(verdict(new, &wanted()).0, Verdict::Met);
+}
+
+/// Ubuntu's kernels before 25.10 have the controller on, and so have Debian's.
+#[test]
+fn what_an_unknown_kernel_of_an_image_does_is_open() {
+    let image = |os: &str, release: &str, file: &str| {
+        let host = pi(file, "").without("/usr/lib/modules/6.12.117+deb13-cloud-amd64").image();
+        host.file("/etc/os-release", os).file(&format!("/usr/lib/modules/{release}/modules.builtin"), "")
+    };
+    let ubuntu = "ID=ubuntu\nVERSION_ID=\"24.04\"\n";
+    for host in [
+        image(ubuntu, "6.8.0-1013-raspi", ""),
+        image(ubuntu, "6.8.0-1013-raspi", "").file(
+            "/boot/firmware/bcm2711-rpi-4-b.dtb",
+            device_tree(&[("chosen", "bootargs", "coherent_pool=1M")]),
+        ),
+        image("ID=debian\nVERSION_ID=\"13\"\n", "6.12.48+deb13-arm64", ""),
+    ] {
+        let outcome = run(&host.facts(), &wanted());
+        assert!(unknown(&outcome)[0].contains("cannot be told"), "{outcome:?}");
+    }
+    let told = image(ubuntu, "6.8.0-1013-raspi", " cgroup_enable=memory");
+    assert_eq!(verdict(told, &wanted()).0, Verdict::Met);
+    let off = image(ubuntu, "6.8.0-1013-raspi", " cgroup_disable=memory");
+    assert_eq!(verdict(off, &wanted()).0, Verdict::Unmet);
+    let later = image("ID=ubuntu\nVERSION_ID=\"25.10\"\n", "6.17.0-1003-raspi", "");
+    assert_eq!(verdict(later, &wanted()).0, Verdict::Unmet);
 }
 
 /// No file has the word that the device tree passes: one that undoes it is added.
@@ -185,4 +218,41 @@ fn all_values_of_a_forbidden_name_are_taken_out() {
     let both = " cgroup_no_v1=all cgroup_no_v1=memory";
     let outcome = run(&pi(both, both).facts(), &asked("forbidden = \"cgroup_no_v1\""));
     assert_eq!(findings(&outcome)[0].remedy.settings.len(), 2);
+}
+
+#[test]
+fn a_profile_of_other_hardware_advises_nothing() {
+    let why = "the profile rpi4 is for other hardware than this";
+    let mut req = wanted();
+    req.boot.refused = Some(why.to_owned());
+    for host in [pi("", ""), pi("", "").without("/boot"), fixture("debian-13").file(ROOT, "cpu\n")] {
+        let outcome = run(&host.facts(), &req);
+        let remedy = &findings(&outcome)[0].remedy;
+        assert_eq!((remedy.summary.as_str(), remedy.settings.len(), remedy.commands.len()), (why, 0, 0));
+    }
+}
+
+/// Nothing shows which board an image is for.
+#[test]
+fn an_image_for_a_raspberry_pi_without_its_profile_is_open() {
+    let config = "/boot/firmware/config.txt";
+    let image = |file: &str| pi(file, "").file(config, "arm_64bit=1\n").image();
+    let req = requirements(&[Stack::K3s]);
+    let outcome = run(&image("").facts(), &req);
+    let names = RASPBERRY_PIS.join(", ");
+    assert!(unknown(&outcome)[0].ends_with(&format!("with --profile ({names})")), "{outcome:?}");
+    assert_eq!(crate::profile::shared().unwrap()["raspberry-pi"], RASPBERRY_PIS);
+    let is_silent = |host: TestHost, req: &Requirements| run(&host.facts(), req).skipped.is_some();
+    assert!(is_silent(image(" cgroup_enable=memory"), &req));
+    assert!(is_silent(image(" cgroup_disable=memory"), &req), "cgroup-controllers says it");
+    assert!(is_silent(pi("", "").image(), &req), "a cmdline.txt alone can be anything");
+    assert!(is_silent(image("").without("/boot"), &req));
+    let tree = device_tree(&[("chosen", "stdout-path", "serial1:115200n8")]);
+    assert!(is_silent(image("").file("/boot/firmware/bcm2711-rpi-4-b.dtb", tree), &req));
+    assert!(is_silent(image(""), &Requirements::default()));
+    // Which of its files the firmware reads depends on the board.
+    let filtered = image("").file(config, "[pi4]\ncmdline=other.txt\n");
+    assert_eq!(unknown(&run(&filtered.facts(), &req)).len(), 1);
+    let named = run(&image("").file("/etc/rpi-issue", "").facts(), &wanted());
+    assert_eq!(findings(&named)[0].verdict, Verdict::Unmet);
 }

@@ -54,7 +54,11 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
                 requirements::Stack::ALL.into_iter().map(profile::stack).collect();
             explain::layers(&layers?)
         }
-        Command::List { what: Listing::Profiles } => explain::layers(&profile::built_in()?),
+        Command::List { what: Listing::Profiles } => {
+            let (mut layers, shared) = (profile::built_in()?, profile::shared()?);
+            layers.retain(|layer| !shared.contains_key(layer.name()));
+            explain::layers(&layers)
+        }
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "edgeprep", &mut text);

@@ -64,11 +64,25 @@ pub(super) fn from_file(path: &str) -> Result<Found, RequestError> {
     Ok(Found { layer, place: Place::File })
 }
 
-/// The profile of a name: the site's own, else the built-in one.
+/// The profile of a name: the site's own, else the built-in one. What built-in ones share is for no
+/// hardware, and so none to choose.
 pub(super) fn by_name(facts: &Facts, name: &str) -> Result<Found, RequestError> {
     match of_host(facts, name)? {
-        Some(found) => Ok(found),
-        None => Err(ProfileError::NoSuchProfile { name: name.to_owned(), known: known(facts)? }.into()),
+        Some(found) => {
+            if found.place == Place::BuiltIn
+                && found.layer.recognise == profile::Recognise::default()
+                && let Some(by) = profile::shared()?.remove(name)
+            {
+                return Err(ProfileError::Shared { name: name.to_owned(), by }.into());
+            }
+            Ok(found)
+        }
+        None => {
+            let shared = profile::shared()?;
+            let mut names = known(facts)?;
+            names.retain(|name| !shared.contains_key(name));
+            Err(ProfileError::NoSuchProfile { name: name.to_owned(), known: names.join(", ") }.into())
+        }
     }
 }
 
@@ -87,12 +101,12 @@ fn of_host(facts: &Facts, name: &str) -> Result<Option<Found>, RequestError> {
     Ok(profile::built_in_named(name)?.map(|layer| Found { layer, place: Place::BuiltIn }))
 }
 
-fn known(facts: &Facts) -> Result<String, RequestError> {
+fn known(facts: &Facts) -> Result<Vec<String>, RequestError> {
     let mut names = names_of_site(facts)?;
     names.extend(profile::built_in_names().into_iter().map(str::to_owned));
     names.sort_unstable();
     names.dedup();
-    Ok(names.join(", "))
+    Ok(names)
 }
 
 /// The layers of a profile: those that it extends, each once and before what extends it, then itself.
@@ -109,7 +123,8 @@ fn add(facts: &Facts, layers: &mut Vec<Found>, found: Found, depth: usize) -> Re
             return Err(ProfileError::TooDeep { at }.into());
         }
         let Some(parent) = parent(facts, &found, name)? else {
-            return Err(ProfileError::NoSuchParent { at, name: name.clone(), known: known(facts)? }.into());
+            let known = known(facts)?.join(", ");
+            return Err(ProfileError::NoSuchParent { at, name: name.clone(), known }.into());
         };
         add(facts, layers, parent, depth - 1)?;
     }

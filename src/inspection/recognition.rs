@@ -9,10 +9,12 @@ use super::profiles::{self, Found, Place};
 use crate::facts::hardware::{DeviceTree, Dmi};
 use crate::facts::{Evidence, Facts, Sourced};
 use crate::host::{Fact, Unread};
-use crate::profile::{self, DmiNames, Pattern, Recognise};
+use crate::profile::{self, DmiNames, Layer, Pattern, Recognise};
 
 /// The profile of whatever no other recognises.
 const LAST: &str = "generic";
+/// How the names of boards begin that boot loaders are told apart by.
+const BOOT_KNOWS: [&str; 2] = ["raspberrypi,", "nvidia,"];
 const NAME_IT: &str = "name it with --profile";
 
 /// What shows which machine this is.
@@ -127,22 +129,62 @@ fn clause(unread: &Unread) -> String {
     }
 }
 
-/// The profile that recognises the host, and why: a site's own before a built-in one.
+/// Whether a running host is other hardware than a profile is for, or that cannot be told: what is said of
+/// the choice, and why no boot file may be written. A profile that recognises nothing is for the hardware of
+/// the nearest one that it extends.
+pub(super) fn other_hardware(identity: &Identity, layers: &[Layer]) -> Option<(String, String)> {
+    let asked = layers.iter().rev().find(|layer| layer.recognise != Recognise::default())?;
+    if !identity.running || identity.recognised_by(&asked.recognise).is_some() {
+        return None;
+    }
+    let name = asked.name();
+    if !identity.is_known() {
+        let why = identity.tree.as_ref().err().or(identity.dmi.as_ref().err()).map(clause);
+        let why = why.map(|why| format!(", because {why}")).unwrap_or_default();
+        let refused = format!("whether the profile {name} is for this hardware cannot be told{why}");
+        return Some((format!("; {refused}"), refused));
+    }
+    let is_own = layers.last().is_some_and(|layer| layer.name() == name);
+    let who = if is_own { "it".to_owned() } else { format!("{name}, which it extends,") };
+    let said = format!("; {who} does not recognise this hardware");
+    Some((said, format!("the profile {name} is for other hardware than this")))
+}
+
+/// What the device tree says on the boards that a profile is for, as far as boot loaders tell boards apart;
+/// where the profile names none, those of the nearest one that it extends.
+pub(super) fn boards(layers: &[Layer]) -> Vec<String> {
+    let known = |layer: &Layer| -> Vec<String> {
+        let names = layer.recognise.compatible.iter();
+        names.filter(|name| BOOT_KNOWS.iter().any(|vendor| name.starts_with(vendor))).cloned().collect()
+    };
+    let found = layers.iter().rev().map(known).find(|boards| !boards.is_empty());
+    found.or_else(|| Some(layers.last()?.recognise.compatible.clone())).unwrap_or_default()
+}
+
+/// The profile that recognises the host, and why: a board's before that of an architecture, and of a kind a
+/// site's own before a built-in one.
 pub(super) fn recognise(facts: &Facts) -> Result<(Found, String), RequestError> {
     let identity = Identity::of(facts);
-    let site = profiles::of_site(facts)?;
-    let matches = site.into_iter().filter_map(|layer| {
-        let found = identity.recognised_by(&layer.recognise)?;
-        Some((layer.name().to_owned(), found, layer))
-    });
-    if let Some((_, found, layer)) = firmest(matches.collect())? {
-        return Ok((Found { layer, place: Place::Site }, why(&identity, &found)));
+    let mut of_site = Vec::new();
+    for layer in profiles::of_site(facts)? {
+        if let Some(found) = identity.recognised_by(&layer.recognise) {
+            of_site.push((layer.name().to_owned(), found, layer));
+        }
     }
     let built_in = profile::recognisable()?.into_iter().filter_map(|(name, recognise)| {
         let found = identity.recognised_by(&recognise)?;
         Some((name.to_owned(), found, ()))
     });
-    let (name, why) = match firmest(built_in.collect())? {
+    let built_in: Vec<_> = built_in.collect();
+    let is_board = |found: &Match| found.rank.step != ARCH_ONLY;
+    if of_site.iter().any(|(_, found, _)| is_board(found))
+        || !built_in.iter().any(|(_, found, ())| is_board(found))
+    {
+        if let Some((_, found, layer)) = firmest(of_site)? {
+            return Ok((Found { layer, place: Place::Site }, why(&identity, &found)));
+        }
+    }
+    let (name, why) = match firmest(built_in)? {
         Some((name, found, ())) => (name, why(&identity, &found)),
         None => {
             let nothing = match facts.arch() {
@@ -289,6 +331,14 @@ mod tests {
         let pi = || board("raspberrypi,4-model-b brcm,bcm2711");
         assert_eq!(name(pi(), &[]), "rpi4");
         assert_eq!(name(pi(), &[("ours", "[recognise]; compatible = [\"brcm,bcm2711\"]")]), "ours");
+        // One of an architecture is for what no profile of a board recognises, whoever's that is.
+        assert_eq!(name(pi(), &[ARM]), "rpi4");
+        assert_eq!(name(pi(), &[ARM, ("twin", ARM.1)]), "rpi4");
+        assert_eq!(name(board("other,board"), &[ARM]), "arm");
+        assert_eq!(
+            name(pi(), &[ARM, CHIP, ("ours", "[recognise]; compatible = [\"brcm,bcm2711\"]")]),
+            "ours"
+        );
     }
 
     #[test]
@@ -329,8 +379,49 @@ mod tests {
         assert_eq!(other.choice.why, "named on the command line; it does not recognise this hardware");
         // Nothing shows what an image is for, and a profile that recognises nothing is one for anything.
         assert_eq!(policy(empty_host().image(), "rpi4").boot().refused, None);
-        assert_eq!(policy(pc("ACME", "Gate 7"), "raspberry-pi").boot().refused, None);
-        let denied = board("").error("/proc/device-tree/compatible", "denied");
-        assert_eq!(policy(denied, "rpi4").boot().refused, None);
+        assert_eq!(policy(pc("ACME", "Gate 7"), "generic").boot().refused, None);
+        let denied = policy(board("").error("/proc/device-tree/compatible", "denied"), "rpi4");
+        let why = "whether the profile rpi4 is for this hardware cannot be told, because \
+                   /proc/device-tree/compatible may not be read";
+        assert_eq!(denied.boot().refused.as_deref(), Some(why));
+        assert_eq!(denied.choice.why, format!("named on the command line; {why}"));
+    }
+
+    #[test]
+    fn a_sites_profile_is_for_the_hardware_of_what_it_extends() {
+        let ours = |host: TestHost, text: &str| {
+            let host = host.file("/etc/edgeprep/profiles/ours.toml", format!("extends = [\"rpi4\"]\n{text}"));
+            Policy::choose(&host.facts(), "ours").unwrap()
+        };
+        let pi = || board("raspberrypi,4-model-b brcm,bcm2711");
+        assert_eq!(ours(pi(), "").boot().refused, None);
+        let other = ours(pc("ACME", "Gate 7"), "");
+        assert_eq!(other.boot().refused.unwrap(), "the profile rpi4 is for other hardware than this");
+        let why = "named on the command line; rpi4, which it extends, does not recognise this hardware";
+        assert_eq!(other.choice.why, why);
+        let gate = "[recognise]\ncompatible = [\"acme,gate-7\"]\n";
+        assert_eq!(ours(board("acme,gate-7 brcm,bcm2711"), gate).boot().refused, None);
+        // A carrier of one's own for a Compute Module is a Raspberry Pi to its firmware.
+        for text in ["", gate] {
+            let boards = ours(empty_host().image(), text).boot().boards;
+            assert!(boards.contains(&"raspberrypi,4-compute-module".to_owned()), "{text}: {boards:?}");
+        }
+        let five = ours(empty_host().image(), "[recognise]\ncompatible = [\"raspberrypi,5-model-b\"]\n");
+        assert_eq!(five.boot().boards, ["raspberrypi,5-model-b"]);
+    }
+
+    #[test]
+    fn what_boards_share_is_no_profile_to_choose() {
+        let choose =
+            |name: &str| Policy::choose(&empty_host().image().facts(), name).map_err(|e| e.to_string());
+        let why = "raspberry-pi is what rpi-zero2w, rpi3, rpi4, rpi5 share: name one of them";
+        assert_eq!(choose("raspberry-pi").unwrap_err(), why);
+        assert!(choose("jetson").is_err() && choose("ti-k3").is_err() && choose("generic").is_ok());
+        let listed = choose("nope").unwrap_err();
+        assert!(listed.contains("rpi4") && !listed.contains("raspberry-pi"), "{listed}");
+        let site = empty_host().image().file("/etc/edgeprep/edgeprep.toml", "profile = \"jetson\"\n");
+        assert!(Policy::choose(&site.facts(), "auto").unwrap_err().to_string().contains("share"));
+        let own = empty_host().image().file("/etc/edgeprep/profiles/jetson.toml", "extends = [\"jetson\"]\n");
+        assert!(Policy::choose(&own.facts(), "jetson").is_ok(), "a site's own is one to choose");
     }
 }

@@ -1,5 +1,7 @@
 //! The policy that is built in, from `profiles/`: see `build.rs`.
 
+use std::collections::BTreeMap;
+
 use super::recognise::{self, Recognise};
 use super::{EXTENDS_LIMIT, Layer, ProfileError};
 use crate::requirements::Stack;
@@ -113,6 +115,25 @@ pub fn built_in_names() -> Vec<&'static str> {
     BOARDS.iter().map(|(file, _)| stem(file)).collect()
 }
 
+/// The built-in profiles that hold what others share and are for no hardware of their own, by name,
+/// with those others.
+///
+/// # Errors
+/// When a built-in file is malformed, which a test excludes.
+pub fn shared() -> Result<BTreeMap<String, Vec<String>>, ProfileError> {
+    let boards = built_in()?;
+    let mut shared = BTreeMap::<String, Vec<String>>::new();
+    for board in &boards {
+        for (parent, _) in &board.extends {
+            shared.entry(parent.clone()).or_default().push(board.name().to_owned());
+        }
+    }
+    shared.retain(|name, _| {
+        boards.iter().any(|board| board.name() == name && board.recognise == Recognise::default())
+    });
+    Ok(shared)
+}
+
 /// What each built-in profile recognises, by name. Of the files no more is read than that.
 ///
 /// # Errors
@@ -170,5 +191,12 @@ mod tests {
         let whole: Vec<(&str, &Recognise)> = whole.map(|layer| (layer.name(), &layer.recognise)).collect();
         let light = recognisable().unwrap();
         assert_eq!(light.iter().map(|(name, recognise)| (*name, recognise)).collect::<Vec<_>>(), whole);
+    }
+
+    #[test]
+    fn what_is_shared_is_for_no_hardware() {
+        let shared = shared().unwrap();
+        assert_eq!(shared.keys().collect::<Vec<_>>(), ["jetson", "raspberry-pi", "ti-k3"]);
+        assert_eq!(shared["jetson"], ["jetson-orin", "jetson-xavier"]);
     }
 }

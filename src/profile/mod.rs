@@ -26,7 +26,7 @@ use entries::{
     RawArgument, RawEngine, RawSysctl, RawVariable, SubnetEntry, SysctlEntry, VariableEntry, VersionEntry,
 };
 
-pub use built_in::{base, built_in, built_in_named, built_in_names, layers_of, recognisable, stack};
+pub use built_in::{base, built_in, built_in_named, built_in_names, layers_of, recognisable, shared, stack};
 pub(crate) use entries::ModulePackage;
 pub(crate) use k3s::CIDR_VARIABLE;
 pub use recognise::{DmiNames, Pattern, Recognise};
@@ -64,6 +64,14 @@ pub enum ProfileError {
         name: String,
         /// The names there are.
         known: String,
+    },
+    /// A profile that is for no hardware of its own.
+    #[error("{name} is what {} share: name one of them", .by.join(", "))]
+    Shared {
+        /// The name given.
+        name: String,
+        /// Those that extend it.
+        by: Vec<String>,
     },
     /// `extends` leads too far.
     #[error("{at}: extends is followed {EXTENDS_LIMIT} deep at most")]

@@ -182,6 +182,17 @@ impl Boot {
         let agree = doubt.or.iter().all(|other| passed(other) == passed(&self.next));
         (doubt.or.is_empty() || !agree).then_some(doubt.why.as_str())
     }
+
+    /// What is found in the words that are passed next time.
+    ///
+    /// # Errors
+    /// Why it cannot be told whether it is there.
+    pub fn finds<T>(&self, look: impl Fn(&KernelCmdline) -> Option<T>) -> Result<Option<T>, &str> {
+        let found = look(&self.words());
+        let Some(doubt) = &self.doubt else { return Ok(found) };
+        let differs = doubt.or.iter().any(|other| look(other).is_some() != found.is_some());
+        if differs || doubt.or.is_empty() && found.is_some() { Err(&doubt.why) } else { Ok(found) }
+    }
 }
 
 /// A word that nobody reads.

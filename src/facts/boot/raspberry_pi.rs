@@ -7,6 +7,7 @@
 mod board;
 pub(super) mod bootargs;
 mod config_txt;
+mod kernels;
 mod loader;
 
 use std::rc::Rc;
@@ -418,17 +419,18 @@ fn comes_before(facts: &Facts, dir: Dir, config: &Config, prefix: &str) -> Fact<
     }
     let mut parameters = Vec::new();
     let mut upstream = !paths.is_empty();
-    for path in paths {
-        let Some(bytes) = facts.bytes(&path, TREE_BYTES).or_absent()? else { return Ok(None) };
+    for path in &paths {
+        let Some(bytes) = facts.bytes(path, TREE_BYTES).or_absent()? else { return Ok(None) };
         let Some(words) = bootargs::of(&bytes) else { return Ok(None) };
-        upstream &= words.is_empty() && !is_of_old_kernels(&path);
-        for mut parameter in KernelCmdline::parse(&Source::new(&path, words)).parameters {
-            parameter.at = Evidence::path(&path, &parameter.at.text);
+        upstream &= words.is_empty() && !is_of_old_kernels(path);
+        for mut parameter in KernelCmdline::parse(&Source::new(path, words)).parameters {
+            parameter.at = Evidence::path(path, &parameter.at.text);
             parameters.push(parameter);
         }
     }
     let off = parameters.iter().any(|parameter| parameter.name.replace('-', "_") == "cgroup_disable");
-    Ok((off || upstream).then_some(KernelCmdline { parameters }))
+    let known = off || upstream || !paths.is_empty() && kernels::leave_it_to_the_tree(facts)?;
+    Ok(known.then_some(KernelCmdline { parameters }))
 }
 
 /// Kernels of Raspberry Pi before 6.12 turn the memory controller off by themselves, and only they

@@ -30,6 +30,11 @@ pub(super) fn place(
     next: &KernelCmdline,
 ) -> Fact<Result<Place, String>> {
     let path = source.path();
+    // What generates it does not sign it.
+    let signature = format!("{path}.sig");
+    if facts.stat(&signature).or_absent()?.is_some() {
+        return Ok(Err(format!("{path} is signed: sign it again after each change ({signature})")));
+    }
     let header = header(source);
     let says = |text: &str| header.contains(text);
     if says("u-boot-update") {
@@ -46,10 +51,6 @@ pub(super) fn place(
         // Written once, by an installer.
     } else if says("generated") || says("do not edit") || says("managed by") {
         return Ok(Err(format!("{path} says that it is generated, and from what cannot be told")));
-    }
-    let signature = format!("{path}.sig");
-    if reader == Reader::L4tLauncher && facts.stat(&signature).or_absent()?.is_some() {
-        return Ok(Err(format!("{path} is signed: with Secure Boot it needs a new {signature}")));
     }
     Ok(Ok(Place {
         path: path.to_owned(),

@@ -53,7 +53,7 @@ pub(super) fn find(facts: &Facts, want: &BootWant) -> Fact<Option<Boot>> {
 
 /// What one file says, unless it is left over.
 fn look(facts: &Facts, want: &BootWant, source: &Source) -> Fact<Option<Boot>> {
-    let Some((reader, shown)) = reader(facts, source)? else { return Ok(None) };
+    let Some((reader, shown)) = reader(facts, want, source)? else { return Ok(None) };
     let config = config::Config::parse(reader, source.text());
     let fault = |fault: config::Fault| Unread::Malformed {
         path: source.path().to_owned(),
@@ -94,7 +94,7 @@ fn look(facts: &Facts, want: &BootWant, source: &Source) -> Fact<Option<Boot>> {
 }
 
 /// Who reads it, and what shows that; `None` where another boot loader started what runs.
-fn reader(facts: &Facts, source: &Source) -> Fact<Option<(Reader, Option<Evidence>)>> {
+fn reader(facts: &Facts, want: &BootWant, source: &Source) -> Fact<Option<(Reader, Option<Evidence>)>> {
     let path = source.path();
     let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
     let is_efi = traces::started_by_efi(facts)?;
@@ -107,11 +107,14 @@ fn reader(facts: &Facts, source: &Source) -> Fact<Option<(Reader, Option<Evidenc
     if traces::started_by_grub(facts)? {
         return Ok(None);
     }
-    let Some((shown, has_uefi)) = nvidia(facts)? else {
-        return Ok(Some((Reader::UBoot, None)).filter(|_| !is_efi));
+    let is_jetson = !facts.running() && want.boards.iter().any(|board| board.starts_with("nvidia,"));
+    let (shown, has_uefi) = match nvidia(facts)? {
+        Some((shown, has_uefi)) => (Some(shown), has_uefi),
+        None if is_jetson => (None, true),
+        None => return Ok(Some((Reader::UBoot, None)).filter(|_| !is_efi)),
     };
     let reader = if is_efi || !facts.running() && has_uefi { Reader::L4tLauncher } else { Reader::UBoot };
-    Ok(Some((reader, Some(shown))))
+    Ok(Some((reader, shown)))
 }
 
 /// What shows that this is a Jetson, and whether its release is one that starts with UEFI.

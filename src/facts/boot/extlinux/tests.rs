@@ -184,6 +184,26 @@ fn a_jetson_orin_starts_with_uefi_and_reads_it_all_the_same() {
 fn what_is_signed_is_not_edited() {
     let boot = some(orin().file("/boot/extlinux/extlinux.conf.sig", ""));
     assert!(boot.place.unwrap_err().contains("is signed"));
+    // In an image nothing need show that this is a Jetson.
+    let image = || empty_host().image().file(FILE, L4T_R36);
+    let signed = image().file("/boot/extlinux/extlinux.conf.sig", "");
+    assert!(some(signed).place.unwrap_err().contains("sign it again"));
+    let generated = empty_host().image().file(FILE, DEBIAN_12).file("/etc/default/u-boot", DEBIAN_DEFAULT);
+    assert!(some(generated.file("/boot/extlinux/extlinux.conf.sig", "")).place.is_err());
+}
+
+/// As a root file system that was made without NVIDIA's own files.
+#[test]
+fn the_profile_says_that_an_image_is_that_of_a_jetson() {
+    let of = |board: &str, host: TestHost| {
+        let want = BootWant { boards: vec![board.to_owned()], ..BootWant::default() };
+        find(&host.facts(), &want).unwrap().unwrap().place.unwrap().syntax
+    };
+    let image = || empty_host().image().file(FILE, L4T_R36);
+    assert_eq!(of("nvidia,p3701-0000", image()), Syntax::Extlinux(Reader::L4tLauncher));
+    assert_eq!(of("radxa,rock-5b", image()), Syntax::Extlinux(Reader::UBoot));
+    let old = image().file("/etc/nv_tegra_release", "# R32 (release), REVISION: 7.6, GCID: 38171779\n");
+    assert_eq!(of("nvidia,p2972-0000", old), Syntax::Extlinux(Reader::UBoot));
 }
 
 #[test]

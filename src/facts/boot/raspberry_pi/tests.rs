@@ -345,6 +345,8 @@ fn what_comes_before_the_file() {
     // Its kernel turns the controller off without a word.
     assert_eq!(before(image(&[(pi4, &older)])), None);
     assert_eq!(before(image(&[("bcm2708-rpi-b.dtb", &upstream)])), None);
+    let new = image(&[(pi4, &older)]).file("/usr/lib/modules/6.12.47+rpt-rpi-v8/modules.builtin", "");
+    assert_eq!(before(new).unwrap().parameters.len(), 2, "and newer ones leave that to the tree");
     assert_eq!(before(image(&[(pi4, b"junk"), (pi3, &upstream)])), None);
     assert_eq!(before(image(&[])), None);
 }
