@@ -62,11 +62,13 @@ fn image(name: &str) -> TempDir {
     root
 }
 
-/// The table `[boot]` of what a fixture expects.
+/// What a fixture expects: `[boot]`, and in `[[dmi]]` names by which the board is recognised, too.
+fn expected(name: &str) -> toml::Table {
+    toml::from_str(&fs::read_to_string(fixtures().join(name).join("expected.toml")).unwrap()).unwrap()
+}
+
 fn expected_boot(name: &str) -> toml::Table {
-    let text = fs::read_to_string(fixtures().join(name).join("expected.toml")).unwrap();
-    let expected: toml::Table = toml::from_str(&text).unwrap();
-    expected["boot"].as_table().unwrap().clone()
+    expected(name)["boot"].as_table().unwrap().clone()
 }
 
 fn json(args: &[&str]) -> (Value, i32) {
@@ -115,6 +117,27 @@ fn each_board_is_recognised_from_its_fixture_and_from_no_other() {
             assert_eq!(detected["recognised_by"], Value::Null, "{other} recognises {fixture}");
         }
     }
+}
+
+#[test]
+fn a_board_is_recognised_by_what_other_firmware_calls_it() {
+    let mut seen = 0;
+    for fixture in names(&fixtures()) {
+        let all = expected(&fixture).get("dmi").and_then(toml::Value::as_array).cloned().unwrap_or_default();
+        for names in all {
+            let capture = running(&fixture);
+            fs::remove_dir_all(capture.path().join("proc/device-tree")).unwrap();
+            let dmi = capture.path().join("sys/class/dmi/id");
+            fs::create_dir_all(&dmi).unwrap();
+            for (file, key) in [("sys_vendor", "vendor"), ("product_name", "product")] {
+                fs::write(dmi.join(file), format!("{}\n", names[key].as_str().unwrap())).unwrap();
+            }
+            let (detected, _) = json(&["detect", "--capture", path(&capture)]);
+            assert_eq!(detected["profile"]["name"], fixture, "{names}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 0);
 }
 
 #[test]
