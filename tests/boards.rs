@@ -109,6 +109,7 @@ fn each_board_is_recognised_from_its_fixture_and_from_no_other() {
         assert_eq!((&profile["name"], code), (&fixture.as_str().into(), 0), "{profile}");
         assert_eq!(profile["chosen"], "auto", "{fixture}");
         assert_eq!(profile["why"], detected["recognised_by"], "{fixture}");
+        assert!(profile["notes"].as_array().unwrap().len() <= 3, "{fixture}: {}", profile["notes"]);
         let by_arch = |name: &str| boards[name].keys().all(|key| key == "arch");
         let why = profile["why"].as_str().unwrap();
         assert_eq!(why.starts_with('/'), !by_arch(&fixture), "{fixture}: the file that shows it: {why}");
@@ -180,7 +181,7 @@ fn a_fix_of_an_image_changes_the_one_file_that_its_firmware_reads() {
     assert!(changed > 0);
 }
 
-/// A site's profile that extends the board's and wants a word: the one file that the board boots with is edited.
+/// A site's profile that extends the board's and wants a word: the one file that it boots with is edited.
 #[test]
 fn a_word_that_a_site_wants_goes_into_the_one_file_of_the_board() {
     let mut changed = 0;
@@ -209,8 +210,8 @@ struct Edit {
     after: Vec<u8>,
 }
 
-/// What a fix of the kernel's arguments changes in the image of a fixture: what its folder `folder` has, byte for
-/// byte, which is one file or none, and nothing when it is done again.
+/// What a fix of the kernel's arguments changes in the image of a fixture: what its folder
+/// `folder` has, byte for byte, which is one file or none, and nothing when it is done again.
 fn edit(fixture: &str, profile: &str, folder: &str) -> Option<Edit> {
     let root = image(fixture);
     let before = snapshot(root.path());

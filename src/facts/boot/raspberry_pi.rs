@@ -7,6 +7,7 @@
 mod board;
 pub(super) mod bootargs;
 mod config_txt;
+mod kernel;
 
 use std::rc::Rc;
 
