@@ -14,8 +14,10 @@ check! {
     ///
     /// On arm64, the page size: `CONFIG_ARM64_4K_PAGES` and the like in the configuration of the kernel,
     /// else the size of huge pages in `/sys/kernel/mm/transparent_hugepage`, which follows from it. In an
-    /// image, that of every kernel; where they differ, the board decides which one it boots. Kernels for
-    /// other architectures have the size that all of their programs expect.
+    /// image, that of every kernel. Where they differ, that of those which the Raspberry Pi of the profile
+    /// boots: `kernel=` in `config.txt`, else `kernel_2712.img` on a Raspberry Pi 5, and `kernel8.img`.
+    /// Other boards decide for themselves. Kernels for other architectures have the size that all of their
+    /// programs expect.
     ///
     /// ## Why it matters
     ///
@@ -68,8 +70,14 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
         return outcome;
     }
     let is_small = |size: &Fact<Option<Sourced<u32>>>| matches!(size, Ok(Some(s)) if s.value == PAGE_BYTES);
-    let board_decides = sizes.iter().any(|(_, size)| is_small(size));
-    for (kernel, size) in &sizes {
+    let is_large = |size: &Fact<Option<Sourced<u32>>>| matches!(size, Ok(Some(s)) if s.value != PAGE_BYTES);
+    let differ = sizes.iter().any(|(_, size)| is_small(size)) && sizes.iter().any(|(_, size)| is_large(size));
+    let started = if differ { facts.image_kernel_of_raspberry_pi(&req.boot).ok().flatten() } else { None };
+    let is_started =
+        |kernel: &Kernel| started.as_ref().is_some_and(|name| is_of(&kernel.release, &name.value));
+    let is_told = kernels.iter().any(is_started);
+    let board_decides = differ && !is_told;
+    for (kernel, size) in sizes.iter().filter(|(kernel, _)| !is_told || is_started(kernel)) {
         let subject = format!("{SUBJECT} of Linux {}", kernel.release);
         match size {
             Ok(Some(size)) if size.value != PAGE_BYTES && board_decides => {
@@ -77,7 +85,10 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
                     format!("{}: {} bytes, and the board decides which kernel it boots", size.at, size.value);
                 outcome.unknown_all(demands, &subject, &why);
             }
-            Ok(Some(size)) => outcome.add_all(demands, &finding(facts, kernel, subject, size)),
+            Ok(Some(size)) => {
+                let by = started.as_ref().filter(|_| is_told).map(|name| name.at.clone());
+                outcome.add_all(demands, &finding(facts, kernel, subject, size).at(by));
+            }
             Ok(None) => {
                 outcome.unknown_all(demands, &subject, &"no file has the configuration of this kernel");
             }
@@ -85,6 +96,19 @@ fn run(facts: &Facts, req: &Requirements) -> Outcome {
         }
     }
     outcome
+}
+
+/// Whether a kernel is the one that lies on the boot partition of a Raspberry Pi under this name: as
+/// the packages of Raspberry Pi OS copy it by its flavour (`+rpt-rpi-v8`, `+rpt-rpi-2712`) and the
+/// builds of raspberrypi/linux are named (`-v8+`, `-v8-16k+`), or as Debian names it.
+fn is_of(release: &str, name: &str) -> bool {
+    let release_of_16k = release.ends_with("-2712") || release.ends_with("-v8-16k+");
+    let release_of_4k = release.ends_with("-v8") || release.ends_with("-v8+");
+    match name {
+        "kernel_2712.img" => release_of_16k,
+        "kernel8.img" => release_of_4k,
+        other => other.strip_prefix("vmlinuz-") == Some(release),
+    }
 }
 
 /// What the running kernel says, before Linux 6.1 and in an image what programs are built for.
@@ -178,6 +202,39 @@ mod tests {
         assert!(unknown(&outcome)[0].ends_with("the board decides which kernel it boots"));
         let only = pi5().without("/usr/lib/modules/6.12.117+deb13-arm64").image();
         assert_eq!(verdicts(&look_at(only))[0].1, Verdict::Unmet);
+    }
+
+    /// An image of Raspberry Pi OS has both kernels, and each board boots one.
+    #[test]
+    fn of_an_image_for_a_raspberry_pi_the_kernel_that_it_boots_counts() {
+        const V8: &str = "6.12.47+rpt-rpi-v8";
+        let image = |config: &str| {
+            let host = pi5().without("/usr/lib/modules/6.12.117+deb13-arm64");
+            let host = host
+                .file(&format!("/usr/lib/modules/{V8}/modules.order"), "")
+                .file(&format!("/boot/config-{V8}"), fixture("debian-13-arm64").text(CONFIG))
+                .file("/boot/firmware/config.txt", config)
+                .file("/boot/firmware/kernel8.img", "")
+                .file("/boot/firmware/kernel_2712.img", "");
+            host.image().facts()
+        };
+        let seen = |config: &str, board: &str| {
+            let mut req = requirements(&[Stack::Podman]);
+            req.boot.method = Some(crate::facts::boot::Method::RaspberryPi);
+            req.boot.boards = vec![board.to_owned()];
+            let outcome = run(&image(config), &req);
+            let verdicts = verdicts(&outcome);
+            let verdicts: Vec<_> =
+                verdicts.iter().map(|(of, verdict)| ((*of).to_owned(), *verdict)).collect();
+            (verdicts, unknown(&outcome).len())
+        };
+        let of = |release: &str, verdict| (vec![(format!("page size of Linux {release}"), verdict)], 0);
+        let (pi_4, pi_5) = ("raspberrypi,4-model-b", "raspberrypi,5-model-b");
+        assert_eq!(seen("", pi_5), of(PI5, Verdict::Unmet));
+        assert_eq!(seen("[pi5]\nkernel=kernel8.img\n", pi_5), of(V8, Verdict::Met));
+        assert_eq!(seen("[pi5]\nkernel=kernel8.img\n", pi_4), of(V8, Verdict::Met));
+        assert_eq!(seen("[gpio4=1]\nkernel=kernel8.img\n", pi_5).1, 1);
+        assert_eq!(seen("kernel=other.img\n", pi_5).1, 1);
     }
 
     #[test]

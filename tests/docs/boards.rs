@@ -45,7 +45,9 @@ pub(super) fn page(published: &str) -> String {
 
 fn section(page: &mut String, boards: &BTreeMap<String, Table>, name: &str) {
     let board = &boards[name];
-    let _ = writeln!(page, "\n### {name}\n\n{}.", text(board, "summary").trim_end_matches('.'));
+    let summary = text(board, "summary");
+    let stop = if summary.ends_with('.') { "" } else { "." };
+    let _ = writeln!(page, "\n### {name}\n\n{summary}{stop}");
     let before = page.len();
     for (what, names) in recognised(board) {
         let _ = writeln!(page, "- {what}: {}", names.join(if what == "DMI" { "; " } else { ", " }));

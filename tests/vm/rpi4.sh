@@ -4,8 +4,8 @@
 #     tests/vm/lab run arm64 --rpi4 --put target/static/aarch64/edgeprep \
 #         --script tests/vm/rpi4.sh --script tests/vm/rpi4.sh --script tests/vm/rpi4.sh
 #
-# Holds when: detect says rpi4; check says that the memory controller is off, and names cmdline.txt and the word that
-# turns it on; a dry run changes nothing; a fix adds that word to cmdline.txt, leaves all else on the boot partition as
+# Holds when: detect says rpi4, its firmware and cmdline.txt; check says that the memory controller is off, and names
+# cmdline.txt and the word that turns it on; a dry run changes nothing; a fix adds that word to cmdline.txt, leaves all else on the boot partition as
 # it was, and keeps a copy beside it; all that is left then is a reboot, after which podman limits memory and what
 # stands in for k3s runs; undo leaves the boot partition, /etc and the home directories byte for byte as they were; and
 # after another reboot there is no memory controller again. With --no-cgroup-enable, which is Debian's kernel on the
@@ -63,6 +63,8 @@ END
 
         expect 0 detect
         says 'profile rpi4 ('
+        says 'boots with the firmware of a Raspberry Pi'
+        says "kernel words $file"
         expect 1 check --stack podman --stack k3s --user edge
         says 'k3s not ready'
         says "add $word to $file"

@@ -7,8 +7,9 @@
 mod board;
 pub(super) mod bootargs;
 mod config_txt;
-mod kernels;
+mod kernel_file;
 mod loader;
+mod memory_default;
 
 use std::rc::Rc;
 
@@ -429,7 +430,7 @@ fn comes_before(facts: &Facts, dir: Dir, config: &Config, prefix: &str) -> Fact<
         }
     }
     let off = parameters.iter().any(|parameter| parameter.name.replace('-', "_") == "cgroup_disable");
-    let known = off || upstream || !paths.is_empty() && kernels::leave_it_to_the_tree(facts)?;
+    let known = off || upstream || !paths.is_empty() && memory_default::leave_it_to_the_tree(facts)?;
     Ok(known.then_some(KernelCmdline { parameters }))
 }
 
