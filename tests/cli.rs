@@ -117,6 +117,22 @@ fn reports_are_deterministic_and_match_the_schema() {
 }
 
 #[test]
+fn what_is_detected_matches_its_schema() {
+    let schema: Value =
+        serde_json::from_str(&fs::read_to_string("docs/detect.schema.json").unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let (_image, hosts) = hosts();
+    for host in hosts {
+        let output = edgeprep(&[&["detect", "--format", "json"][..], &refs(&host)].concat());
+        let detected: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        let errors: Vec<String> = validator.iter_errors(&detected).map(|e| e.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?}");
+        let head = "{\n  \"schema\": \"edgeprep.detect/1\",\n  \"version\": ";
+        assert!(stdout(&output).starts_with(head), "{}", stdout(&output));
+    }
+}
+
+#[test]
 fn a_timestamp_only_where_it_is_asked_for() {
     let image = Image::debian();
     let (plain, _) = report(&["--root", image.root()]);

@@ -2,7 +2,7 @@
 
 mod capture;
 mod check;
-mod detect;
+pub(crate) mod detect;
 mod diagnose;
 mod env;
 mod fix;
@@ -54,7 +54,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
                 requirements::Stack::ALL.into_iter().map(profile::stack).collect();
             explain::layers(&layers?)
         }
-        Command::List { what: Listing::Profiles } => explain::layers(&profile::built_in()?),
+        Command::List { what: Listing::Profiles } => explain::profiles(&profile::built_in()?),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "edgeprep", &mut text);

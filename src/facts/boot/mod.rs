@@ -39,6 +39,7 @@ pub use shell::Variable;
 
 /// What hands the kernel its command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
     /// The firmware of a Raspberry Pi, from `cmdline.txt`.
