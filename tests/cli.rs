@@ -35,7 +35,15 @@ fn what_cannot_be_done_exits_2_with_a_message() {
     let cases: &[(&[&str], &str)] = &[
         (&["frobnicate"], "unrecognized subcommand"),
         (&["check", "--stack", "nope"], "podman-kube"),
-        (&["check", "--root", root, "--profile", "nope"], "no profile named \"nope\": known are generic"),
+        (
+            &["check", "--root", root, "--profile", "nope"],
+            "no profile named \"nope\"\n  The profiles are generic, ",
+        ),
+        (&["check", "--root", root, "--profile", "pri4"], "no profile named \"pri4\": did you mean rpi4?"),
+        (
+            &["check", "--root", root, "--profile", "rpi4.toml"],
+            "rpi4.toml does not exist; the built-in profile is named rpi4",
+        ),
         (&["check", "--root", root, "--profile", "./nope.toml"], "./nope.toml does not exist"),
         (
             &["check", "--root", root, "--user", "nobody-here"],
