@@ -141,6 +141,23 @@ fn what_is_detected_matches_its_schema() {
 }
 
 #[test]
+fn help_fits_a_terminal() {
+    let commands = stdout(&edgeprep(&["--help"]));
+    let commands = commands.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands = commands.take_while(|line| !line.is_empty()).filter(|line| !line.starts_with("   "));
+    let names: Vec<String> =
+        commands.map(|line| line.split_whitespace().next().unwrap().to_owned()).collect();
+    assert!(names.iter().any(|name| name == "fix"), "{names:?}");
+    let each = names.iter().map(|name| vec![name.as_str(), "--help"]);
+    let short = names.iter().map(|name| vec![name.as_str(), "-h"]);
+    for args in each.chain(short).chain([vec!["--help"]]).filter(|args| args[0] != "help") {
+        let text = stdout(&edgeprep(&args));
+        let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(!text.is_empty() && wide.is_empty(), "{args:?}: {wide:?}");
+    }
+}
+
+#[test]
 fn a_timestamp_only_where_it_is_asked_for() {
     let image = Image::debian();
     let (plain, _) = report(&["--root", image.root()]);

@@ -223,6 +223,17 @@ fn what_is_extended_and_is_not_there_or_too_deep_is_an_error_with_file_and_line(
 }
 
 #[test]
+fn a_boot_file_that_is_named_and_absent_is_named_again() {
+    let image = with_site("profile = \"gate7\"\n");
+    let text = "[boot]\nmethod = \"extlinux\"\nfiles = [\"/boot/gate7.conf\"]\n";
+    image.put("etc/edgeprep/profiles/gate7.toml", text);
+    let output = edgeprep(&["detect", "--root", image.root(), "--format", "json"]);
+    let detected: serde_json::Value = serde_json::from_str(&common::stdout(&output)).unwrap();
+    let wanted = "no configuration of extlinux was found in /boot/gate7.conf, which the profile names";
+    assert_eq!(detected["boot"]["unknown"], wanted);
+}
+
+#[test]
 fn a_file_on_the_command_line_extends_those_beside_it() {
     let image = Image::debian();
     let beside = Image::empty();
