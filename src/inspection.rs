@@ -100,18 +100,27 @@ pub enum RequestError {
     },
     /// More than one profile recognises the hardware.
     #[error(
-        "the profiles {} {} recognise this hardware ({why}): name one with --profile, or on the host itself \
-         with profile = {:?} in {POLICY_DIR}/{SITE_FILE}",
-        .names.join(" and "),
+        "the profiles {} {} recognise this hardware\n{}\nEither name one, with --profile {first} or with \
+         profile = {first:?} in {POLICY_DIR}/{SITE_FILE};\nor make [recognise] of one of them narrower, so that \
+         it does not match here.",
+        all(.names),
         if .names.len() == 2 { "both" } else { "all" },
-        .names.first().map_or("", String::as_str)
+        .why.join("\n"),
+        first = .names.first().map_or("", String::as_str)
     )]
     Ambiguous {
         /// Their names.
         names: Vec<String>,
         /// What they recognise it by.
-        why: String,
+        why: Vec<String>,
     },
+}
+
+fn all(names: &[String]) -> String {
+    match names {
+        [some @ .., last] if !some.is_empty() => format!("{} and {last}", some.join(", ")),
+        _ => names.concat(),
+    }
 }
 
 fn comma(stacks: &[Stack]) -> String {
@@ -218,18 +227,23 @@ impl Policy {
     pub fn choose(facts: &Facts, wanted: &str) -> Result<Policy, RequestError> {
         let site = profiles::site_layer(facts, SITE_FILE)?;
         let named = match wanted {
-            "auto" => site.as_ref().and_then(|s| {
-                s.profile.clone().map(|name| (name, format!("{POLICY_DIR}/{SITE_FILE} names it")))
-            }),
-            name => Some((name.to_owned(), "named on the command line".to_owned())),
+            "auto" => {
+                site.as_ref().and_then(|s| s.profile.clone()).map(|(name, at)| (name, Some(at.to_string())))
+            }
+            name => Some((name.to_owned(), None)),
         };
+        let on_command_line = || "named on the command line".to_owned();
         let (found, chosen, why) = match named {
             // Only who runs edgeprep may name a file of the machine it runs on: a site file can be that
             // of a hostile image.
-            Some((name, why)) if wanted != "auto" && profiles::is_path(&name) => {
-                (profiles::from_file(&name)?, "named", why)
+            Some((name, None)) if profiles::is_path(&name) => {
+                (profiles::from_named_file(&name)?, "named", on_command_line())
             }
-            Some((name, why)) => (profiles::by_name(facts, &name)?, "named", why),
+            Some((name, None)) => (profiles::by_name(facts, &name, None)?, "named", on_command_line()),
+            Some((name, at)) => {
+                let why = format!("{POLICY_DIR}/{SITE_FILE} names it");
+                (profiles::by_name(facts, &name, at)?, "named", why)
+            }
             None => {
                 let (profile, why) = recognition::recognise(facts)?;
                 (profile, "auto", why)

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use edgeprep::render::printable;
+use edgeprep::render;
 
 /// musl's own allocator maps and unmaps memory several hundred times in one check.
 #[global_allocator]
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
             // Nothing is left to be done about a closed standard error.
             let _ = std::io::Write::write_fmt(
                 &mut std::io::stderr(),
-                format_args!("edgeprep: {}\n", printable(&format!("{error:#}"))),
+                format_args!("edgeprep: {}", render::message(&format!("{error:#}"))),
             );
             ExitCode::from(edgeprep::exit_code::USAGE)
         }

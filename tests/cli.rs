@@ -35,7 +35,15 @@ fn what_cannot_be_done_exits_2_with_a_message() {
     let cases: &[(&[&str], &str)] = &[
         (&["frobnicate"], "unrecognized subcommand"),
         (&["check", "--stack", "nope"], "podman-kube"),
-        (&["check", "--root", root, "--profile", "nope"], "no profile named \"nope\": known are generic"),
+        (
+            &["check", "--root", root, "--profile", "nope"],
+            "no profile named \"nope\"\n  The profiles are generic, ",
+        ),
+        (&["check", "--root", root, "--profile", "pri4"], "no profile named \"pri4\": did you mean rpi4?"),
+        (
+            &["check", "--root", root, "--profile", "rpi4.toml"],
+            "rpi4.toml does not exist; the built-in profile is named rpi4",
+        ),
         (&["check", "--root", root, "--profile", "./nope.toml"], "./nope.toml does not exist"),
         (
             &["check", "--root", root, "--user", "nobody-here"],
@@ -113,6 +121,39 @@ fn reports_are_deterministic_and_match_the_schema() {
                 status => assert_eq!(status, "pass"),
             }
         }
+    }
+}
+
+#[test]
+fn what_is_detected_matches_its_schema() {
+    let schema: Value =
+        serde_json::from_str(&fs::read_to_string("docs/detect.schema.json").unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let (_image, hosts) = hosts();
+    for host in hosts {
+        let output = edgeprep(&[&["detect", "--format", "json"][..], &refs(&host)].concat());
+        let detected: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        let errors: Vec<String> = validator.iter_errors(&detected).map(|e| e.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?}");
+        let head = "{\n  \"schema\": \"edgeprep.detect/1\",\n  \"version\": ";
+        assert!(stdout(&output).starts_with(head), "{}", stdout(&output));
+    }
+}
+
+#[test]
+fn help_fits_a_terminal() {
+    let commands = stdout(&edgeprep(&["--help"]));
+    let commands = commands.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands = commands.take_while(|line| !line.is_empty()).filter(|line| !line.starts_with("   "));
+    let names: Vec<String> =
+        commands.map(|line| line.split_whitespace().next().unwrap().to_owned()).collect();
+    assert!(names.iter().any(|name| name == "fix"), "{names:?}");
+    let each = names.iter().map(|name| vec![name.as_str(), "--help"]);
+    let short = names.iter().map(|name| vec![name.as_str(), "-h"]);
+    for args in each.chain(short).chain([vec!["--help"]]).filter(|args| args[0] != "help") {
+        let text = stdout(&edgeprep(&args));
+        let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(!text.is_empty() && wide.is_empty(), "{args:?}: {wide:?}");
     }
 }
 

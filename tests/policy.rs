@@ -21,8 +21,8 @@ fn with_site(text: &str) -> Image {
 fn a_bad_site_file_is_an_error_with_file_and_line() {
     let cases = [
         ("stacks = [\"podman\"\n", ":1: "),
-        ("\nstacks = [\"docker\"]\n", ":2: unknown variant `docker`, expected one of `podman`"),
-        ("colour = \"red\"\n", ":1: unknown field `colour`"),
+        ("\nstacks = [\"docker\"]\n", ":2: unknown value docker: expected podman, "),
+        ("colour = \"red\"\n", ":1: unknown key colour: expected summary, "),
         ("[[sysctl]]\nkey = \"a.b\"\nlevel = \"required\"\n", ":1: expected exactly one of equals"),
         (
             "[[controller]]\nnames = [\"cpus\"]\nlevel = \"required\"\n",
@@ -37,14 +37,30 @@ fn a_bad_site_file_is_an_error_with_file_and_line() {
             ":3: \"new\": expected a version",
         ),
         ("[waive.user-linger]\nreason = \" \"\n", ":1: waive.user-linger: expected a reason"),
-        ("[waive.user-linger]\nuntil = \"2027-03-01\"\n", ":1: missing field `reason`"),
+        ("[waive.user-linger]\nuntil = \"2027-03-01\"\n", ":1: the key reason is missing"),
         (
             "[waive.user-linger]\nreason = \"x\"\nuntil = \"soon\"\n",
             ":1: waive.user-linger: expected until = \"YYYY-MM-DD\"",
         ),
         ("[waive.user-lingers]\nreason = \"x\"\n", ":1: waive.user-lingers: expected the id of a check"),
     ];
-    for (text, message) in cases {
+    let boot = [
+        ("[boot]\nfiles = [\"/boot/a\"]\n", ":1: files: expected method beside it"),
+        (
+            "[boot]\nmethod = \"extlinux\"\nfiles = [\"/boot/../etc/a\"]\n",
+            ":3: \"/boot/../etc/a\": expected an absolute path of a file, without ..",
+        ),
+        (
+            "[boot]\nmethod = \"extlinux\"\nfiles = [\"boot/a\"]\n",
+            ":3: \"boot/a\": expected an absolute path",
+        ),
+        (
+            "# ours\nprofile = \"RPI4\"\n",
+            ":2: profile: no profile named \"RPI4\": did you mean rpi4?\n  The profiles are generic, ",
+        ),
+        ("extends = \"rpi4\"\n", ":1: expected a list, extends = [\"rpi4\"]"),
+    ];
+    for (text, message) in cases.into_iter().chain(boot) {
         let image = with_site(text);
         let output = edgeprep(&["check", "--root", image.root()]);
         assert_eq!(output.status.code(), Some(2), "{text}");
@@ -123,7 +139,12 @@ fn a_profile_extends_others_and_decides_over_them() {
         ("rpi4", "extends = [\"rpi4\"]\nnotes = [\"of ours\"]\n"),
     ]);
     let output = edgeprep(&["check", "--root", image.root()]);
-    assert!(stderr(&output).contains("rpi4.toml:1: extends is followed 2 deep"), "{}", stderr(&output));
+    assert!(
+        stderr(&output)
+            .contains("vehicle.toml:1: extends: vehicle > gateway > rpi4 > rpi4 is deeper than 2 levels"),
+        "{}",
+        stderr(&output)
+    );
 
     image.put("etc/edgeprep/profiles/rpi4.toml", "notes = [\"of ours\"]\n");
     let (report, _) = report(&["--root", image.root()]);
@@ -143,21 +164,49 @@ fn a_profile_extends_others_and_decides_over_them() {
 #[test]
 fn what_is_extended_and_is_not_there_or_too_deep_is_an_error_with_file_and_line() {
     let dir = "/etc/edgeprep/profiles";
-    let cases: [(&[(&str, &str)], String); 4] = [
+    let cases: [(&[(&str, &str)], String); 8] = [
         (
             &[("vehicle", "\nextends = [\n  \"gatway\",\n]\n"), ("gateway", "")],
             format!(
-                "{dir}/vehicle.toml:3: extends: no profile named \"gatway\": known are gateway, generic, generic-"
+                "{dir}/vehicle.toml:3: extends: no profile named \"gatway\": did you mean gateway?\n  The profiles are"
             ),
         ),
         // Itself, and there is no built-in one of the name.
         (
             &[("vehicle", "extends = [\"vehicle\"]\n")],
-            format!("{dir}/vehicle.toml:1: extends: no profile named \"vehicle\""),
+            format!("{dir}/vehicle.toml:1: extends: vehicle extends itself\n"),
         ),
         (
             &[("vehicle", "extends = [\"b\"]\n"), ("b", "extends = [\"vehicle\"]\n")],
-            format!("{dir}/vehicle.toml:1: extends is followed 2 deep at most"),
+            format!("{dir}/vehicle.toml:1: extends: vehicle extends itself by way of b\n"),
+        ),
+        (
+            &[
+                ("vehicle", "extends = [\"b\"]\n"),
+                ("b", "extends = [\"c\"]\n"),
+                ("c", "extends = [\"vehicle\"]\n"),
+            ],
+            format!("{dir}/vehicle.toml:1: extends: vehicle extends itself by way of b and c\n"),
+        ),
+        (
+            &[
+                ("vehicle", "\nextends = [\"b\"]\n"),
+                ("b", "extends = [\"c\"]\n"),
+                ("c", "extends = [\"b\"]\n"),
+            ],
+            format!("{dir}/vehicle.toml:2: extends: b extends itself by way of c\n"),
+        ),
+        (
+            &[("vehicle", "extends = [\"b\"]\n"), ("b", "extends = [\"rpi4\"]\n")],
+            format!(
+                "{dir}/vehicle.toml:1: extends: vehicle > b > rpi4 > raspberry-pi is deeper than 2 levels\n"
+            ),
+        ),
+        (
+            &[("vehicle", "\n\nprofile = \"rpi4\"\n")],
+            format!(
+                "{dir}/vehicle.toml:3: profile: only the site file chooses one; expected extends = [\"rpi4\"]"
+            ),
         ),
         (
             &[("vehicle", "extends = [\"../../../shadow\"]\n")],
@@ -171,6 +220,17 @@ fn what_is_extended_and_is_not_there_or_too_deep_is_an_error_with_file_and_line(
     let image = with_site("\nextends = [\"rpi4\"]\n");
     let said = stderr(&edgeprep(&["check", "--root", image.root()]));
     assert!(said.contains("/etc/edgeprep/edgeprep.toml:2: extends: only profiles extend"), "{said}");
+}
+
+#[test]
+fn a_boot_file_that_is_named_and_absent_is_named_again() {
+    let image = with_site("profile = \"gate7\"\n");
+    let text = "[boot]\nmethod = \"extlinux\"\nfiles = [\"/boot/gate7.conf\"]\n";
+    image.put("etc/edgeprep/profiles/gate7.toml", text);
+    let output = edgeprep(&["detect", "--root", image.root(), "--format", "json"]);
+    let detected: serde_json::Value = serde_json::from_str(&common::stdout(&output)).unwrap();
+    let wanted = "no configuration of extlinux was found in /boot/gate7.conf, which the profile names";
+    assert_eq!(detected["boot"]["unknown"], wanted);
 }
 
 #[test]

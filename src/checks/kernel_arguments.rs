@@ -1,7 +1,7 @@
 //! Whether the kernel is passed what policy wants it to be: see [`KERNEL_ARGUMENTS`].
 
 use crate::checks::{boot_remedy, check};
-use crate::facts::boot::{Boot, Method};
+use crate::facts::boot::{Boot, Method, Place};
 use crate::facts::cgroup::Controller;
 use crate::facts::kernel_cmdline::KernelCmdline;
 use crate::facts::{Evidence, Facts};
@@ -204,8 +204,21 @@ fn finding(
         }
     };
     let unheard_at = unheard.filter(|_| verdict != Verdict::Met).map(|word| word.parameter.at.clone());
-    let boots = boot.at.first().cloned();
-    Finding::new(&argument.word, expected(argument), found, verdict).at(unheard_at).at(boots).repair(remedy)
+    // The word that decides is shown by the caller, where the boot loader reads it.
+    let place = match boot.next.deciding(&argument.word) {
+        Some(_) => None,
+        None => boot.place.as_ref().ok().and_then(written_at).or_else(|| boot.at.first().cloned()),
+    };
+    Finding::new(&argument.word, expected(argument), found, verdict).at(unheard_at).at(place).repair(remedy)
+}
+
+/// The line of the file in which words are written, where there are words on it.
+fn written_at(place: &Place) -> Option<Evidence> {
+    let here = |at: &&Evidence| *at.path == *place.path;
+    let words = || place.words.parameters.iter().map(|word| &word.at);
+    let last = words().rfind(here)?;
+    let line: Vec<&str> = words().filter(|at| here(at) && at.line == last.line).map(|at| &*at.text).collect();
+    Some(Evidence::line(&last.path, last.line?, &line.join(" ")))
 }
 
 fn expected(argument: &KernelArgument) -> String {

@@ -188,6 +188,22 @@ fn a_word_of_the_device_tree_is_undone() {
     assert_eq!(findings(&outcome)[0].remedy.summary, by_hand);
 }
 
+/// The line that is changed, not that of the label.
+#[test]
+fn the_line_of_extlinux_is_that_of_its_words() {
+    let text =
+        "[boot]\nmethod = \"extlinux\"\n[[kernel-argument]]\nlevel = \"required\"\nwanted = \"nosmp\"\n";
+    let req = Requirements::merge(&[Stack::K3s], &[Layer::parse("gate.toml", text).unwrap()]).unwrap();
+    let path = "/boot/extlinux/extlinux.conf";
+    for (words, wanted) in [("rw quiet", "rw quiet"), ("rw nosmp quiet", "nosmp")] {
+        let file = format!("DEFAULT l0\nLABEL l0\n  LINUX /boot/Image\n  APPEND {words}\n");
+        let outcome = run(&fixture("debian-13").without("/boot").file(path, file).image().facts(), &req);
+        let evidence: Vec<String> =
+            findings(&outcome)[0].evidence.iter().map(|at| format!("{at} {}", at.text)).collect();
+        assert_eq!(evidence, [format!("{path}:4 {wanted}")]);
+    }
+}
+
 #[test]
 fn nothing_asked_and_containers_are_skipped() {
     let skipped = |host: TestHost, req: &Requirements| run(&host.facts(), req).skipped.unwrap();

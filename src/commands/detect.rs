@@ -12,22 +12,34 @@ use crate::inspection::Policy;
 use crate::report::ProfileChoice;
 use crate::{exit_code, render};
 
+/// The name and version of the format.
+const SCHEMA: &str = "edgeprep.detect/1";
 const WIDTH: usize = 80;
 const LABEL: usize = 14;
 
-/// What is printed as JSON.
+/// What shows which board this is, and how it boots.
 #[derive(Serialize)]
-struct Detected {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Detected {
+    /// [`SCHEMA`].
+    schema: &'static str,
+    /// The version of edgeprep.
+    version: &'static str,
+    /// The host.
     host: HostSummary,
+    /// The profile.
     profile: ProfileChoice,
     /// By what the profile recognises this hardware, also where it was named; null where it does not.
     recognised_by: Option<String>,
+    /// How it boots.
     boot: Boots,
 }
 
 /// How the host boots.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Boots {
+    /// The method, where it is known.
     method: Option<Method>,
     /// The one file that words for the kernel are written in.
     file: Option<String>,
@@ -79,7 +91,7 @@ impl Boots {
                 (Some(file), _) => file.clone(),
                 (None, why) => format!("not known: {}", why.as_deref().unwrap_or("no file was found")),
             };
-            rows.push(("kernel words", file));
+            rows.push(("words in", file));
         }
         rows.extend(self.then.iter().map(|command| ("then", command.clone())));
         rows
@@ -91,7 +103,8 @@ pub(super) fn run(args: &TargetArgs) -> anyhow::Result<u8> {
     let policy = Policy::choose(&facts, &args.profile)?;
     let boot = Boots::of(&facts, &policy.boot());
     let Policy { choice: profile, recognised_by, .. } = policy;
-    let detected = Detected { host: HostSummary::of(&facts), profile, recognised_by, boot };
+    let (schema, version) = (SCHEMA, env!("CARGO_PKG_VERSION"));
+    let detected = Detected { schema, version, host: HostSummary::of(&facts), profile, recognised_by, boot };
     let text = match args.format {
         Format::Json => serde_json::to_string_pretty(&detected)? + "\n",
         Format::Human => human(&facts, &detected),
@@ -101,7 +114,7 @@ pub(super) fn run(args: &TargetArgs) -> anyhow::Result<u8> {
 }
 
 fn human(facts: &Facts, detected: &Detected) -> String {
-    let Detected { host, profile, recognised_by, boot } = detected;
+    let Detected { host, profile, recognised_by, boot, .. } = detected;
     let or = |text: &Option<String>| text.clone().unwrap_or_else(|| "not known".to_owned());
     let tree = match facts.device_tree() {
         Err(Unread::NotRunning { .. }) => "not known: nothing runs in an image".to_owned(),

@@ -2,7 +2,7 @@
 
 mod capture;
 mod check;
-mod detect;
+pub(crate) mod detect;
 mod diagnose;
 mod env;
 mod fix;
@@ -57,7 +57,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::List { what: Listing::Profiles } => {
             let (mut layers, shared) = (profile::built_in()?, profile::shared()?);
             layers.retain(|layer| !shared.contains_key(layer.name()));
-            explain::layers(&layers)
+            explain::profiles(&layers)
         }
         Command::Completions { shell } => {
             let mut text = Vec::new();

@@ -218,7 +218,7 @@ fn firmest<T>(mut matches: Vec<(String, Match, T)>) -> Result<Option<(String, Ma
         let names = matches.iter().map(|(name, ..)| name.clone()).collect();
         let mut why: Vec<String> = matches.into_iter().map(|(_, found, _)| found.why).collect();
         why.dedup();
-        return Err(RequestError::Ambiguous { names, why: why.join("; ") });
+        return Err(RequestError::Ambiguous { names, why });
     }
     Ok(matches.pop())
 }
@@ -312,14 +312,21 @@ mod tests {
     fn two_that_match_alike_are_named_with_what_to_do() {
         let twin = ("twin", GATE.1);
         let why = chosen(board("acme,gate-7 acme,chip"), &[GATE, twin, CHIP]).unwrap_err();
-        let wanted = "the profiles gate and twin both recognise this hardware (/proc/device-tree/compatible says \
-                      acme,gate-7): name one with --profile, or on the host itself with profile = \"gate\" in \
-                      /etc/edgeprep/edgeprep.toml";
+        let wanted = "the profiles gate and twin both recognise this hardware\n\
+                      /proc/device-tree/compatible says acme,gate-7\n\
+                      Either name one, with --profile gate or with profile = \"gate\" in \
+                      /etc/edgeprep/edgeprep.toml;\n\
+                      or make [recognise] of one of them narrower, so that it does not match here.";
         assert_eq!(why, wanted);
+        let three = chosen(board("acme,gate-7"), &[GATE, twin, ("other", GATE.1)]).unwrap_err();
+        assert!(
+            three.starts_with("the profiles gate, other and twin all recognise this hardware\n"),
+            "{three}"
+        );
         let dmi = ("dmi", "[[recognise.dmi]]; product = \"Gate 7\"");
         let both = board("acme,gate-7").file(&format!("{DMI}/product_name"), "Gate 7\n");
         assert!(
-            chosen(both.clone(), &[GATE, dmi]).unwrap_err().contains("Gate 7; /proc"),
+            chosen(both.clone(), &[GATE, dmi]).unwrap_err().contains("Gate 7\n/proc"),
             "neither is firmer"
         );
         let site = both.file("/etc/edgeprep/edgeprep.toml", "profile = \"dmi\"\n");

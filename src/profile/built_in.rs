@@ -64,7 +64,10 @@ fn add_with_extends(
     };
     for (parent, origin) in extends {
         if depth == 0 {
-            return Err(ProfileError::TooDeep { at: origin.to_string() });
+            return Err(ProfileError::TooDeep {
+                at: origin.to_string(),
+                chain: vec![name.to_owned(), parent],
+            });
         }
         add_with_extends(layers, stack, &parent, depth - 1)?;
     }
@@ -85,7 +88,7 @@ pub fn stack(stack: Stack) -> Result<Layer, ProfileError> {
 }
 
 fn stack_layer(name: &str) -> Result<Layer, ProfileError> {
-    let known = || STACKS.iter().map(|(file, _)| stem(file)).collect::<Vec<_>>().join(", ");
+    let known = || STACKS.iter().map(|(file, _)| stem(file).to_owned()).collect();
     let (file, text) = STACKS
         .iter()
         .find(|(file, _)| stem(file) == name)

@@ -178,7 +178,7 @@ mod tests {
         for (table, expected) in [
             ("mtu = 500", "site.toml:4: mtu = 500: expected 576 to 65520"),
             ("mtu = 65521", "site.toml:4: mtu = 65521: expected 576 to 65520"),
-            ("# no\nmtu = \"1500\"", "site.toml:5: invalid type"),
+            ("# no\nmtu = \"1500\"", "site.toml:5: mtu = \"1500\": expected a number, without quotes"),
             ("cidr = \"10.64.0.1/16\"", "site.toml:4: \"10.64.0.1/16\": expected a network"),
             ("cidr = \"10.42.7.0/24\"", "site.toml:4: cidr = \"10.42.7.0/24\" overlaps 10.42.0.0/16"),
             ("cidr = \"10.0.0.0/8\"", "overlaps 10.42.0.0/16"),
@@ -188,7 +188,7 @@ mod tests {
             ("port-driver = \"pasta\"", "expected builtin or slirp4netns"),
             ("copy-up-dirs = [\"opt\"]", "expected an absolute path"),
             ("copy-up-dirs = [\"/a,/b\"]", "without a comma"),
-            ("flannel = true", "site.toml:4: unknown field `flannel`"),
+            ("flannel = true", "site.toml:4: unknown key flannel"),
             ("environment = { _K3S_ROOTLESS_FD = \"3\" }", "K3s sets it itself"),
             ("environment = { PATH = \"/\" }", "expected a name of the form K3S_[A-Z0-9_]+"),
             ("environment = { K3S_ = \"x\" }", "expected a name of the form"),
@@ -197,7 +197,7 @@ mod tests {
             ("environment = { K3S_URL = \"x\" }", "a cluster of one node; usernetes has several"),
             ("environment = { K3S_ROOTLESS_MTU = \"9\" }", "expected the key mtu of [k3s] instead"),
             ("environment = { K3S_X = \"a\\nb\" }", "without control characters"),
-            ("[k3s.environment]\nK3S_X = 1", "site.toml:5: invalid type"),
+            ("[k3s.environment]\nK3S_X = 1", "site.toml:5: K3S_X = 1: expected a text in quotes"),
         ] {
             let why = parse(table).unwrap_err();
             assert!(why.contains(expected), "{table}: {why}");

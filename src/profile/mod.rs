@@ -7,8 +7,10 @@
 mod built_in;
 mod entries;
 mod k3s;
+pub(crate) mod nearest;
 pub(crate) mod packages;
 mod recognise;
+mod said;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -58,12 +60,12 @@ pub enum ProfileError {
         other: String,
     },
     /// No such profile.
-    #[error("no profile named {name:?}: known are {known}, or name a file")]
+    #[error("no profile named {name:?}{}\nThe profiles are {}; or name a file.", meant(.name, .known), .known.join(", "))]
     NoSuchProfile {
         /// The name given.
         name: String,
         /// The names there are.
-        known: String,
+        known: Vec<String>,
     },
     /// A profile that is for no hardware of its own.
     #[error("{name} is what {} share: name one of them", .by.join(", "))]
@@ -73,25 +75,55 @@ pub enum ProfileError {
         /// Those that extend it.
         by: Vec<String>,
     },
-    /// `extends` leads too far.
-    #[error("{at}: extends is followed {EXTENDS_LIMIT} deep at most")]
-    TooDeep {
-        /// The file and line that were reached.
-        at: String,
-    },
-    /// `extends` names what is not there.
-    #[error("{at}: extends: no profile named {name:?}: known are {known}")]
-    NoSuchParent {
+    /// No such profile, and a file that names it.
+    #[error("{at}: {key}: no profile named {name:?}{}\nThe profiles are {}.", meant(.name, .known), .known.join(", "))]
+    NoSuchNamed {
         /// The file and line.
         at: String,
+        /// The key.
+        key: &'static str,
         /// The name given.
         name: String,
         /// The names there are.
-        known: String,
+        known: Vec<String>,
+    },
+    /// A file that is not there, named as a profile that is.
+    #[error("{path} does not exist; the built-in profile is named {name}")]
+    NoSuchFile {
+        /// The file.
+        path: String,
+        /// The profile.
+        name: String,
+    },
+    /// `extends` leads too far.
+    #[error("{at}: extends: {} is deeper than {EXTENDS_LIMIT} levels", .chain.join(" > "))]
+    TooDeep {
+        /// Where the profile that was asked for names the first.
+        at: String,
+        /// The names, from the profile that was asked for on.
+        chain: Vec<String>,
+    },
+    /// `extends` leads back.
+    #[error("{at}: extends: {name} extends itself{}", by_way_of(.by))]
+    Cycle {
+        /// Where the profile that was asked for names the first.
+        at: String,
+        /// The profile that is reached again.
+        name: String,
+        /// Those between.
+        by: Vec<String>,
     },
     /// A file that was named cannot be read.
     #[error(transparent)]
     Unread(#[from] crate::host::Unread),
+}
+
+fn meant(name: &str, known: &[String]) -> String {
+    nearest::did_you_mean(name, known.iter().map(String::as_str))
+}
+
+fn by_way_of(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!(" by way of {}", names.join(" and ")) }
 }
 
 /// One file of policy.
@@ -110,7 +142,7 @@ pub struct Layer {
     /// The user to look at where none is named.
     pub user: Option<String>,
     /// The profile to take where none is named (site file only).
-    pub profile: Option<String>,
+    pub profile: Option<(String, Origin)>,
     /// Requirements that a site does without, by check id.
     pub waivers: BTreeMap<String, Waiver>,
     /// The file.
@@ -170,7 +202,7 @@ struct RawLayer {
     #[serde(default)]
     stacks: Vec<Stack>,
     user: Option<String>,
-    profile: Option<String>,
+    profile: Option<Spanned<String>>,
     #[serde(default)]
     waive: BTreeMap<String, Spanned<Waiver>>,
     #[serde(default)]
@@ -213,8 +245,7 @@ struct RawLayer {
     kernel_argument: Vec<Spanned<RawArgument>>,
     #[serde(default)]
     module_package: Vec<ModulePackage>,
-    #[serde(default)]
-    boot: BootWant,
+    boot: Option<Spanned<BootWant>>,
     #[serde(default)]
     k3s: k3s::RawK3s,
 }
@@ -236,6 +267,12 @@ impl Layer {
         let variables = raw.k3s.variables();
         let variables = variables.map_err(|(at, expected)| malformed(line_of(text, at), expected))?;
         let k3s = variables.into_iter().map(|v| (v.name, (v.value, origin(v.offset)))).collect();
+        let boot_line = raw.boot.as_ref().map_or(1, |boot| line_of(text, boot.span().start));
+        let boot = raw.boot.map(Spanned::into_inner).unwrap_or_default();
+        if boot.method.is_none() && !boot.files.is_empty() {
+            let expected = "files: expected method beside it, which says how they are read".to_owned();
+            return Err(malformed(boot_line, expected));
+        }
         let mut waivers = BTreeMap::new();
         for (id, waiver) in raw.waive {
             let origin = origin(waiver.span().start);
@@ -261,7 +298,7 @@ impl Layer {
             notes: raw.notes,
             stacks: raw.stacks,
             user: raw.user,
-            profile: raw.profile,
+            profile: raw.profile.map(|e| (e.get_ref().clone(), origin(e.span().start))),
             waivers,
             need: place(raw.need, origin),
             controller: place(raw.controller, origin),
@@ -283,10 +320,20 @@ impl Layer {
             environment,
             kernel_argument,
             module_package: raw.module_package,
-            boot: raw.boot,
+            boot,
             k3s,
             file,
         })
+    }
+
+    /// This layer as a profile, which is chosen and chooses none.
+    ///
+    /// # Errors
+    /// [`ProfileError::Malformed`] where it does.
+    pub fn as_profile(self) -> Result<Layer, ProfileError> {
+        let Some((name, at)) = &self.profile else { return Ok(self) };
+        let expected = format!("profile: only the site file chooses one; expected extends = [{name:?}]");
+        Err(ProfileError::Malformed { file: at.file.to_string(), line: at.line, expected })
     }
 
     /// The name of the profile: that of its file.
@@ -298,7 +345,11 @@ impl Layer {
 /// What is wrong with the text of `file`.
 fn malformed(file: &str, text: &str, error: &toml::de::Error) -> ProfileError {
     let line = error.span().map_or(1, |span| line_of(text, span.start));
-    ProfileError::Malformed { file: file.to_owned(), line, expected: error.message().to_owned() }
+    ProfileError::Malformed {
+        file: file.to_owned(),
+        line,
+        expected: said::said(text, error.span(), error.message()),
+    }
 }
 
 /// The entries of a table, of which `new` says what is wrong.

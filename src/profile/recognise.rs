@@ -1,10 +1,12 @@
 //! The table `[recognise]` of a profile: by what hardware shows that the profile is for it.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::said::any_of;
 use super::{ProfileError, malformed};
 
 /// How hardware is recognised; empty for a profile that is only chosen by name.
@@ -15,14 +17,77 @@ use super::{ProfileError, malformed};
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Recognise {
     /// Any of these architectures.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "texts::<_, Arch>")]
     pub arch: Vec<String>,
     /// Any of these in the device tree's `compatible`, as a whole.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "texts::<_, Compatible>")]
     pub compatible: Vec<String>,
     /// Any of these names of DMI: one table, or an array of tables.
     #[serde(default, deserialize_with = "one_or_many")]
     pub dmi: Vec<DmiNames>,
+}
+
+/// What `uname -m` says of Linux's architectures (`UTS_MACHINE`; for ARM `arch/arm/mm/proc-*.S`), as far as
+/// [`Facts::arch`](crate::facts::Facts::arch) can return it.
+const ARCHES: [&str; 19] = [
+    "aarch64",
+    "armv7l",
+    "x86_64",
+    "armv5tejl",
+    "armv6l",
+    "armv8l",
+    "i486",
+    "i586",
+    "i686",
+    "loongarch64",
+    "mips",
+    "mips64",
+    "ppc",
+    "ppc64",
+    "ppc64le",
+    "riscv32",
+    "riscv64",
+    "s390x",
+    "aarch64_be",
+];
+
+/// A text of which only some are right.
+trait Checked {
+    /// What was expected instead of this one.
+    fn refuse(text: &str) -> Option<String>;
+}
+
+struct Arch;
+
+impl Checked for Arch {
+    fn refuse(text: &str) -> Option<String> {
+        let expected = || format!("expected what uname -m says, {}", any_of(&ARCHES));
+        (!ARCHES.contains(&text)).then(expected)
+    }
+}
+
+struct Compatible;
+
+impl Checked for Compatible {
+    fn refuse(text: &str) -> Option<String> {
+        let is_whole =
+            !text.is_empty() && !text.contains(|c: char| !c.is_ascii_graphic() || "*?".contains(c));
+        (!is_whole).then(|| "expected the whole string, such as raspberrypi,4-model-b".to_owned())
+    }
+}
+
+fn texts<'de, D: Deserializer<'de>, C: Checked>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Text<C>(String, PhantomData<C>);
+    impl<'de, C: Checked> Deserialize<'de> for Text<C> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text<C>, D::Error> {
+            let text = String::deserialize(deserializer)?;
+            match C::refuse(&text) {
+                Some(expected) => Err(de::Error::custom(format!("{text:?}: {expected}"))),
+                None => Ok(Text(text, PhantomData)),
+            }
+        }
+    }
+    Ok(Vec::<Text<C>>::deserialize(deserializer)?.into_iter().map(|text| text.0).collect())
 }
 
 /// The names that firmware gives a machine: all that are given must be so.
@@ -183,7 +248,16 @@ mod tests {
                 "site.toml:2: \"N*C\": expected a `*` at the end only",
             ),
             ("[[recognise.dmi]]\nproduct = \"\"\n", "site.toml:2: \"\": expected a name"),
-            ("[[recognise.dmi]]\nserial = \"1\"\n", "unknown field `serial`"),
+            ("[[recognise.dmi]]\nserial = \"1\"\n", "unknown key serial: expected vendor, product or board"),
+            (
+                "[recognise]\ncompatible = [\n  \"acme,gate-7\",\n  \"raspberrypi,4-*\",\n]\n",
+                "site.toml:2: \"raspberrypi,4-*\": expected the whole string",
+            ),
+            ("[recognise]\ncompatible = [\"\"]\n", "site.toml:2: \"\": expected the whole string"),
+            (
+                "[recognise]\narch = [\"x86_64\", \"arm64\"]\n",
+                "site.toml:2: \"arm64\": expected what uname -m says, aarch64, armv7l, x86_64, ",
+            ),
             ("[recognise]\ndmi = \"QEMU\"\n", "expected tables with vendor, product or board"),
         ] {
             let why = read(text).unwrap_err();

@@ -66,6 +66,12 @@ pub fn checks() -> String {
     out
 }
 
+/// Profiles by name.
+pub fn profiles(profiles: &[Layer]) -> String {
+    let short = |layer: &Layer| Layer { notes: Vec::new(), extends: Vec::new(), ..layer.clone() };
+    layers(&profiles.iter().map(short).collect::<Vec<_>>())
+}
+
 /// Layers of policy by name, and what is to be known of each.
 pub fn layers(layers: &[Layer]) -> String {
     let width = layers.iter().map(|layer| layer.name().len()).max().unwrap_or(0);
@@ -96,5 +102,10 @@ mod tests {
             assert!(wide.is_empty(), "{}: {wide:?}", each.id);
         }
         assert!(checks().lines().all(|line| line.chars().count() <= WIDTH));
+        let layers = crate::profile::built_in().unwrap();
+        let text = profiles(&layers);
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH));
+        assert_eq!(text.lines().filter(|line| !line.starts_with(' ')).count(), layers.len());
+        assert!(layers.iter().flat_map(|layer| &layer.notes).all(|note| !text.contains(&note[..20])));
     }
 }

@@ -12,6 +12,7 @@ pub fn report(report: &Report) -> serde_json::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use crate::commands::detect::Detected;
     use crate::diagnosis::Diagnosis;
     use crate::render::fix::FixReport;
     use crate::render::undo::UndoReport;
@@ -27,6 +28,7 @@ mod tests {
             ("fix", schemars::schema_for!(FixReport)),
             ("undo", schemars::schema_for!(UndoReport)),
             ("diagnosis", schemars::schema_for!(Diagnosis)),
+            ("detect", schemars::schema_for!(Detected)),
         ] {
             let file = format!("{DOCS}/{name}.schema.json");
             let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";

@@ -59,6 +59,17 @@ pub fn printable(text: &str) -> String {
     text.chars().map(printable).collect()
 }
 
+/// A message for a terminal: its first line as it is, for programs that look for it, and the others below it,
+/// indented and at most 80 columns wide.
+pub fn message(text: &str) -> String {
+    let mut lines = text.split('\n');
+    let mut out = printable(lines.next().unwrap_or_default()) + "\n";
+    for line in lines.flat_map(|line| wrap(&printable(line), 78)) {
+        out.push_str(&format!("  {line}\n"));
+    }
+    out
+}
+
 /// Breaks text into lines of at most `width` characters at spaces; a word that is longer is cut.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();

@@ -433,7 +433,7 @@ mod tests {
             ("", "expected exactly one of equals and at-least"),
             ("equals = 1\nzero-is-unlimited = true", "zero-is-unlimited goes with at-least"),
             ("equals = [1]", "expected a string, a number or a boolean"),
-            ("equal = 1", "unknown field `equal`"),
+            ("equal = 1", "unknown key equal: did you mean equals?"),
         ] {
             let head = "[[engine]]\ntable = \"engine\"\nkey = \"x\"\nlevel = \"advised\"\n";
             let why = Layer::parse("site.toml", &format!("{head}{text}\n")).unwrap_err().to_string();

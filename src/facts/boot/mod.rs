@@ -24,7 +24,7 @@ mod versions;
 use std::fmt;
 use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::kernel_cmdline::{KernelCmdline, Parameter};
 use super::{Evidence, Facts};
@@ -39,6 +39,7 @@ pub use shell::Variable;
 
 /// What hands the kernel its command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
     /// The firmware of a Raspberry Pi, from `cmdline.txt`.
@@ -87,7 +88,7 @@ pub struct BootWant {
     #[serde(default)]
     pub method: Option<Method>,
     /// Where its file can be, the live one first; empty for the places that the method always has.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "absolute_paths")]
     pub files: Vec<String>,
     /// What the device tree of the board says in `compatible`, by the profile that was chosen: an image has no
     /// device tree.
@@ -96,6 +97,22 @@ pub struct BootWant {
     /// Why nothing may be written: the profile is for another board than the one that runs.
     #[serde(skip)]
     pub refused: Option<String>,
+}
+
+fn absolute_paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Absolute(String);
+    impl<'de> Deserialize<'de> for Absolute {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Absolute, D::Error> {
+            let path = String::deserialize(deserializer)?;
+            let is_file = path.starts_with('/') && !path.ends_with('/') && !path.contains(char::is_control);
+            if is_file && path.split('/').all(|part| part != "..") {
+                return Ok(Absolute(path));
+            }
+            let expected = "expected an absolute path of a file, without ..";
+            Err(serde::de::Error::custom(format!("{path:?}: {expected}")))
+        }
+    }
+    Ok(Vec::<Absolute>::deserialize(deserializer)?.into_iter().map(|path| path.0).collect())
 }
 
 impl BootWant {
@@ -328,7 +345,16 @@ impl Facts {
                 Some(why) => Boot { place: Err(why.clone()), ..boot },
                 None => boot,
             }),
-            (0, _, Some(method)) => Err(format!("no configuration of {} was found", method.as_str())),
+            (0, _, Some(method)) => Err(match &want.files[..] {
+                [] => format!("no configuration of {} was found", method.as_str()),
+                files => {
+                    let files = files.join(" or ");
+                    format!(
+                        "no configuration of {} was found in {files}, which the profile names",
+                        method.as_str()
+                    )
+                }
+            }),
             (0, _, None) => Err("no configuration of a known boot loader was found".to_owned()),
             (_, last, _) => {
                 let names: Vec<&str> = found.iter().chain(&last).map(|boot| boot.method.as_str()).collect();
