@@ -72,6 +72,12 @@ impl Entry {
         Some((field.line, &field.value))
     }
 
+    /// All values of a key, each with its line.
+    pub(super) fn all<'e>(&'e self, key: &'e str) -> impl Iterator<Item = (u32, &'e str)> {
+        let fields = self.fields.iter().filter(move |field| field.key == key);
+        fields.map(|field| (field.line, field.value.as_str()))
+    }
+
     /// The last value of a key, which counts for systemd-boot.
     pub(super) fn last_value(&self, key: &str) -> Option<&str> {
         self.fields.iter().rev().find(|field| field.key == key).map(|field| field.value.as_str())
