@@ -3,9 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::commands::{
-    BOOTS, boots, boots_linux, is_submenu, names, needs_shell, reads_block, split_path,
-};
+use super::commands::{BOOTS, boots, boots_linux, is_submenu, names, needs_shell, reads_block, split_path};
 use super::script::{Command, Node, Piece, Word};
 use super::values::{Environment, Values};
 use crate::facts::Source;
