@@ -3,8 +3,8 @@
 
 use std::rc::Rc;
 
-use super::edits::{Edit, closed, words};
-use crate::facts::kernel_cmdline::KernelCmdline;
+use super::edits::{Edit, closed, ends_kernel_words, words};
+use crate::facts::kernel_cmdline::{KernelCmdline, Parameter};
 use crate::facts::{Evidence, Facts, Source};
 use crate::host::{Fact, OrAbsent, Unread};
 
@@ -28,13 +28,16 @@ struct Field {
 }
 
 impl Entry {
-    /// As the specification has it: lines that are empty or start with `#` say nothing.
+    /// As systemd-boot has it: lines that are empty or start with `#` say nothing, and a pair of quotes
+    /// around a whole value is none of it (systemd, `src/boot/boot.c`, `line_get_key_value()`).
     pub(super) fn parse(id: &str, source: &Rc<Source>) -> Entry {
         let lines = source.lines().map(|(line, text)| (line, text.trim()));
         let lines = lines.filter(|(_, text)| !text.is_empty() && !text.starts_with('#'));
         let field = |(line, text): (u32, &str)| {
             let (key, value) = text.split_once([' ', '\t'])?;
-            Some(Field { line, key: key.to_owned(), value: value.trim_start().to_owned() })
+            let value = value.trim_start();
+            let value = in_quotes(value).unwrap_or(value);
+            Some(Field { line, key: key.to_owned(), value: value.to_owned() })
         };
         Entry { id: id.to_owned(), source: Rc::clone(source), fields: lines.filter_map(field).collect() }
     }
@@ -69,6 +72,12 @@ impl Entry {
         Some((field.line, &field.value))
     }
 
+    /// All values of a key, each with its line.
+    pub(super) fn all<'e>(&'e self, key: &'e str) -> impl Iterator<Item = (u32, &'e str)> {
+        let fields = self.fields.iter().filter(move |field| field.key == key);
+        fields.map(|field| (field.line, field.value.as_str()))
+    }
+
     /// The last value of a key, which counts for systemd-boot.
     pub(super) fn last_value(&self, key: &str) -> Option<&str> {
         self.fields.iter().rev().find(|field| field.key == key).map(|field| field.value.as_str())
@@ -77,8 +86,9 @@ impl Entry {
     /// The words of all `options`.
     pub(super) fn options(&self) -> KernelCmdline {
         let options = self.fields.iter().filter(|field| field.key == "options");
-        let text = |field: &Field| line_of_words(self.source.path(), field.line, &field.value).parameters;
-        KernelCmdline { parameters: options.flat_map(text).collect() }
+        let mut for_init = false;
+        let words = |field: &Field| next_words(self.source.path(), field.line, &field.value, &mut for_init);
+        KernelCmdline { parameters: options.flat_map(words).collect() }
     }
 
     /// The line that says what is passed, or the file.
@@ -101,6 +111,20 @@ pub(super) fn line_of_words(path: &str, line: u32, text: &str) -> KernelCmdline 
     words
 }
 
+/// As [`line_of_words`], of a text that continues others. `for_init` says whether a lone `--` stood in those,
+/// and is kept up.
+pub(super) fn next_words(path: &str, line: u32, text: &str, for_init: &mut bool) -> Vec<Parameter> {
+    let mut words = line_of_words(path, line, text).parameters;
+    words.iter_mut().for_each(|word| word.for_init |= *for_init);
+    *for_init |= ends_kernel_words(text);
+    words
+}
+
+/// What a pair of quotes stands around.
+fn in_quotes(value: &str) -> Option<&str> {
+    ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote))
+}
+
 /// The files in a directory of entries, with their names without `.conf`; none where there is no
 /// such directory.
 pub(super) fn files(facts: &Facts, dir: &str) -> Fact<Vec<(String, Rc<Source>)>> {
@@ -117,6 +141,13 @@ pub(super) fn files(facts: &Facts, dir: &str) -> Fact<Vec<(String, Rc<Source>)>>
 
 /// The text of an entry with a change of its `options`.
 pub(super) fn edit(text: &str, edit: Edit<'_>) -> Result<String, String> {
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let options: Vec<usize> =
+        (0..).zip(&lines).filter(|(_, line)| is_options(line)).map(|(at, _)| at).collect();
+    let value = |at: usize| lines.get(at).map_or("", |line| line.trim().trim_start_matches("options").trim());
+    for at in &options {
+        unquoted(*at, value(*at))?;
+    }
     let passes = |text: &str, word: &str| {
         let source = Rc::new(Source::new("", text));
         Entry::parse("", &source).options().deciding(word).is_some_and(|last| last.is(word))
@@ -126,12 +157,12 @@ pub(super) fn edit(text: &str, edit: Edit<'_>) -> Result<String, String> {
     {
         return Ok(text.to_owned());
     }
-    let lines: Vec<&str> = text.split_inclusive('\n').collect();
-    let options: Vec<usize> =
-        (0..).zip(&lines).filter(|(_, line)| is_options(line)).map(|(at, _)| at).collect();
+    // What follows a lone `--` is for init, on the lines below, too.
+    let end = options.iter().position(|at| ends_kernel_words(value(*at)));
+    let for_kernel = options.get(..end.map_or(options.len(), |end| end + 1)).unwrap_or_default();
     let changed = match edit {
-        Edit::Last(_) => options.last().into_iter().copied().collect(),
-        Edit::Without(_) => options,
+        Edit::Last(_) => for_kernel.last().into_iter().copied().collect(),
+        Edit::Without(_) => for_kernel.to_vec(),
     };
     let mut out = String::new();
     for (at, line) in lines.iter().enumerate() {
@@ -144,15 +175,29 @@ pub(super) fn edit(text: &str, edit: Edit<'_>) -> Result<String, String> {
         let start = line.find("options").unwrap_or(0) + "options".len();
         let (key, value) = line.split_at(start.min(line.len()));
         let bare = value.trim_start();
-        closed(u32::try_from(at).unwrap_or(u32::MAX).saturating_add(1), bare)?;
+        closed(number(at), bare)?;
         let gap = value.strip_suffix(bare).filter(|gap| !gap.is_empty()).unwrap_or(" ");
-        out.push_str(&format!("{key}{gap}{}{eol}", words(bare, edit)));
+        let edited = words(bare, edit);
+        unquoted(at, edited.trim())?;
+        out.push_str(&format!("{key}{gap}{edited}{eol}"));
     }
     if let (Edit::Last(word), true) = (edit, changed.is_empty()) {
         let eol = if out.is_empty() || out.ends_with('\n') { "" } else { "\n" };
         out.push_str(&format!("{eol}options {word}\n"));
     }
     Ok(out)
+}
+
+fn number(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+/// systemd-boot takes quotes around a whole value off, and GRUB does not.
+fn unquoted(at: usize, value: &str) -> Result<(), String> {
+    match in_quotes(value) {
+        Some(_) => Err(format!("the options in line {} start and end with a quote", number(at))),
+        None => Ok(()),
+    }
 }
 
 fn is_options(line: &str) -> bool {
@@ -198,6 +243,35 @@ mod tests {
         assert_eq!(Entry::parse_as_grub("a", &source).value("options"), None);
     }
 
+    #[test]
+    fn quotes_around_a_whole_value_are_none_of_it() {
+        let options = |text: &str| {
+            let words = Entry::parse("a", &Rc::new(Source::new("/a.conf", text))).options().parameters;
+            words.into_iter().map(|word| word.at.text).collect::<Vec<_>>()
+        };
+        assert_eq!(options("options \"root=/dev/vda2 quiet\"\n"), ["root=/dev/vda2", "quiet"]);
+        assert_eq!(options("options 'rw quiet'\n"), ["rw", "quiet"]);
+        assert_eq!(options("options root=\"LABEL=a b\" rw\n"), ["root=\"LABEL=a b\"", "rw"]);
+        for text in ["options 'rw quiet'\n", "options a\noptions \"b\" \n", "options \"b\" \"c\"\n"] {
+            let why = edit(text, Edit::Last("nosmp")).unwrap_err();
+            assert!(why.contains("start and end with a quote"), "{why}");
+        }
+        assert!(edit("options \"a b\" quiet\n", Edit::Without("quiet")).is_err(), "the rest would lose them");
+    }
+
+    #[test]
+    fn what_follows_two_dashes_on_another_line_is_for_init() {
+        let source = |text: &str| Rc::new(Source::new("/a.conf", text));
+        let text = "options rw -- single\noptions cgroup_enable=memory\n";
+        let options = Entry::parse("a", &source(text)).options();
+        assert!(options.deciding("cgroup_enable=memory").is_none());
+        let edited = edit(text, Edit::Last("cgroup_enable=memory")).unwrap();
+        assert_eq!(edited, "options rw cgroup_enable=memory -- single\noptions cgroup_enable=memory\n");
+        assert_eq!(edit(text, Edit::Without("cgroup_enable=memory")).as_deref(), Ok(text));
+        let alone = Entry::parse("a", &source("options rw --\noptions quiet\n")).options();
+        assert!(alone.parameters[1].for_init);
+    }
+
     proptest! {
         #[test]
         fn twice_is_once(text in "(options|linux| |\n|\r\n|quiet|cgroup_(en|dis)able=memory|\"|é|#|--){0,14}") {
@@ -208,9 +282,8 @@ mod tests {
                 let options = Entry::parse("", &source).options();
                 match change {
                     Edit::Last(word) => {
-                        let for_init = options.parameters.iter().any(|parameter| parameter.for_init);
                         let passed = options.deciding(word).is_some_and(|last| last.is(word));
-                        prop_assert!(passed || for_init, "{:?}", once);
+                        prop_assert!(passed, "{:?}", once);
                     }
                     Edit::Without(word) => prop_assert!(options.all(word).next().is_none(), "{:?}", once),
                 }

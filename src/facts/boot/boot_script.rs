@@ -43,7 +43,8 @@ fn look(
         expected: format!("{why}: which words are passed cannot be told"),
     };
     let load = |name: &str| facts.source(&format!("{dir}/{name}")).or_absent();
-    let assembled = run(&script.source, load)?.map_err(malformed)?;
+    let exists = |name: &str| facts.stat(&format!("{dir}/{name}")).or_absent().map(|stat| stat.is_some());
+    let assembled = run(&script.source, load, exists)?.map_err(malformed)?;
     if !assembled.texts.is_empty() && assembled.takes.contains("extraargs") {
         return Ok(None);
     }
@@ -63,7 +64,7 @@ fn look(
     let mut at = vec![script.source.at(set.line, ()).at];
     at.extend(seen);
     Ok(Some(Boot {
-        doubt: None,
+        doubt: assembled.doubt,
         method: Method::BootScript,
         at,
         before: None,

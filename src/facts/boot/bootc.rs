@@ -1,10 +1,10 @@
 //! bootc: an image says in `kargs.d` which words its kernel is passed. What a host that runs such
 //! an image passes is up to OSTree.
 
-use super::bls::line_of_words;
-use super::edits::{Edit, words};
+use super::bls::next_words;
+use super::edits::{Edit, ends_kernel_words, words};
 use super::{Boot, BootWant, Method, Place, Syntax, ostree};
-use crate::facts::kernel_cmdline::KernelCmdline;
+use crate::facts::kernel_cmdline::{KernelCmdline, Parameter};
 use crate::facts::{Evidence, Facts, line_of};
 use crate::host::{Fact, OrAbsent, Unread};
 
@@ -16,10 +16,12 @@ const PROGRAM: &str = "/usr/bin/bootc";
 const NAME: &str = "90-rootless.toml";
 
 /// What the other files of the directory say, before and after the one that is edited.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kargs {
     before: KernelCmdline,
     after: KernelCmdline,
+    /// Another file with a lone `--`: what follows it is for init.
+    ended: Option<String>,
 }
 
 /// A file of the directory: its words and the architectures that it is for.
@@ -46,9 +48,13 @@ impl File {
         Ok(File { words: words.collect(), architectures: raw.match_architectures })
     }
 
-    fn cmdline(&self, path: &str) -> KernelCmdline {
-        let words = self.words.iter().flat_map(|(line, word)| line_of_words(path, *line, word).parameters);
-        KernelCmdline { parameters: words.collect() }
+    /// The words; `for_init` as in [`next_words`].
+    fn words(&self, path: &str, for_init: &mut bool) -> Vec<Parameter> {
+        self.words.iter().flat_map(|(line, word)| next_words(path, *line, word, for_init)).collect()
+    }
+
+    fn ends_kernel_words(&self) -> bool {
+        self.words.iter().any(|(_, word)| ends_kernel_words(word))
     }
 }
 
@@ -64,6 +70,7 @@ pub(super) fn find(facts: &Facts, _want: &BootWant) -> Fact<Option<Boot>> {
     let (mut before, mut inside, mut after) = (Vec::new(), Vec::new(), Vec::new());
     let mut at = Evidence::path(DIR, "");
     let mut foreign = None;
+    let (mut for_init, mut ended) = (false, None);
     for entry in facts.names_in(DIR)?.iter().filter(|entry| entry.name.ends_with(".toml")) {
         let path = format!("{DIR}/{}", entry.name);
         let source = facts.source(&path)?;
@@ -86,14 +93,17 @@ pub(super) fn find(facts: &Facts, _want: &BootWant) -> Fact<Option<Boot>> {
             std::cmp::Ordering::Equal => &mut inside,
             std::cmp::Ordering::Greater => &mut after,
         };
-        part.extend(file.cmdline(&path).parameters);
+        part.extend(file.words(&path, &mut for_init));
+        if entry.name != NAME && file.ends_kernel_words() {
+            ended.get_or_insert(path);
+        }
     }
     let parameters = before.iter().chain(&inside).chain(&after).cloned().collect();
     let next = KernelCmdline { parameters };
     let (before, after) = (KernelCmdline { parameters: before }, KernelCmdline { parameters: after });
     let place = Place {
         path: own,
-        syntax: Syntax::Kargs(Kargs { before, after }),
+        syntax: Syntax::Kargs(Kargs { before, after, ended }),
         words: next.clone(),
         carry: Vec::new(),
     };
@@ -126,15 +136,21 @@ impl Kargs {
     pub(super) fn edit(&self, text: &str, edit: Edit<'_>) -> Result<String, String> {
         let own = if text.trim().is_empty() { File::default() } else { parse(text)? };
         let passes = |own: &File, word: &str| {
-            let own = own.cmdline("").parameters;
+            let own = own.words("", &mut false);
             let all = self.before.parameters.iter().chain(&own).chain(&self.after.parameters);
             KernelCmdline { parameters: all.cloned().collect() }
                 .deciding(word)
                 .is_some_and(|last| last.is(word))
         };
         let (Edit::Last(word) | Edit::Without(word)) = edit;
-        if passes(&own, word) == matches!(edit, Edit::Last(_)) {
+        if self.ended.is_none() && passes(&own, word) == matches!(edit, Edit::Last(_)) {
             return Ok(text.to_owned());
+        }
+        if let Some(path) = &self.ended {
+            return Err(format!("{path} has a --, behind which words are for init"));
+        }
+        if own.ends_kernel_words() {
+            return Err("it has a --, behind which words are for init".to_owned());
         }
         let edited = match edit {
             Edit::Last(_) => add(text, word)?,
@@ -175,11 +191,18 @@ fn add(text: &str, word: &str) -> Result<String, String> {
             Ok(format!("{head}, {quoted}{tail}"))
         }
         None => {
-            let at = text.find("[]").ok_or_else(|| "the list is not understood".to_owned())?;
-            let (head, tail) = text.split_at(at + 1);
+            let empty: Empty = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+            let start = empty.kargs.span().start;
+            let (head, tail) = text.split_at_checked(start + 1).ok_or("the list is not understood")?;
             Ok(format!("{head}{quoted}{tail}"))
         }
     }
+}
+
+/// Where a list without words stands.
+#[derive(serde::Deserialize)]
+struct Empty {
+    kargs: toml::Spanned<Vec<String>>,
 }
 
 /// The file without a word: a string of which nothing is left goes with its comma.
@@ -271,12 +294,30 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_two_dashes_is_for_init() {
+        let early = image().file("/usr/lib/bootc/kargs.d/05-init.toml", "kargs = [\"--\", \"single\"]\n");
+        let done = early.file(OWN, "kargs = [\"cgroup_enable=memory\"]\n").facts();
+        let boot = find(&done, &BootWant::default()).unwrap().unwrap();
+        assert!(boot.next.deciding(WORD).is_none());
+        let why = boot.place.unwrap().syntax.edit("", Edit::Last(WORD)).unwrap_err();
+        assert!(why.starts_with("/usr/lib/bootc/kargs.d/05-init.toml has a --"), "{why}");
+        let own = Kargs::default().edit("kargs = [\"a --\"]\n", Edit::Last(WORD)).unwrap_err();
+        assert!(own.starts_with("it has a --"), "{own}");
+    }
+
+    #[test]
     fn one_word_is_changed() {
         let none = || KernelCmdline::default();
-        let kargs = Kargs { before: none(), after: none() };
+        let kargs = Kargs { before: none(), after: none(), ended: None };
         for (text, edited) in [
             ("kargs = []\n", "kargs = [\"cgroup_enable=memory\"]\n"),
             ("# c\nkargs = [\n  \"a\",\n]\n", "# c\nkargs = [\n  \"a\", \"cgroup_enable=memory\",\n]\n"),
+            ("kargs = [ ]\n", "kargs = [\"cgroup_enable=memory\" ]\n"),
+            ("kargs = [ # none\n]\n", "kargs = [\"cgroup_enable=memory\" # none\n]\n"),
+            (
+                "# kargs = []\nmatch-architectures = []\nkargs = []\n",
+                "# kargs = []\nmatch-architectures = []\nkargs = [\"cgroup_enable=memory\"]\n",
+            ),
             ("kargs = ['a b']\n", "kargs = ['a b', \"cgroup_enable=memory\"]\n"),
         ] {
             assert_eq!(kargs.edit(text, Edit::Last(WORD)).as_deref(), Ok(edited), "{text}");
@@ -289,8 +330,10 @@ mod tests {
         ] {
             assert_eq!(kargs.edit(text, Edit::Without("quiet")).as_deref(), Ok(edited), "{text}");
         }
-        let after = line_of_words("/usr/lib/bootc/kargs.d/99-x.toml", 1, "cgroup_disable=memory");
-        let undone = Kargs { before: none(), after };
+        let parameters =
+            next_words("/usr/lib/bootc/kargs.d/99-x.toml", 1, "cgroup_disable=memory", &mut false);
+        let after = KernelCmdline { parameters };
+        let undone = Kargs { before: none(), after, ended: None };
         let why = undone.edit("", Edit::Last(WORD)).unwrap_err();
         assert_eq!(why, "/usr/lib/bootc/kargs.d/99-x.toml:1 says cgroup_disable=memory");
         let why = undone.edit("", Edit::Without("cgroup_disable=memory")).unwrap_err();
@@ -300,7 +343,7 @@ mod tests {
     proptest! {
         #[test]
         fn twice_is_once(words in proptest::collection::vec("(quiet|cgroup_(en|dis)able=memory|b c)", 0..5)) {
-            let kargs = Kargs { before: KernelCmdline::default(), after: KernelCmdline::default() };
+            let kargs = Kargs::default();
             let list: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
             let text = format!("kargs = [{}]\n", list.join(", "));
             for edit in [Edit::Last(WORD), Edit::Without("quiet")] {
@@ -311,7 +354,7 @@ mod tests {
 
         #[test]
         fn never_panics(text in "(?s)(kargs|=|\\[|\\]|\"|quiet|,| |\n|#|é|match-architectures){0,14}") {
-            let kargs = Kargs { before: KernelCmdline::default(), after: KernelCmdline::default() };
+            let kargs = Kargs::default();
             let _ = kargs.edit(&text, Edit::Last(WORD));
             let _ = kargs.edit(&text, Edit::Without("quiet"));
         }

@@ -177,6 +177,11 @@ fn end_of_kernel_words(line: &str) -> usize {
     end.map_or(line.len(), |(at, _)| line[..at].trim_end_matches(kernel_cmdline::is_space).len())
 }
 
+/// Whether what follows this text is for init: a lone `--` stands in it.
+pub(super) fn ends_kernel_words(text: &str) -> bool {
+    each_word(text).any(|(_, word)| word == "--")
+}
+
 fn each_word(line: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut at = 0;
     std::iter::from_fn(move || {

@@ -1,6 +1,7 @@
 //! GRUB: `grub.cfg`, which `grub-mkconfig` makes of `/etc/default/grub`, or the entries of the Boot
 //! Loader Specification that it shows.
 
+mod commands;
 mod defaults;
 mod menu;
 mod script;
@@ -141,7 +142,12 @@ fn menu(facts: &Facts, source: &Source) -> Menu {
         },
         Err(why) => return Menu { trouble: Some(why.to_string()), ..Menu::default() },
     };
-    let beside = Beside { block, entries: &|| entries(facts), custom };
+    let user = match facts.source(&format!("{dir}/user.cfg")).or_absent() {
+        Ok(None) => Some(Vec::new()),
+        Ok(Some(user)) => script::parse(user.text()).ok(),
+        Err(_) => None,
+    };
+    let beside = Beside { block, entries: &|| entries(facts), custom, user };
     let mut menu = menu::read(&nodes, &beside);
     if let Some(why) = &mut menu.trouble {
         *why = format!("{}: {why}", source.path());

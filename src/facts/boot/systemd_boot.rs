@@ -1,6 +1,7 @@
 //! systemd-boot, and what writes its entries: kernel-install, or a person.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::bls::{self, Entry};
@@ -119,8 +120,27 @@ fn items(facts: &Facts, roots: &[&'static str]) -> Fact<Vec<Item>> {
     Ok(entries)
 }
 
-/// An entry of which the file is not there is not shown.
+/// An entry of which the file is not there is not shown, and one for another architecture neither (systemd,
+/// `src/boot/boot.c`, `boot_entry_add_type1()`).
 fn is_bootable(facts: &Facts, root: &str, entry: &Entry) -> Fact<bool> {
+    let architectures: Vec<(u32, &str)> = entry.all("architecture").collect();
+    if let Some((line, _)) = architectures.first() {
+        let unclear = |why: &str| Unread::Malformed {
+            path: entry.source.path().to_owned(),
+            line: Some(*line),
+            expected: why.to_owned(),
+        };
+        let own = architecture(facts)?;
+        let own = own.ok_or_else(|| unclear("which architecture the boot loader is for cannot be told"))?;
+        if architectures.iter().any(|(_, name)| !name.eq_ignore_ascii_case(&own)) {
+            return Ok(false);
+        }
+        if architectures.iter().any(|(_, name)| *name != own) {
+            return Err(unclear(&format!(
+                "old versions of systemd-boot take {own} for this architecture only"
+            )));
+        }
+    }
     for key in ["linux", "efi", "uki"] {
         if let Some(path) = entry.last_value(key) {
             let path = path.trim_start_matches(['/', '\\']).replace('\\', "/");
@@ -128,6 +148,35 @@ fn is_bootable(facts: &Facts, root: &str, entry: &Entry) -> Fact<bool> {
         }
     }
     Ok(entry.value("uki-url").is_some())
+}
+
+/// What the boot loader is built for, as EFI calls it: the end of the name of its file, else what the system
+/// is built for.
+fn architecture(facts: &Facts) -> Fact<Option<String>> {
+    let mut names = BTreeSet::new();
+    for root in roots(facts)? {
+        for entry in facts.names_in(&format!("{root}/EFI/systemd"))?.iter() {
+            let name = entry.name.to_lowercase();
+            let name = name.strip_prefix("systemd-boot").and_then(|name| name.strip_suffix(".efi"));
+            names.extend(name.map(str::to_owned));
+        }
+    }
+    if names.len() <= 1
+        && let Some(name) = names.pop_first()
+    {
+        return Ok(Some(name));
+    }
+    // Firmware of 32 bits starts systems of 64 bits, too, with a boot loader of 32 bits.
+    let Some(elf) = facts.userland_arch().or_absent()? else { return Ok(None) };
+    let own = match elf.value.arch {
+        "x86_64" => "x64",
+        "aarch64" => "aa64",
+        "i686" => "ia32",
+        "riscv64" => "riscv64",
+        arch if arch.starts_with("arm") => "arm",
+        _ => return Ok(None),
+    };
+    Ok(Some(own.to_owned()).filter(|own| names.is_empty() || names.contains(own) && names.len() == 1))
 }
 
 /// The order of the menu (systemd, `src/boot/boot.c`, `boot_entry_compare()`).

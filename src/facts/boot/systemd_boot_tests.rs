@@ -100,6 +100,34 @@ fn what_is_chosen_boots() {
 }
 
 #[test]
+fn an_entry_for_another_architecture_is_not_shown() {
+    let entry = |id: &str, architecture: &str| {
+        let text = format!("linux /vmlinuz-linux\narchitecture {architecture}\noptions {id}\n");
+        (format!("/boot/loader/entries/{id}.conf"), text)
+    };
+    let with = |x64: &str, aa64: &str| {
+        let mut host = arch().without("/boot/loader/loader.conf");
+        for (path, text) in [entry("x2", x64), entry("x1", aa64)] {
+            host = host.file(&path, text);
+        }
+        host
+    };
+    let words = |host: TestHost| texts(&boot(host).next).join(" ");
+    assert_eq!(words(with("AA64", "x64")), "x1");
+    assert_eq!(words(with("x64", "x64")), "x2");
+    assert!(boot(with("X64", "x64")).doubted(WORD).is_some_and(|why| why.contains("old versions")));
+    let other = "/boot/EFI/systemd/systemd-bootia32.efi";
+    let got = boot(with("AA64", "x64").file(other, ""));
+    assert!(got.doubted(WORD).is_some_and(|why| why.contains("architecture")), "{got:?}");
+    let alone = with("aa64", "x64").without("/boot/EFI/systemd/systemd-bootx64.efi");
+    let mut elf = b"\x7fELF\x02\x01\x01".to_vec();
+    elf.resize(18, 0);
+    elf.extend([183, 0]);
+    assert_eq!(words(alone.clone().file("/usr/lib/systemd/systemd", elf)), "x2", "what the system is");
+    assert!(boot(alone).doubt.is_some());
+}
+
+#[test]
 fn entries_are_in_the_order_of_the_menu() {
     let entry =
         |id: &str, more: &str| Entry::parse(id, &Rc::new(Source::new("", format!("linux /x\n{more}"))));

@@ -38,6 +38,8 @@ pub(super) struct Label {
     pub(super) line: u32,
     kernel: Option<Range<usize>>,
     appends: Vec<Append>,
+    /// What U-Boot takes the first time only.
+    once: Vec<&'static str>,
     is_menu_default: bool,
 }
 
@@ -82,6 +84,17 @@ const IN_LABEL: [&str; 14] = [
     "ipappend",
     "kaslrseed",
 ];
+/// Of these it takes the first of a label. It does not pass over what follows a second one, which then is a
+/// word that it does not know (`boot/pxe_utils.c`, `parse_label()`). Names in one row are the same.
+const ONCE: [&[&str]; 4] = [
+    &["initrd"],
+    &["fdt", "devicetree"],
+    &["fdtdir", "devicetreedir"],
+    &["fdtoverlays", "devicetree-overlay"],
+];
+/// What U-Boot has room for on most boards, in bytes, with the one that ends the text: a label with a longer
+/// APPEND does not boot (`boot/pxe_utils.c`, `label_boot()`; `CONFIG_SYS_CBSIZE`).
+const U_BOOT_BYTES: usize = 1024;
 /// Where U-Boot gives the whole file up when nothing follows.
 const NEEDS_VALUE: [&str; 16] = [
     "append",
@@ -179,9 +192,22 @@ impl Config {
                 return Err(line.fault("U-Boot reads no further: something is missing after the first word"));
             }
             in_label &= IN_LABEL.contains(&key.as_str());
+            if in_label && self.labels.last_mut().is_some_and(|label| label.has_already(&key)) {
+                let (next, _) = keyword(value);
+                if NEEDS_VALUE.contains(&next.as_str()) || IN_LABEL.contains(&next.as_str()) {
+                    return Err(line.fault("the label has it already, and U-Boot reads on behind it"));
+                }
+                in_label = false;
+                continue;
+            }
             let label = if in_label { self.labels.last_mut() } else { None };
             match (key.as_str(), label) {
-                ("append", Some(label)) => label.add(&line, line.text, value)?,
+                ("append", Some(label)) => {
+                    label.add(&line, line.text, value)?;
+                    if value.contains("initrd=") {
+                        label.has_already("initrd");
+                    }
+                }
                 ("append", None) if self.outside.len() < LIMIT => {
                     self.outside.push(line.append(line.text, value))
                 }
@@ -341,6 +367,19 @@ fn is_module(value: &str) -> bool {
 }
 
 impl Label {
+    /// Whether it has one of these already; now it has.
+    fn has_already(&mut self, key: &str) -> bool {
+        let Some(name) = ONCE.into_iter().find(|names| names.contains(&key)).and_then(|names| names.first())
+        else {
+            return false;
+        };
+        let has = self.once.contains(name);
+        if !has {
+            self.once.push(name);
+        }
+        has
+    }
+
     fn add(&mut self, line: &Line<'_>, part: &str, value: &str) -> Result<(), Fault> {
         if value.trim().is_empty() || value.trim() == "-" {
             return Err(line.fault("APPEND without words"));
@@ -382,6 +421,12 @@ pub(in crate::facts::boot) fn edit(reader: Reader, text: &str, change: Edit<'_>)
         let edited = edits::words(words, change);
         if edited.trim().is_empty() {
             return Err(format!("it is the last word of line {line}, and APPEND needs one"));
+        }
+        if reader == Reader::UBoot && edited.len() >= U_BOOT_BYTES && edited.len() > words.len() {
+            let (length, most) = (edited.len(), U_BOOT_BYTES - 1);
+            return Err(format!(
+                "line {line} would pass {length} bytes, and with more than {most} U-Boot does not boot"
+            ));
         }
         return Ok(format!("{before}{edited}{after}"));
     }

@@ -330,6 +330,11 @@ fn each_reader_has_its_own_ways() {
         (UBoot, "label a\nlinux k\nappend 1\nappend 2 #3\n".to_owned(), "2 #3"),
         (UBoot, "label a\nlinux k\nappend 1\nOVERLAYS x\nappend 2\n".to_owned(), "1"),
         (UBoot, "append 0\nlabel a\nlinux k\n\n# x\n  APPEND\t1  \nappend2 3\n".to_owned(), "1"),
+        (UBoot, "label a\nlinux k\nappend 1\ninitrd x\ninitrd y\nappend 2\n".to_owned(), "1"),
+        (UBoot, "label a\nlinux k\nfdt x\nappend 1\ndevicetree y\nappend 2\n".to_owned(), "1"),
+        (UBoot, "label a\nlinux k\nfdt x\nfdtdir y\nappend 1\ninitrd z\nappend 2\n".to_owned(), "2"),
+        (UBoot, "label a\nlinux k\nappend 1 initrd=x y\ninitrd z\nappend 2\n".to_owned(), "1 initrd=x y"),
+        (UBoot, format!("{entries}initrd x\nfdt y\nlabel c\ninitrd z\nfdt y\ndefault b"), "2"),
         (L4tLauncher, "LABEL a\nLINUX k\nOVERLAYS x\nAPPEND 1 # 2\n".to_owned(), "1"),
         (
             L4tLauncher,
@@ -353,6 +358,7 @@ fn each_reader_has_its_own_ways() {
         (UBoot, format!("menu include x\n{entries}")),
         (UBoot, "label a\nappend 1\n".to_owned()),
         (UBoot, format!("default a\n{entries}{entries}")),
+        (UBoot, "label a\nlinux k\ninitrd x\ninitrd append 2\nappend 1\n".to_owned()),
         (L4tLauncher, entries.to_owned()),
         (L4tLauncher, "LABEL a\nLINUX k\nAPPEND 1\n".repeat(11)),
         (Syslinux, entries.to_owned()),
@@ -388,6 +394,19 @@ fn a_word_with_a_meaning_of_its_own_is_refused() {
     assert!(edit(Reader::UBoot, BEAGLEY, Edit::Last("a=${b}")).is_err());
     assert!(edit(Reader::L4tLauncher, L4T_R36, Edit::Last("a=#b")).is_err());
     assert!(edit(Reader::UBoot, "label l\nlinux k\nappend \"a\n", Edit::Last(WORD)).is_err());
+}
+
+/// U-Boot, `label_boot()`: "bootarg overflow".
+#[test]
+fn a_line_is_not_made_longer_than_u_boot_has_room_for() {
+    let with = |length: usize| format!("label l\nlinux k\nappend {}\n", "a".repeat(length));
+    let most = 1023 - WORD.len() - 1;
+    assert!(edit(Reader::UBoot, &with(most), Edit::Last(WORD)).is_ok());
+    let why = edit(Reader::UBoot, &with(most + 1), Edit::Last(WORD)).unwrap_err();
+    assert_eq!(why, "line 3 would pass 1024 bytes, and with more than 1023 U-Boot does not boot");
+    let long = with(2000).replace("append", "append quiet");
+    assert!(edit(Reader::UBoot, &long, Edit::Without("quiet")).is_ok(), "it gets shorter");
+    assert!(edit(Reader::L4tLauncher, &with(2000).to_uppercase(), Edit::Last(WORD)).is_ok());
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use super::shell::{self, Assignment, Part, Shape};
 use crate::facts::Source;
-use crate::facts::boot::bls::line_of_words;
-use crate::facts::boot::edits::{Edit, closed, words};
+use crate::facts::boot::bls::next_words;
+use crate::facts::boot::edits::{Edit, closed, words, writable};
 use crate::facts::kernel_cmdline::KernelCmdline;
 
 /// The words of all entries, and those that entries for recovery do not get. They are passed in
@@ -16,6 +16,9 @@ const DEFAULT: &str = "GRUB_CMDLINE_LINUX_DEFAULT";
 /// The longest value that is worked out, in bytes: the kernel takes 4096 at most on common
 /// machines.
 const VALUE_LIMIT: usize = 16 << 10;
+/// What the shell makes something of when it reads the file, or GRUB when it reads `grub.cfg`: the words
+/// stand there without quotes.
+const SPECIAL: &str = ";{}&|<>$`\\\"'*";
 /// How many assignments of one variable are looked at for a word to take out.
 const CHANGES_LIMIT: usize = 16;
 
@@ -65,10 +68,11 @@ impl Defaults {
     }
 
     fn both(&self, values: &[Value; 2]) -> KernelCmdline {
+        let mut for_init = false;
         let words = |value: &Value| {
             let Some((file, assignment)) = &value.at else { return Vec::new() };
             let path = self.files.get(*file).map(|file| file.path()).unwrap_or_default();
-            line_of_words(path, assignment.line, &value.text).parameters
+            next_words(path, assignment.line, &value.text, &mut for_init)
         };
         KernelCmdline { parameters: values.iter().flat_map(words).collect() }
     }
@@ -102,6 +106,7 @@ impl Defaults {
 
     /// The text of the file with a change.
     pub(in crate::facts::boot) fn edit(&self, text: &str, edit: Edit<'_>) -> Result<String, String> {
+        writable(edit, SPECIAL)?;
         match edit {
             Edit::Last(word) => self.add(text, word),
             Edit::Without(_) => self.take_out(text, edit),

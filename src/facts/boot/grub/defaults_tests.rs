@@ -121,6 +121,25 @@ fn what_cannot_be_told_is_not_edited() {
 }
 
 #[test]
+fn what_follows_two_dashes_is_for_init_in_both_values() {
+    let text = "GRUB_CMDLINE_LINUX=\"a -- b\"\nGRUB_CMDLINE_LINUX_DEFAULT=\"cgroup_enable=memory\"\n";
+    let words = defaults(&[(FILE, text)]).unwrap().words().unwrap();
+    assert!(words.deciding(WORD).is_none());
+    assert_eq!(add(text).unwrap(), text.replace("a --", "a cgroup_enable=memory --"));
+    let undone = "GRUB_CMDLINE_LINUX=\"a --\"\nGRUB_CMDLINE_LINUX_DEFAULT=\"cgroup_disable=memory\"\n";
+    assert_eq!(add(undone).unwrap(), undone.replace("a --", "a cgroup_enable=memory --"));
+}
+
+#[test]
+fn words_that_a_shell_or_grub_takes_apart_are_refused() {
+    for c in ";{}&|<>$`\\\"'*".chars() {
+        let word = format!("a=b{c}c");
+        let why = defaults(&[(FILE, "")]).unwrap().edit("", Edit::Last(&word)).unwrap_err();
+        assert!(why.contains(&word), "{why}");
+    }
+}
+
+#[test]
 fn a_word_is_taken_out_of_wherever_it_is() {
     for (text, edited) in [
         ("GRUB_CMDLINE_LINUX=\"a cgroup_enable=memory b\"\n", "GRUB_CMDLINE_LINUX=\"a b\"\n"),

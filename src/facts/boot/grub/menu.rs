@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::commands::{BOOTS, boots, boots_linux, is_submenu, names, needs_shell, reads_block, split_path};
 use super::script::{Command, Node, Piece, Word};
 use super::values::{Environment, Values};
 use crate::facts::Source;
@@ -23,6 +24,9 @@ pub(super) struct Beside<'f> {
     pub(super) entries: &'f dyn Fn() -> Result<Vec<Entry>, String>,
     /// `custom.cfg`, which the file of `grub-mkconfig` reads where it is there.
     pub(super) custom: Option<Vec<Node>>,
+    /// `user.cfg`, which that of Fedora reads for a password: empty where it is not there, `None` where that
+    /// cannot be told.
+    pub(super) user: Option<Vec<Node>>,
 }
 
 /// What is known of the environment block.
@@ -159,10 +163,17 @@ impl<'n> Run<'n> {
                     let (title, id) = names(command, environment);
                     self.items.push(Item::Menu { command, body, certain, title, id });
                 }
-                Node::Function(_) => {}
+                Node::Function(body) => {
+                    if boots(body) {
+                        self.trouble("a function boots something, or has entries of its own");
+                    }
+                }
                 Node::Loop(body) => {
                     environment.forget_all_set_in(body);
                     self.items.push(Item::Gap);
+                    if boots(body) {
+                        self.trouble("what a loop boots cannot be told");
+                    }
                 }
             }
         }
@@ -184,6 +195,9 @@ impl<'n> Run<'n> {
         let mut sure = true;
         for (condition, body) in branches {
             environment.forget_what_commands_set(condition);
+            if boots(condition) {
+                self.trouble("a condition boots something");
+            }
             let truth = environment.truth(condition);
             if truth == Some(false) {
                 continue;
@@ -207,7 +221,10 @@ impl<'n> Run<'n> {
 
     fn command(&mut self, command: &'n Command, environment: &mut Environment, certain: bool) {
         let Some(name) = command.words.first().and_then(Word::literal) else {
-            // An assignment such as `name=$value`, or a command that a variable names.
+            if command.words.first().is_some_and(needs_shell) {
+                self.items.push(Item::Gap);
+                self.trouble("a variable names a command");
+            }
             environment.assign(&command.words);
             return;
         };
@@ -227,6 +244,7 @@ impl<'n> Run<'n> {
             | "extract_entries_configfile" => {
                 self.source(command, environment, certain);
             }
+            _ if BOOTS.contains(&name) => self.trouble("it boots something outside of an entry"),
             _ => environment.assign(&command.words),
         }
     }
@@ -248,21 +266,21 @@ impl<'n> Run<'n> {
         let expanded = command.words.get(1).map(|word| environment.expand(word));
         let path = expanded.as_ref().and_then(Values::one);
         let last = command.words.get(1).and_then(|word| word.pieces.last());
-        let is_custom = match (path, last) {
-            (Some(path), _) => path.ends_with("/custom.cfg"),
-            (None, Some(Piece::Text(text))) => text.ends_with("/custom.cfg"),
+        let is_called = |name: &str| match (path, last) {
+            (Some(path), _) => path.ends_with(name),
+            (None, Some(Piece::Text(text))) => text.ends_with(name),
             _ => false,
         };
-        if !is_custom {
-            self.items.push(Item::Gap);
-            if certain {
-                self.trouble("it goes on in another file");
-            }
-            return;
-        }
         let beside = self.beside;
-        if let Some(nodes) = &beside.custom {
-            self.all(nodes, environment, certain);
+        if is_called("/custom.cfg") {
+            return self.all(beside.custom.as_deref().unwrap_or_default(), environment, certain);
+        }
+        if let (true, Some(nodes)) = (is_called("/user.cfg"), &beside.user) {
+            return self.all(nodes, environment, certain);
+        }
+        self.items.push(Item::Gap);
+        if certain {
+            self.trouble("it goes on in another file");
         }
     }
 
@@ -410,85 +428,6 @@ impl<'n> Run<'n> {
             Some(Item::Gap) | None => self.trouble("which entry boots cannot be told"),
         }
     }
-}
-
-/// Whether `load_env` reads the file beside `grub.cfg`.
-fn reads_block(command: &Command) -> bool {
-    let mut words = command.words.iter();
-    let is_file = |word: &Word| matches!(word.literal(), Some("-f" | "--file"));
-    match (words.any(is_file), words.next().and_then(|word| word.pieces.last())) {
-        (false, _) => true,
-        (true, Some(Piece::Text(path))) => path.ends_with("/grubenv"),
-        _ => false,
-    }
-}
-
-fn is_submenu(command: &Command) -> bool {
-    command.words.first().and_then(Word::literal) == Some("submenu")
-}
-
-fn boots_linux(nodes: &[Node]) -> bool {
-    nodes.iter().any(|node| match node {
-        Node::Command(command) => is_linux(command),
-        Node::If { branches, otherwise } => {
-            branches.iter().any(|(_, body)| boots_linux(body))
-                || otherwise.as_deref().is_some_and(boots_linux)
-        }
-        Node::Menu { body, .. } | Node::Loop(body) => boots_linux(body),
-        Node::Function(_) => false,
-    })
-}
-
-/// Whether a command takes a kernel and its words.
-pub(super) fn is_linux(command: &Command) -> bool {
-    matches!(command.words.first().and_then(Word::literal), Some("linux" | "linux16" | "linuxefi"))
-}
-
-/// The title of an entry and its ID, where they can be told.
-fn names(command: &Command, environment: &Environment) -> (Option<String>, Option<String>) {
-    let mut title = None;
-    let mut id = None;
-    let mut words = command.words.iter().skip(1);
-    while let Some(word) = words.next() {
-        let is_id = match word.pieces.as_slice() {
-            [Piece::Text(text)] => text == "--id",
-            [Piece::Variable { name, .. }] => name == "menuentry_id_option",
-            _ => false,
-        };
-        if is_id {
-            id = words.next().and_then(|word| environment.expand(word).one().map(str::to_owned));
-            continue;
-        }
-        match word.literal() {
-            Some("--class" | "--users" | "--hotkey" | "--source") => {
-                words.next();
-            }
-            Some(text) if text.starts_with("--id=") => id = text.strip_prefix("--id=").map(str::to_owned),
-            Some(text) if text.starts_with("--") => {}
-            _ if title.is_none() => title = Some(environment.expand(word).one().map(str::to_owned)),
-            _ => {}
-        }
-    }
-    (title.flatten(), id)
-}
-
-/// The name before the first lone `>`, and what follows it; `>>` is `>`.
-fn split_path(name: &str) -> (String, Option<&str>) {
-    let mut head = String::new();
-    let mut rest = name;
-    while let Some(c) = rest.chars().next() {
-        let after = rest.get(c.len_utf8()..).unwrap_or_default();
-        if c != '>' {
-            head.push(c);
-            rest = after;
-        } else if let Some(after) = after.strip_prefix('>') {
-            head.push('>');
-            rest = after;
-        } else {
-            return (head, Some(after).filter(|after| !after.is_empty()));
-        }
-    }
-    (head, None)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ fn block(text: &str) -> Block {
 fn with(text: &str, block: Block, custom: Option<&str>) -> Menu {
     let nodes = script::parse(text).unwrap();
     let custom = custom.map(|text| script::parse(text).unwrap());
-    read(&nodes, &Beside { block, entries: &|| Ok(Vec::new()), custom })
+    read(&nodes, &Beside { block, entries: &|| Ok(Vec::new()), custom, user: None })
 }
 
 fn words(menu: &Menu) -> Vec<&str> {
@@ -109,10 +109,44 @@ fn what_boots_no_linux_is_told() {
         ("function f {\nset default=1\n}\nmenuentry a { linux /a b\n}\nf\n", "a function sets"),
         ("for x in 1 2; do menuentry $x { linux /$x a\n}\ndone\n", "cannot be told"),
         ("uki\n", "unified kernel images"),
+        (
+            "function f {\nmenuentry b { linux /b x\n}\n}\nf\nmenuentry a { linux /a y\n}\n",
+            "a function boots",
+        ),
+        ("function f {\nif x; then linux /b x; fi\n}\nmenuentry a { linux /a y\nf\n}\n", "a function boots"),
+        ("function f {\nblscfg\n}\nf\nmenuentry a { linux /a y\n}\n", "a function boots"),
+        ("set c=menuentry\n$c b\nmenuentry a { linux /a y\n}\n", "a variable names a command"),
+        ("menuentry a { linux /a y\n$c /b x\n}\n", "cannot be told"),
+        ("menuentry a { linux /a y\nsource /b\n}\n", "cannot be told"),
+        ("menuentry a { linux /a y\nfor x in b c; do linux /$x z\ndone\n}\n", "cannot be told"),
+        ("linux /b x\nboot\nmenuentry a { linux /a y\n}\n", "outside of an entry"),
+        ("eval $x\nmenuentry a { linux /a y\n}\n", "outside of an entry"),
+        ("if chainloader /b; then boot; fi\nmenuentry a { linux /a y\n}\n", "a condition boots"),
     ] {
         let menu = with(text, Block::Absent, None);
         assert!(menu.trouble.as_deref().is_some_and(|got| got.contains(why)), "{text}: {menu:?}");
     }
+}
+
+/// As 01_users of grub2 prints it in Fedora and RHEL.
+#[test]
+fn a_file_with_a_password_has_no_entries() {
+    let text = "if [ -f ${config_directory}/user.cfg ]; then\n  source ${config_directory}/user.cfg\n\
+                elif [ -f ${prefix}/user.cfg ]; then\n  source ${prefix}/user.cfg\nfi\n\
+                if [ -n \"${GRUB2_PASSWORD}\" ]; then\n  set superusers=\"root\"\n  \
+                password_pbkdf2 root ${GRUB2_PASSWORD}\nfi\n\
+                menuentry a { linux /a x\n}\nmenuentry b { linux /b y\n}\nset default=gone\n";
+    let nodes = script::parse(text).unwrap();
+    let with = |user: Option<&str>| {
+        let user = user.map(|text| script::parse(text).unwrap());
+        read(&nodes, &Beside { block: Block::Absent, entries: &|| Ok(Vec::new()), custom: None, user })
+    };
+    for none in ["", "GRUB2_PASSWORD=grub.pbkdf2.sha512.10000.AB.CD\n"] {
+        let menu = with(Some(none));
+        assert_eq!((words(&menu), menu.trouble.as_deref()), (vec!["x"], None), "{none}");
+    }
+    assert!(with(None).trouble.is_some(), "nobody may look into it");
+    assert_eq!(words(&with(Some("set default=b\nmenuentry c { linux /c z\n}\n"))).len(), 3);
 }
 
 #[test]
@@ -153,7 +187,7 @@ proptest! {
         env in "(default=|next_entry=|a=|1|\\\\|\n){0,8}"
     ) {
         if let Ok(nodes) = script::parse(&text) {
-            let beside = Beside { block: block(&env), entries: &|| Ok(Vec::new()), custom: None };
+            let beside = Beside { block: block(&env), entries: &|| Ok(Vec::new()), custom: None, user: None };
             let menu = read(&nodes, &beside);
             prop_assert!(!menu.lines.is_empty() || menu.trouble.is_some(), "{text:?}");
         }

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::menu::{Block, is_linux};
+use super::commands::{GOES_ON, boots, each_command, is_linux, needs_shell};
+use super::menu::Block;
 use super::script::{Command, Node, Piece, Word};
 
 /// More values than are told apart.
@@ -308,11 +309,19 @@ impl Environment {
                         None => told = false,
                     }
                 }
-                Node::Command(command) => self.assign(&command.words),
+                Node::Command(command) => {
+                    let first = command.words.first();
+                    let name = first.and_then(Word::literal);
+                    // What a variable names may be one more `linux`, and so may what stands elsewhere.
+                    told &=
+                        !first.is_some_and(needs_shell) && !name.is_some_and(|name| GOES_ON.contains(&name));
+                    self.assign(&command.words);
+                }
                 Node::If { branches, otherwise } => {
                     let mut ends = Vec::new();
                     let mut open = true;
                     for (condition, body) in branches {
+                        told &= !boots(condition);
                         let truth = self.truth(condition);
                         if truth == Some(false) {
                             continue;
@@ -332,7 +341,10 @@ impl Environment {
                     }
                     *self = Environment::join(ends);
                 }
-                Node::Loop(body) => self.forget_all_set_in(body),
+                Node::Loop(body) => {
+                    told &= !boots(body);
+                    self.forget_all_set_in(body);
+                }
                 Node::Menu { .. } | Node::Function(_) => {}
             }
         }
@@ -415,20 +427,4 @@ fn argument(value: &str, is_split: bool) -> String {
 
 fn is_test(command: &Command) -> bool {
     matches!(command.words.first().and_then(Word::literal), Some("[" | "test"))
-}
-
-fn each_command(nodes: &[Node], look: &mut dyn FnMut(&Command)) {
-    for node in nodes {
-        match node {
-            Node::Command(command) => look(command),
-            Node::If { branches, otherwise } => {
-                for (condition, body) in branches {
-                    each_command(condition, look);
-                    each_command(body, look);
-                }
-                each_command(otherwise.as_deref().unwrap_or_default(), look);
-            }
-            Node::Menu { body, .. } | Node::Function(body) | Node::Loop(body) => each_command(body, look),
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! What U-Boot reads beside `extlinux.conf`: its scripts, and texts that they import into its environment.
 
+mod commands;
 mod environment;
 mod image;
 mod script;
@@ -130,7 +131,7 @@ mod tests {
     #[test]
     fn hostile_scripts_end() {
         let load = |_: &str| Ok(None);
-        let run = |text: &str| run(&Source::new("/boot/boot.scr", text), load).unwrap();
+        let run = |text: &str| run(&Source::new("/boot/boot.scr", text), load, |_| Ok(false)).unwrap();
         for text in [
             format!("setenv a b\n{}", "setenv a \"${a}${a}\"\n".repeat(4000)),
             format!("setenv bootargs a\n{}", "setenv bootargs \"${bootargs} ${bootargs}\"\n".repeat(200)),
@@ -142,6 +143,14 @@ mod tests {
             "a&&".repeat(300_000),
             format!("setenv bootargs {}", "${".repeat(500_000)),
             "Env.txt".repeat(150_000),
+            format!(
+                "setenv bootargs a\n{}",
+                "if x; then setenv bootargs \"${bootargs} b\"; fi\n".repeat(250)
+            ),
+            format!(
+                "setenv bootargs a\nif x; then\n{}fi\n",
+                "setenv bootargs \"${bootargs} ${bootargs}\"\n".repeat(200)
+            ),
         ] {
             if let Ok(assembled) = run(&text) {
                 assert!(assembled.words.parameters.len() <= 2 * 4096);
@@ -155,7 +164,7 @@ mod tests {
         fn any_script_can_be_gone_through(
             text in "(?s)((setenv |bootargs |\"|'|#|;|\\$\\{a\\}|\\$|if |test |then|else|elif|fi|for|do|done|&&|\\|\\||&|\\\\|= b| |\n|é)){0,24}",
         ) {
-            let _ = run(&Source::new("", text), |_| Ok(None));
+            let _ = run(&Source::new("", text), |_| Ok(None), |_| Ok(false));
         }
 
         #[test]

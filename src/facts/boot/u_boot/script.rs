@@ -6,8 +6,9 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::Environment;
+use super::commands::{Branch, Command, Condition, DEPTH, commands};
 use crate::facts::Source;
-use crate::facts::boot::line;
+use crate::facts::boot::{Doubt, line};
 use crate::facts::kernel_cmdline::{KernelCmdline, Parameter, split_word};
 use crate::host::Fact;
 
@@ -15,9 +16,10 @@ use crate::host::Fact;
 const BOOTARGS: &str = "bootargs";
 /// Where a script loads a text from that a person edits: `armbianEnv.txt`, `orangepiEnv.txt`, `uEnv.txt`.
 const TEXT_NAME: &str = "Env.txt";
-/// More than a script has, of commands and of `if` in each other.
-const COMMANDS: usize = 4096;
-const DEPTH: usize = 32;
+/// More ways through a script are not gone.
+const WAYS: usize = 16;
+/// What does not change a variable that it names.
+const HARMLESS: [&str; 6] = ["echo", "fdt", "itest", "print", "printenv", "test"];
 /// More than U-Boot can hold of one variable (`CONFIG_SYS_CBSIZE`), in bytes and in words.
 const VALUE_BYTES: usize = 4096;
 const WORDS: usize = 4096;
@@ -36,26 +38,6 @@ pub(in crate::facts::boot) struct Set {
     pub(in crate::facts::boot) line: u32,
 }
 
-/// One command and what it depends on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Command {
-    range: Range<usize>,
-    line: u32,
-    /// Each with the number of the branch that it opens.
-    conditions: Vec<(usize, Condition)>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Condition {
-    /// `test "${name}" = "value"`, or that it is not so.
-    Is {
-        name: String,
-        value: String,
-        holds: bool,
-    },
-    Unknown,
-}
-
 /// What a script puts together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::facts::boot) struct Assembled {
@@ -71,6 +53,13 @@ pub(in crate::facts::boot) struct Assembled {
     pub(in crate::facts::boot) sets_anew: BTreeSet<String>,
     /// The names of the texts that it loads.
     pub(in crate::facts::boot) texts: Vec<String>,
+    /// Where conditions that nobody can tell here bear on the words.
+    pub(in crate::facts::boot) doubt: Option<Doubt>,
+    /// The `if` that bear on them, with the line of the last `setenv bootargs` in one.
+    conditions: BTreeSet<usize>,
+    condition_line: u32,
+    /// A line that does something to `bootargs` that is not known.
+    unclear: Option<u32>,
 }
 
 /// A variable whose value is known, and where it stands.
@@ -81,45 +70,124 @@ struct Known {
     line: u32,
 }
 
-/// Goes through a script; what it loads is looked for beside it.
+/// Goes through a script; what it loads and asks for is looked for beside it.
 ///
 /// # Errors
 /// When what it loads cannot be read, or it does not end as it must.
 pub(in crate::facts::boot) fn run(
     source: &Source,
     load: impl Fn(&str) -> Fact<Option<Rc<Source>>>,
+    exists: impl Fn(&str) -> Fact<bool>,
 ) -> Fact<Result<Assembled, String>> {
     let commands = match commands(source.text()) {
         Ok(commands) => commands,
         Err(why) => return Ok(Err(why)),
     };
-    let (variables, branches) = (BTreeMap::new(), BTreeSet::new());
-    let mut run = Run { source, out: Assembled::default(), variables, branches, has_imported: false };
-    let text = |command: &Command| source.text().get(command.range.clone()).unwrap_or_default();
-    for command in &commands {
-        run.name_texts(text(command));
-    }
-    let mut loaded = Vec::new();
-    for name in &run.out.texts {
-        loaded.extend(load(name)?);
-    }
     let sets_bootargs =
         |command: &&Command| setting(source.text(), command).is_some_and(|set| set.name == BOOTARGS);
-    if commands.iter().filter(sets_bootargs).count() > SETTINGS {
+    if commands.all.iter().filter(sets_bootargs).count() > SETTINGS {
         return Ok(Err("bootargs are set more often than anybody does".to_owned()));
     }
-    for command in &commands {
-        let Some(unknown) = run.unknown(&command.conditions) else { continue };
-        if is_import(text(command)) {
-            run.has_imported = true;
-            loaded.iter().for_each(|text| run.import(text));
-        } else if let Some(set) = setting(source.text(), command) {
-            run.set(&set, unknown);
-        } else {
-            run.forget(text(command));
+    let texts = names_of_texts(source.text(), &commands.all);
+    let mut loaded = Vec::new();
+    for name in &texts {
+        loaded.extend(load(name)?);
+    }
+    let mut files = BTreeMap::new();
+    for (_, condition) in commands.all.iter().flat_map(|command| &command.conditions) {
+        if let Condition::File { name, .. } = condition
+            && files.len() < DEPTH
+            && !files.contains_key(name)
+            && let Ok(exists) = exists(name)
+        {
+            files.insert(name.clone(), exists);
         }
     }
-    Ok(Ok(run.out))
+    let walk = |way: &BTreeMap<usize, usize>| {
+        let mut run = Run {
+            source,
+            out: Assembled { texts: texts.clone(), ..Assembled::default() },
+            variables: BTreeMap::new(),
+            branches: BTreeSet::new(),
+            has_imported: false,
+            files: &files,
+            way,
+            taken: BTreeMap::new(),
+        };
+        run.all(&commands.all, &loaded);
+        run.out
+    };
+    let mut out = walk(&BTreeMap::new());
+    if let Some(line) = out.unclear {
+        let why = format!("what line {line} of {} does to bootargs cannot be told", source.path());
+        out.doubt = Some(Doubt { why, or: Vec::new() });
+        return Ok(Ok(out));
+    }
+    if out.conditions.is_empty() || !out.sets_bootargs {
+        return Ok(Ok(out));
+    }
+    let mut ways = vec![BTreeMap::new()];
+    for group in &out.conditions {
+        let arms = commands.arms.get(*group).copied().unwrap_or_default();
+        // Without an `else` there is a way past all arms, too.
+        let arms = 0..arms.count + usize::from(!arms.has_else);
+        let with = |arm: usize| {
+            ways.iter().map(move |way: &BTreeMap<usize, usize>| {
+                way.iter().map(|(group, arm)| (*group, *arm)).chain([(*group, arm)]).collect()
+            })
+        };
+        ways = arms.take(WAYS + 1).flat_map(with).take(WAYS + 1).collect();
+    }
+    let results: Vec<Assembled> = ways.iter().take(WAYS).map(walk).collect();
+    let is_known = ways.len() <= WAYS
+        && results.iter().all(|result| {
+            let left = result.conditions.iter().any(|group| !out.conditions.contains(group));
+            result.sets_bootargs && result.unclear.is_none() && !left
+        });
+    // What was put together without a way to go by may be what no way leads to.
+    if is_known && !results.iter().any(|result| is_same(&result.words, &out.words)) {
+        let named = results.iter().find(|result| result.takes == out.takes);
+        if let Some(first) = named.or(results.first()) {
+            out.words = first.words.clone();
+        }
+    }
+    let mut or: Vec<KernelCmdline> = Vec::new();
+    for result in results {
+        if !std::iter::once(&out.words).chain(&or).any(|known| is_same(known, &result.words)) {
+            or.push(result.words);
+        }
+    }
+    if !is_known || !or.is_empty() {
+        let (line, path) = (out.condition_line, source.path());
+        let why = format!("line {line} of {path} sets bootargs under a condition that cannot be told");
+        out.doubt = Some(Doubt { why, or: if is_known { or } else { Vec::new() } });
+    }
+    Ok(Ok(out))
+}
+
+fn is_same(one: &KernelCmdline, other: &KernelCmdline) -> bool {
+    let words = |all: &KernelCmdline| -> Vec<(String, Option<String>, bool)> {
+        all.parameters.iter().map(|word| (word.name.clone(), word.value.clone(), word.for_init)).collect()
+    };
+    words(one) == words(other)
+}
+
+/// The texts that commands name.
+fn names_of_texts(text: &str, commands: &[Command]) -> Vec<String> {
+    let mut texts = Vec::new();
+    for command in commands {
+        let command = text.get(command.range.clone()).unwrap_or_default();
+        for (at, _) in command.match_indices(TEXT_NAME) {
+            let before = command.get(..at).unwrap_or_default();
+            let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+            let stem = before.trim_end_matches(is_name).len();
+            let name = format!("{}{TEXT_NAME}", before.get(stem..).unwrap_or_default());
+            if texts.len() < DEPTH && !texts.contains(&name) {
+                texts.push(name);
+            }
+        }
+    }
+    texts
 }
 
 /// The one `setenv bootargs` of a script, on which nothing bears.
@@ -128,7 +196,7 @@ pub(in crate::facts::boot) fn run(
 /// Why there is none, as a clause.
 pub(in crate::facts::boot) fn only_bootargs(text: &str) -> Result<Set, String> {
     let mut found: Option<Set> = None;
-    for command in commands(text)? {
+    for command in commands(text)?.all {
         let Some(set) = setting(text, &command).filter(|set| set.name == BOOTARGS) else { continue };
         if let Some(other) = &found {
             return Err(format!("lines {} and {} both set bootargs", other.line, set.line));
@@ -149,37 +217,55 @@ struct Run<'s> {
     out: Assembled,
     variables: BTreeMap<String, Option<Known>>,
     /// The branches that `bootargs` are set in, of those that nobody can tell here.
-    branches: BTreeSet<usize>,
+    branches: BTreeSet<Branch>,
     has_imported: bool,
+    /// Whether files are there that conditions ask for.
+    files: &'s BTreeMap<String, bool>,
+    /// Which arm is taken of an `if` that cannot be told.
+    way: &'s BTreeMap<usize, usize>,
+    /// Which arm was found to be taken.
+    taken: BTreeMap<usize, usize>,
 }
 
 impl Run<'_> {
-    fn name_texts(&mut self, command: &str) {
-        for (at, _) in command.match_indices(TEXT_NAME) {
-            let before = command.get(..at).unwrap_or_default();
-            let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-            let stem = before.trim_end_matches(is_name).len();
-            let name = format!("{}{TEXT_NAME}", before.get(stem..).unwrap_or_default());
-            if self.out.texts.len() < DEPTH && !self.out.texts.contains(&name) {
-                self.out.texts.push(name);
+    fn all(&mut self, commands: &[Command], loaded: &[Rc<Source>]) {
+        for command in commands {
+            let Some(unknown) = self.unknown(&command.conditions) else { continue };
+            let text = self.source.text().get(command.range.clone()).unwrap_or_default();
+            let set = setting(self.source.text(), command);
+            if set.is_none() && changes_bootargs(text) {
+                self.out.unclear = Some(command.line);
+            }
+            if is_import(text) {
+                self.has_imported = true;
+                loaded.iter().for_each(|text| self.import(text, command.line));
+            } else if let Some(set) = set {
+                self.set(&set, unknown);
+            } else {
+                self.forget(text);
             }
         }
     }
 
     /// The branches of which nobody can tell here whether they are taken; `None` where one is not.
-    fn unknown(&self, conditions: &[(usize, Condition)]) -> Option<BTreeSet<usize>> {
+    fn unknown(&mut self, conditions: &[(Branch, Condition)]) -> Option<BTreeSet<Branch>> {
         let mut unknown = BTreeSet::new();
         for (branch, condition) in conditions {
-            let known = match condition {
-                Condition::Unknown => None,
-                Condition::Is { name, value, holds } => {
+            let (group, arm) = branch;
+            let known = match (self.taken.get(group), condition) {
+                (Some(taken), _) => Some(taken == arm),
+                (None, Condition::Is { name, value, holds }) => {
                     let known = self.variables.get(name).and_then(Option::as_ref);
                     known.map(|known| (known.text == *value) == *holds)
                 }
+                (None, Condition::File { name, holds }) => self.files.get(name).map(|exists| exists == holds),
+                (None, Condition::Unknown) => None,
             };
-            match known {
+            match known.or_else(|| self.way.get(group).map(|taken| taken == arm)) {
                 Some(false) => return None,
-                Some(true) => {}
+                Some(true) => {
+                    self.taken.insert(*group, *arm);
+                }
                 None => {
                     unknown.insert(*branch);
                 }
@@ -201,14 +287,17 @@ impl Run<'_> {
         }
     }
 
-    fn import(&mut self, text: &Source) {
+    fn import(&mut self, text: &Source, line: u32) {
         for (name, variable) in Environment::parse(text.text()).all() {
             let known = Known { text: variable.value.clone(), path: text.path().into(), line: variable.line };
             self.variables.insert(name.to_owned(), Some(known));
+            if name == BOOTARGS {
+                self.out.unclear = Some(line);
+            }
         }
     }
 
-    fn set(&mut self, set: &Set, unknown: BTreeSet<usize>) {
+    fn set(&mut self, set: &Set, unknown: BTreeSet<Branch>) {
         let value = self.source.text().get(set.range.clone()).unwrap_or_default();
         if set.name == BOOTARGS {
             return self.set_bootargs(value, set.line, unknown);
@@ -223,13 +312,21 @@ impl Run<'_> {
     }
 
     /// Of two lines that cannot both run, the one counts that takes what a person writes.
-    fn set_bootargs(&mut self, value: &str, line: u32, unknown: BTreeSet<usize>) {
+    fn set_bootargs(&mut self, value: &str, line: u32, unknown: BTreeSet<Branch>) {
+        self.out.conditions.extend(unknown.iter().map(|(group, _)| *group));
+        if !unknown.is_empty() {
+            self.out.condition_line = line;
+        }
         let takes: BTreeSet<String> = names_in(value).map(str::to_owned).collect();
         let adds = takes.contains(BOOTARGS);
         if adds && !unknown.is_subset(&self.branches) {
             return;
         }
         if !adds {
+            if unknown.is_empty() {
+                self.out.unclear = None;
+                self.out.conditions.clear();
+            }
             if !unknown.is_empty() && self.out.sets_bootargs && !takes.contains("extraargs") {
                 return;
             }
@@ -300,6 +397,15 @@ fn is_import(command: &str) -> bool {
     words.next() == Some("env") && words.next() == Some("import")
 }
 
+/// `env delete bootargs`, `setenv -f bootargs`, and whatever else names the variable.
+fn changes_bootargs(command: &str) -> bool {
+    let mut words = command.split_whitespace();
+    let first = words.next().unwrap_or_default();
+    let is_harmless = HARMLESS.contains(&first)
+        || first == "env" && words.clone().next().is_some_and(|word| matches!(word, "print" | "exists"));
+    !is_harmless && words.any(|word| word.trim_matches(['"', '\'']) == BOOTARGS)
+}
+
 /// What follows a word.
 fn after<'t>(text: &'t str, word: &str) -> Option<&'t str> {
     let rest = text.strip_prefix(word)?;
@@ -312,6 +418,9 @@ fn setting(text: &str, command: &Command) -> Option<Set> {
     let rest = after(whole, "setenv").or_else(|| after(after(whole, "env")?, "set"))?;
     let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
     let (name, value) = rest.split_at(end);
+    if name.starts_with('-') {
+        return None;
+    }
     let value = value.trim();
     let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''));
     let inner = quote.and_then(|quote| value.strip_prefix(quote)?.strip_suffix(quote));
@@ -323,149 +432,4 @@ fn setting(text: &str, command: &Command) -> Option<Set> {
     };
     let range = end - bare.len()..end;
     Some(Set { name: name.to_owned(), range, is_quoted: inner.is_some(), line: command.line })
-}
-
-/// An `if`, `while` or `for` that is not closed.
-struct Open {
-    branch: usize,
-    condition: Condition,
-    /// Whether its `then` is to come.
-    is_asking: bool,
-}
-
-/// All commands, with what they depend on.
-fn commands(text: &str) -> Result<Vec<Command>, String> {
-    let mut out = Vec::new();
-    let mut open: Vec<Open> = Vec::new();
-    let mut branches = 0..;
-    let mut branch = || branches.next().unwrap_or_default();
-    for piece in pieces(text)? {
-        let mut range = piece.range.clone();
-        let mut is_asked = false;
-        loop {
-            let rest = text.get(range.clone()).unwrap_or_default();
-            let trimmed = rest.trim_start();
-            range.start += rest.len() - trimmed.len();
-            let word = trimmed.split(char::is_whitespace).next().unwrap_or_default();
-            let skip = range.start + word.len();
-            match (word, open.last_mut()) {
-                ("then" | "do", Some(last)) => last.is_asking = false,
-                ("else", Some(last)) => {
-                    last.condition.invert();
-                    last.branch = branch();
-                }
-                ("elif", Some(last)) => {
-                    *last = Open { branch: branch(), condition: Condition::Unknown, is_asking: true };
-                    is_asked = true;
-                }
-                ("if" | "while" | "until" | "for", _) => {
-                    if open.len() >= DEPTH {
-                        return Err(format!("too much is nested in line {}", piece.line));
-                    }
-                    let asked = text.get(skip..range.end).unwrap_or_default();
-                    let condition = if word == "if" { Condition::of(asked) } else { Condition::Unknown };
-                    open.push(Open { branch: branch(), condition, is_asking: true });
-                    is_asked = true;
-                }
-                ("fi" | "done", _) => {
-                    open.pop();
-                }
-                _ => break,
-            }
-            range.start = skip;
-        }
-        // A command that follows another makes more of a condition than one test.
-        if !is_asked
-            && !range.is_empty()
-            && let Some(last) = open.last_mut()
-            && last.is_asking
-        {
-            last.condition = Condition::Unknown;
-            is_asked = true;
-        }
-        if range.is_empty() {
-            continue;
-        }
-        if out.len() >= COMMANDS {
-            return Err(format!("there are more commands than any script has, up to line {}", piece.line));
-        }
-        let depth = open.len() - usize::from(is_asked && !open.is_empty());
-        let outer = open.iter().take(depth).map(|open| (open.branch, open.condition.clone()));
-        let mut conditions: Vec<_> = outer.collect();
-        if piece.is_joined {
-            conditions.push((branch(), Condition::Unknown));
-        }
-        out.push(Command { range, line: piece.line, conditions });
-    }
-    Ok(out)
-}
-
-impl Condition {
-    fn of(asked: &str) -> Condition {
-        let words: Vec<&str> = asked.split_whitespace().collect();
-        let bare = |word: &str| word.trim_matches(['"', '\'']).to_owned();
-        let ["test", variable, sign @ ("=" | "!="), value] = words.as_slice() else {
-            return Condition::Unknown;
-        };
-        let variable = bare(variable);
-        let Some(name) = variable.strip_prefix("${").and_then(|name| name.strip_suffix('}')) else {
-            return Condition::Unknown;
-        };
-        Condition::Is { name: name.to_owned(), value: bare(value), holds: *sign == "=" }
-    }
-
-    fn invert(&mut self) {
-        if let Condition::Is { holds, .. } = self {
-            *holds = !*holds;
-        }
-    }
-}
-
-/// What stands between line feeds and semicolons.
-struct Piece {
-    range: Range<usize>,
-    line: u32,
-    /// Whether it stands behind `&&` or `||`.
-    is_joined: bool,
-}
-
-fn pieces(text: &str) -> Result<Vec<Piece>, String> {
-    let mut out = Vec::new();
-    let (mut start, mut start_line, mut line, mut is_joined) = (0, 1, 1_u32, false);
-    let mut quote: Option<(char, u32)> = None;
-    let mut before = '\n';
-    let mut chars = text.char_indices().peekable();
-    while let Some((at, c)) = chars.next() {
-        line += u32::from(c == '\n');
-        match (quote, c) {
-            (Some((open, _)), c) if c == open => quote = None,
-            (Some(('\'', _)), _) => {}
-            (_, '\\') => {
-                line += u32::from(chars.next().is_some_and(|(_, c)| c == '\n'));
-            }
-            (Some(_), _) => {}
-            (None, '"' | '\'') => quote = Some((c, line)),
-            (None, '#') if before.is_whitespace() || before == ';' => {
-                out.push(Piece { range: start..at, line: start_line, is_joined });
-                while chars.next_if(|(_, c)| *c != '\n').is_some() {}
-                start = chars.peek().map_or(text.len(), |(at, _)| *at);
-                (start_line, is_joined) = (line, false);
-            }
-            (None, '\n' | ';') => {
-                out.push(Piece { range: start..at, line: start_line, is_joined });
-                (start, start_line, is_joined) = (at + 1, line, false);
-            }
-            (None, '&' | '|') if chars.next_if(|(_, next)| *next == c).is_some() => {
-                out.push(Piece { range: start..at, line: start_line, is_joined });
-                (start, start_line, is_joined) = (at + 2, line, true);
-            }
-            (None, _) => {}
-        }
-        before = c;
-    }
-    if let Some((_, line)) = quote {
-        return Err(format!("a quote is not closed in line {line}"));
-    }
-    out.push(Piece { range: start..text.len(), line: start_line, is_joined });
-    Ok(out)
 }
