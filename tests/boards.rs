@@ -149,3 +149,13 @@ fn a_fix_of_an_image_changes_the_one_file_that_its_firmware_reads() {
     }
     assert!(changed > 0);
 }
+
+#[test]
+fn an_image_for_a_raspberry_pi_is_checked_with_its_profile() {
+    let root = image("rpi4");
+    let args = ["check", "--root", path(&root), "--stack", "k3s", "--select", "kernel-arguments"];
+    let text = stdout(&edgeprep(&args));
+    assert!(text.contains("Next: name the profile of the board with --profile"), "{text}");
+    let named = stdout(&edgeprep(&[&args[..], &["--profile", "rpi4"]].concat()));
+    assert!(named.contains("--profile rpi4") && !named.contains("name the profile"), "{named}");
+}
