@@ -177,12 +177,10 @@ pub(super) fn recognise(facts: &Facts) -> Result<(Found, String), RequestError> 
     });
     let built_in: Vec<_> = built_in.collect();
     let is_board = |found: &Match| found.rank.step != ARCH_ONLY;
-    if of_site.iter().any(|(_, found, _)| is_board(found))
-        || !built_in.iter().any(|(_, found, ())| is_board(found))
-    {
-        if let Some((_, found, layer)) = firmest(of_site)? {
-            return Ok((Found { layer, place: Place::Site }, why(&identity, &found)));
-        }
+    let of_site_first = of_site.iter().any(|(_, found, _)| is_board(found))
+        || !built_in.iter().any(|(_, found, ())| is_board(found));
+    if of_site_first && let Some((_, found, layer)) = firmest(of_site)? {
+        return Ok((Found { layer, place: Place::Site }, why(&identity, &found)));
     }
     let (name, why) = match firmest(built_in)? {
         Some((name, found, ())) => (name, why(&identity, &found)),

@@ -386,6 +386,9 @@ impl Page {
             (Some(Readiness::Unknown), _) => match report.mode {
                 "live" => "see to what could not be read (often root can), then check again.",
                 "capture" => "capture the host anew, as root, then check again.",
+                _ if lacks_profile(report) => {
+                    "name the profile of the board with --profile, then check again."
+                }
                 _ => "see to what could not be read, then check again.",
             },
             (Some(Readiness::NotReady), _) if detail == Detail::Verbose => {
@@ -427,6 +430,12 @@ impl Page {
         words.extend(report.users.iter().map(|user| format!("--user {}", quoted(&user.name))));
         words.join(" ")
     }
+}
+
+/// Whether a check cannot tell because no profile of a board was named.
+fn lacks_profile(report: &Report) -> bool {
+    let names = |row: &Row| row.reason.as_deref().is_some_and(|reason| reason.contains("--profile"));
+    report.checks.iter().any(|row| row.status == Status::Unknown && names(row))
 }
 
 /// Findings that say the same of different subjects, together, in their order.

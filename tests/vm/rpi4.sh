@@ -64,7 +64,7 @@ END
         expect 0 detect
         says 'profile rpi4 ('
         says 'boots with the firmware of a Raspberry Pi'
-        says "kernel words $file"
+        says "words in $file"
         expect 1 check --stack podman --stack k3s --user edge
         says 'k3s not ready'
         says "add $word to $file"
