@@ -181,7 +181,6 @@ fn a_fix_of_an_image_changes_the_one_file_that_its_firmware_reads() {
     assert!(changed > 0);
 }
 
-<<<<<<< HEAD
 /// A site's profile that extends the board's and wants a word: the one file that it boots with is edited.
 #[test]
 fn a_word_that_a_site_wants_goes_into_the_one_file_of_the_board() {
@@ -234,7 +233,8 @@ fn edit(fixture: &str, profile: &str, folder: &str) -> Option<Edit> {
     let (again, _) = json(&args);
     assert_eq!(again["changed"], false, "{fixture}");
     Some(Edit { file: file.clone(), before: before[file].3.clone(), after: after[file].3.clone() })
-=======
+}
+
 #[test]
 fn an_image_for_a_raspberry_pi_is_checked_with_its_profile() {
     let root = image("rpi4");
@@ -243,5 +243,4 @@ fn an_image_for_a_raspberry_pi_is_checked_with_its_profile() {
     assert!(text.contains("Next: name the profile of the board with --profile"), "{text}");
     let named = stdout(&edgeprep(&[&args[..], &["--profile", "rpi4"]].concat()));
     assert!(named.contains("--profile rpi4") && !named.contains("name the profile"), "{named}");
->>>>>>> f1
 }
