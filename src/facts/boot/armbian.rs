@@ -184,6 +184,7 @@ fi
         all.extend(own);
         assert_eq!(words(&boot), all);
         assert!(boot.passes("cgroup_enable=memory"), "the script passes it by itself");
+        assert_eq!(boot.doubt, None);
         assert_eq!((boot.method, boot.at[0].to_string()), (Method::Armbian, format!("{ENV}:4")));
         let place = boot.place.unwrap();
         let edited = place.syntax.edit(RK3588_ENV, Edit::Last("nosmp")).unwrap();

@@ -111,8 +111,8 @@ pub(super) fn line_of_words(path: &str, line: u32, text: &str) -> KernelCmdline 
     words
 }
 
-/// As [`line_of_words`], of a text that continues others. `for_init` says whether a lone `--` stood in those,
-/// and is kept up.
+/// As [`line_of_words`], of a text that continues others. `for_init` says whether a lone `--`
+/// stood in those, and is kept up.
 pub(super) fn next_words(path: &str, line: u32, text: &str, for_init: &mut bool) -> Vec<Parameter> {
     let mut words = line_of_words(path, line, text).parameters;
     words.iter_mut().for_each(|word| word.for_init |= *for_init);

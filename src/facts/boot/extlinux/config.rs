@@ -84,16 +84,17 @@ const IN_LABEL: [&str; 14] = [
     "ipappend",
     "kaslrseed",
 ];
-/// Of these it takes the first of a label. It does not pass over what follows a second one, which then is a
-/// word that it does not know (`boot/pxe_utils.c`, `parse_label()`). Names in one row are the same.
+/// Of these it takes the first of a label. It does not pass over what follows a second one, which
+/// then is a word that it does not know (`boot/pxe_utils.c`, `parse_label()`). Names in one row are
+/// the same.
 const ONCE: [&[&str]; 4] = [
     &["initrd"],
     &["fdt", "devicetree"],
     &["fdtdir", "devicetreedir"],
     &["fdtoverlays", "devicetree-overlay"],
 ];
-/// What U-Boot has room for on most boards, in bytes, with the one that ends the text: a label with a longer
-/// APPEND does not boot (`boot/pxe_utils.c`, `label_boot()`; `CONFIG_SYS_CBSIZE`).
+/// What U-Boot has room for on most boards, in bytes, with the one that ends the text: a label with
+/// a longer APPEND does not boot (`boot/pxe_utils.c`, `label_boot()`; `CONFIG_SYS_CBSIZE`).
 const U_BOOT_BYTES: usize = 1024;
 /// Where U-Boot gives the whole file up when nothing follows.
 const NEEDS_VALUE: [&str; 16] = [
