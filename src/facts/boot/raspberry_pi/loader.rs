@@ -114,8 +114,8 @@ pub(super) fn other_partition(facts: &Facts, dir: Dir) -> Fact<()> {
             continue;
         }
         // What runs can be the trial; the next boot is none.
-        let is_here = here.is_some() && value.trim().parse().ok() == here;
-        if !is_here && !(tryboot && here.is_some()) {
+        let is_sure = here.is_some_and(|here| tryboot || value.trim().parse() == Ok(here));
+        if !is_sure {
             let at = Evidence::line(source.path(), number, line);
             return Err(untold(
                 &at,
