@@ -344,6 +344,28 @@ impl<'n> Run<'n> {
         }
     }
 
+    /// A submenu: its own entries, in the environment that it is opened in.
+    fn inside(
+        &mut self,
+        body: &'n [Node],
+        environment: &Environment,
+        choose: impl FnOnce(&mut Run<'n>, &Environment),
+    ) {
+        let mut inner = environment.clone();
+        let mut run = Run {
+            beside: self.beside,
+            items: Vec::new(),
+            conditions: self.conditions,
+            entries: false,
+            trouble: None,
+        };
+        run.all(body, &mut inner, true);
+        choose(&mut run, &inner);
+        self.conditions = run.conditions;
+        self.entries |= run.entries;
+        self.trouble = self.trouble.take().or(run.trouble);
+    }
+
     /// As [`Run::take`], where entries that boot no kernel are passed over.
     fn take_any(&mut self, at: usize, environment: &Environment, depth: usize, lines: &mut BTreeSet<Line>) {
         let boots = match self.items.get(at) {
@@ -356,20 +378,11 @@ impl<'n> Run<'n> {
         }
         match self.items.get(at) {
             Some(Item::Menu { command, body, .. }) if is_submenu(command) => {
-                let (body, mut inner) = (*body, environment.clone());
-                let mut run = Run {
-                    beside: self.beside,
-                    items: Vec::new(),
-                    conditions: self.conditions,
-                    entries: false,
-                    trouble: None,
-                };
-                run.all(body, &mut inner, true);
-                if depth < MENUS_LIMIT {
-                    run.any(&inner, depth + 1, lines);
-                }
-                self.conditions = run.conditions;
-                self.trouble = self.trouble.take().or(run.trouble);
+                self.inside(body, environment, |run, inner| {
+                    if depth < MENUS_LIMIT {
+                        run.any(inner, depth + 1, lines);
+                    }
+                });
             }
             _ => self.take(at, "", environment, depth, lines),
         }
@@ -385,19 +398,9 @@ impl<'n> Run<'n> {
     ) {
         match self.items.get(at) {
             Some(Item::Menu { command, body, .. }) if is_submenu(command) => {
-                let (body, mut inner) = (*body, environment.clone());
-                let mut run = Run {
-                    beside: self.beside,
-                    items: Vec::new(),
-                    conditions: self.conditions,
-                    entries: false,
-                    trouble: None,
-                };
-                run.all(body, &mut inner, true);
-                run.choose(&Values::from(rest), &inner, depth + 1, lines);
-                self.conditions = run.conditions;
-                self.entries |= run.entries;
-                self.trouble = self.trouble.take().or(run.trouble);
+                self.inside(body, environment, |run, inner| {
+                    run.choose(&Values::from(rest), inner, depth + 1, lines);
+                });
             }
             Some(Item::Menu { body, .. }) => {
                 let mut inner = environment.clone();
