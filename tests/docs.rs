@@ -10,6 +10,8 @@
 
 #[path = "docs/boards.rs"]
 mod boards;
+#[path = "docs/links.rs"]
+mod links;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -172,6 +174,14 @@ fn messages() -> String {
     page
 }
 
+/// The contents with the pages of the checks, which are the last of them.
+fn summary(published: &str) -> String {
+    let checks = "- [Checks](checks.md)\n";
+    let (by_hand, _) = published.split_once(checks).expect("docs/SUMMARY.md names checks.md");
+    let each: String = ALL.iter().map(|check| format!("  - [{0}](checks/{0}.md)\n", check.id)).collect();
+    format!("{by_hand}{checks}{each}")
+}
+
 /// All generated pages, by file.
 fn pages() -> BTreeMap<PathBuf, String> {
     let each = ALL.iter().map(|check| (docs().join("checks").join(format!("{}.md", check.id)), page(check)));
@@ -181,6 +191,7 @@ fn pages() -> BTreeMap<PathBuf, String> {
         ("checks.md", index()),
         ("peers.md", peers(&read_peers())),
         ("symptoms.md", messages()),
+        ("SUMMARY.md", summary(&std::fs::read_to_string(docs().join("SUMMARY.md")).unwrap())),
     ];
     each.chain(lists.map(|(file, text)| (docs().join(file), text))).collect()
 }
