@@ -16,8 +16,6 @@ use model::Model;
 
 /// The shared databases of subordinate IDs.
 const SUBORDINATE: [&str; 2] = ["/etc/subuid", "/etc/subgid"];
-/// Where Podman before 6 reads drop-ins, and where 6 has those of a vendor.
-const CONTAINERS: [&str; 2] = ["/etc/containers/containers.conf.d", "/usr/share/containers/containers.conf.d"];
 
 /// The user that an overlay is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,19 +176,10 @@ impl Overlay {
                 }
                 continue;
             }
-            overlay.entries.push(Entry { path: read_by_all(change.path), state: change.after });
+            overlay.entries.push(Entry { path: change.path, state: change.after });
         }
         overlay.entries.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(overlay)
-    }
-}
-
-/// Podman 6 reads drop-ins of the administrator as well, and no earlier one those of a vendor.
-fn read_by_all(path: String) -> String {
-    let [admin, vendor] = CONTAINERS;
-    match path.strip_prefix(vendor) {
-        Some(rest) => format!("{admin}{rest}"),
-        None => path,
     }
 }
 

@@ -45,21 +45,32 @@ const DIRECTORIES: [&str; 24] = [
 ];
 /// The drop-ins of systemd's own and of a user manager, as far as plans look at them. `Delegate=` is that of the
 /// oldest systemd that can delegate cpuset (244): what is left out there has to be in the overlay.
-const UNITS: [(&str, &str); 5] = [
+const UNITS: [(&str, &str); 8] = [
     ("system/user@.service", "[Service]\nType=notify\nDelegate=pids memory\nTasksMax=infinity\n"),
     ("system/user-.slice.d/10-defaults.conf", "[Slice]\nTasksMax=33%\n"),
     ("user/app.slice", "[Unit]\nDescription=User Application Slice\n"),
     ("user/default.target", "[Unit]\nDescription=Main User Target\n"),
     ("user/sockets.target", "[Unit]\nDescription=Sockets\n"),
+    ("user/dbus.service", "[Service]\nType=notify\n"),
+    ("user/dbus.socket", "[Socket]\nListenStream=%t/bus\n"),
+    // podman: contrib/systemd/user/podman.socket.
+    ("user/podman.socket", "[Socket]\nListenStream=%t/podman/podman.sock\n[Install]\nWantedBy=sockets.target\n"),
 ];
-/// The unit that comes with Podman (podman: contrib/systemd/user/podman.socket).
-const PODMAN_SOCKET: &str =
-    "[Socket]\nListenStream=%t/podman/podman.sock\nSocketMode=0660\n\n[Install]\nWantedBy=sockets.target\n";
-/// What is not on the search path of users, or has bits of its own.
-const PROGRAMS: [(&str, &str); 7] = [
+/// How the bus of a user is pulled in.
+const DBUS_WANTED: (&str, &str) = ("/usr/lib/systemd/user/sockets.target.wants/dbus.socket", "../dbus.socket");
+/// What Podman does not start without (containers-policy.json(5)).
+const POLICY: (&str, &str) = ("/etc/containers/policy.json", "{\"default\": [{\"type\": \"insecureAcceptAnything\"}]}\n");
+/// What comes with systemd, shadow and Podman.
+const PROGRAMS: [(&str, &str); 13] = [
     ("/usr/lib/systemd/systemd", "0755"),
     ("/usr/bin/newuidmap", "4755"),
     ("/usr/bin/newgidmap", "4755"),
+    ("/usr/bin/podman", "0755"),
+    ("/usr/bin/conmon", "0755"),
+    ("/usr/bin/crun", "0755"),
+    ("/usr/bin/pasta", "0755"),
+    ("/usr/bin/slirp4netns", "0755"),
+    ("/usr/sbin/nft", "0755"),
     ("/usr/lib/podman/netavark", "0755"),
     ("/usr/lib/podman/aardvark-dns", "0755"),
     ("/usr/lib/podman/catatonit", "0755"),
@@ -86,7 +97,13 @@ impl Model {
         for (unit, text) in UNITS {
             model.file(&format!("/usr/lib/systemd/{unit}"), text);
         }
-        model.file("/usr/lib/systemd/user/podman.socket", PODMAN_SOCKET);
+        let (link, target) = DBUS_WANTED;
+        model.file(link, "");
+        model.toml.paths.insert(
+            link.to_owned(),
+            PathRecord { link: Some(target.to_owned()), ..PathRecord::default() },
+        );
+        model.file(POLICY.0, POLICY.1);
         for (path, mode) in PROGRAMS {
             model.program(path, mode);
         }
@@ -114,6 +131,7 @@ impl Model {
             listed.push_str(&format!("{file}:\n"));
         }
         self.file(&format!("{dir}/modules.dep"), &listed);
+        self.file(&format!("{dir}/modules.dep.bin"), "");
         self.file(&format!("{dir}/modules.builtin"), "");
     }
 
