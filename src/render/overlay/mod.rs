@@ -1,6 +1,12 @@
 //! An overlay, one file per format.
 
+mod ansible;
+mod butane;
+mod cloud_init;
+mod script;
+mod shell;
 mod tar;
+mod yaml;
 
 use anyhow::bail;
 
@@ -39,7 +45,10 @@ pub fn bytes(overlay: &Overlay, format: OverlayFormat, mtime: i64) -> anyhow::Re
     Ok(match format {
         OverlayFormat::Tar => tar::tar(overlay, mtime)?,
         OverlayFormat::Dir => bail!("a directory is no file"),
-        _ => bail!("not yet"),
+        OverlayFormat::CloudInit => cloud_init::cloud_init(overlay)?.into_bytes(),
+        OverlayFormat::Butane => butane::butane(overlay)?.into_bytes(),
+        OverlayFormat::Shell => shell::shell(overlay)?.into_bytes(),
+        OverlayFormat::Ansible => ansible::ansible(overlay)?.into_bytes(),
     })
 }
 
@@ -66,6 +75,25 @@ pub fn left(overlay: &Overlay, format: OverlayFormat) -> Vec<Left> {
     }));
     left.sort_by_key(|left| !left.required);
     left
+}
+
+/// What it is, as comments of a shell or of YAML.
+fn heading(overlay: &Overlay) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let left = |word: &crate::overlay::KernelWord| {
+        let verb = if word.wanted { "passed" } else { "no longer passed" };
+        format!("# The kernel has to be {verb} {}, by the boot loader of the host.\n", word.word)
+    };
+    let words: String = overlay.kernel_words.iter().map(left).collect();
+    format!("# {}\n# Written by edgeprep {version} (edgeprep render).\n{words}", overlay.about)
+}
+
+/// The text of a file.
+fn content_text<'a>(path: &str, state: &'a State) -> anyhow::Result<&'a str> {
+    match std::str::from_utf8(content(state)) {
+        Ok(text) if !text.contains('\0') => Ok(text),
+        _ => bail!("{path} is no text: only tar and dir can have it"),
+    }
 }
 
 /// The bytes of a file.
