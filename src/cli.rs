@@ -357,6 +357,9 @@ pub struct RenderArgs {
     /// Their home directory [default: /home/NAME]
     #[arg(long, value_name = "DIR", env = "EDGEPREP_HOME")]
     pub home: Option<String>,
+    /// The kernel's version, which decides how K3s keeps images: overlay without root takes 5.13
+    #[arg(long, value_name = "VERSION", default_value = "6.1", env = "EDGEPREP_KERNEL")]
+    pub kernel: String,
     /// Who gives the user subordinate IDs
     #[arg(long, value_name = "HOW", default_value = "append", env = "EDGEPREP_SUBIDS")]
     pub subids: SubIds,

@@ -33,7 +33,8 @@ pub(super) fn run(args: &RenderArgs) -> anyhow::Result<u8> {
         workload: inspection::workload(&args.workload.files)?,
         ..Request::default()
     };
-    let planned = Overlay::plan(&request, &Options { layer: args.layer, subids: args.subids, person })?;
+    let (layer, subids, kernel) = (args.layer, args.subids, args.kernel.clone());
+    let planned = Overlay::plan(&request, &Options { layer, subids, person, kernel })?;
     match (args.format, &args.output) {
         (OverlayFormat::Dir, None) => bail!("--format dir: name the directory with --output"),
         (OverlayFormat::Dir, Some(path)) => output::directory(path, |dir| fill(dir, &planned, built))

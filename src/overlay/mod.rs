@@ -7,6 +7,7 @@ mod model;
 
 use std::collections::BTreeMap;
 
+use crate::facts::kernel::KernelVersion;
 use crate::finding::Level;
 use crate::fixes::{self, FixError, Layer, Step};
 use crate::inspection::{Request, wanted};
@@ -146,6 +147,8 @@ pub struct Options {
     pub subids: SubIds,
     /// For whom.
     pub person: Person,
+    /// The version of the kernel that it is for.
+    pub kernel: String,
 }
 
 impl Overlay {
@@ -154,10 +157,14 @@ impl Overlay {
     /// # Errors
     /// [`PlanError`]: bad policy.
     pub fn plan(request: &Request, options: &Options) -> Result<Overlay, PlanError> {
-        let Options { layer, subids, person } = options;
+        let Options { layer, subids, person, kernel } = options;
+        if KernelVersion::parse(kernel).is_none() || kernel.contains('/') {
+            let why = format!("--kernel {kernel:?}: expected a version such as 6.1");
+            return Err(FixError::Refused(why).into());
+        }
         let request = &Request { users: vec![person.name.clone()], ..request.clone() };
         let (policy, requirements, _) = wanted(&Model::of(person, None).facts(&[]), request)?;
-        let model = Model::of(person, Some(&requirements));
+        let model = Model::of(person, Some((&requirements, kernel)));
         let open = |changes: &[Change]| Ok(model.facts(changes));
         let fixes = fixes::Options { layer: *layer, no_activate: true, ..fixes::Options::default() };
         let plan = Planner { open: &open, request, options: &fixes, scope: Scope::All }.plan()?;

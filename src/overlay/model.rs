@@ -13,8 +13,6 @@ use crate::host::{Host, HostToml, PathRecord};
 use crate::plan::Change;
 use crate::requirements::Requirements;
 
-/// The release that stands for whatever kernel the image has.
-const KERNEL: &str = "0-model";
 /// Directories that packages of the base system, of systemd and of Podman bring, so that an overlay does not
 /// claim them.
 const DIRECTORIES: [&str; 24] = [
@@ -85,8 +83,8 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// With this user, and everything that `requirements` wants of what a build brings.
-    pub(super) fn of(person: &Person, requirements: Option<&Requirements>) -> Model {
+    /// With this user and everything that requirements want of what a build brings, for a kernel of this version.
+    pub(super) fn of(person: &Person, brought: Option<(&Requirements, &str)>) -> Model {
         let toml = HostToml { format: 1, running: false, complete: true, ..HostToml::default() };
         let mut model = Model { toml, files: BTreeMap::new() };
         let Person { name, uid, gid, home } = person;
@@ -107,15 +105,15 @@ impl Model {
         for (path, mode) in PROGRAMS {
             model.program(path, mode);
         }
-        if let Some(requirements) = requirements {
-            model.bring(requirements);
+        if let Some((requirements, kernel)) = brought {
+            model.bring(requirements, kernel);
         }
         model.list();
         model
     }
 
     /// The programs and the modules that are asked for.
-    fn bring(&mut self, requirements: &Requirements) {
+    fn bring(&mut self, requirements: &Requirements, kernel: &str) {
         for (program, _) in &requirements.programs {
             // What no distribution packages is put where its installer puts it.
             let dir = if program.get.is_some() { "/usr/local/bin" } else { "/usr/bin" };
@@ -123,7 +121,7 @@ impl Model {
                 self.program(&format!("{dir}/{name}"), "0755");
             }
         }
-        let dir = format!("/usr/lib/modules/{KERNEL}");
+        let dir = format!("/usr/lib/modules/{kernel}");
         let mut listed = String::new();
         for name in requirements.modules.keys() {
             let file = format!("kernel/{name}.ko");

@@ -7,14 +7,14 @@ use crate::overlay::Overlay;
 use crate::plan::State;
 
 pub(super) fn butane(overlay: &Overlay) -> anyhow::Result<String> {
-    let mut yaml = format!("{}variant: fcos\nversion: 1.5.0\nstorage:\n", heading(overlay));
+    let mut yaml = format!("{}variant: fcos\nversion: 1.5.0\nstorage:\n", heading(overlay, false));
     let (mut directories, mut files, mut links) = (String::new(), String::new(), String::new());
     for entry in &overlay.entries {
         let path = format!("    - path: {}\n", word(&entry.path));
         match &entry.state {
             State::Absent => {}
             State::Dir { mode, uid, gid } => {
-                directories.push_str(&format!("{path}      mode: {mode:#06o}\n{}", owner(*uid, *gid)).replace("0o", "0"));
+                directories.push_str(&format!("{path}      mode: 0{mode:o}\n{}", owner(*uid, *gid)));
             }
             State::Link { target, uid, gid } => {
                 let target = word(target);

@@ -11,7 +11,7 @@ use crate::overlay::Overlay;
 use crate::plan::State;
 
 pub(super) fn cloud_init(overlay: &Overlay) -> anyhow::Result<String> {
-    let mut yaml = format!("#cloud-config\n{}write_files:\n", heading(overlay));
+    let mut yaml = format!("#cloud-config\n{}write_files:\n", heading(overlay, true));
     let mut links = Vec::new();
     for entry in &overlay.entries {
         match &entry.state {
@@ -38,15 +38,21 @@ pub(super) fn cloud_init(overlay: &Overlay) -> anyhow::Result<String> {
     // There is no module for links, and user managers start before runcmd: bootcmd comes first of all.
     if !links.is_empty() {
         yaml.push_str("bootcmd:\n");
-        for (path, target) in links {
+        for (number, (path, target)) in (1..).zip(links) {
             let dir = path.rsplit_once('/').map_or("/", |(dir, _)| dir);
-            yaml.push_str(&format!("  - [mkdir, -p, {}]\n", word(dir)));
-            yaml.push_str(&format!("  - [ln, -sfn, {}, {}]\n", word(target), word(path)));
+            let once = "cloud-init-per, once";
+            yaml.push_str(&format!("  - [{once}, edgeprep-directory-{number}, mkdir, -p, {}]\n", word(dir)));
+            yaml.push_str(&format!(
+                "  - [{once}, edgeprep-link-{number}, ln, -sfn, {}, {}]\n",
+                word(target),
+                word(path)
+            ));
         }
     }
     yaml.push_str("runcmd:\n");
     if let Some(ids) = subordinate(overlay) {
-        yaml.push_str(&format!("  - |\n    root=''\n{}", indented(&ids, 4)));
+        // All items are one script, which is to go on.
+        yaml.push_str(&format!("  - |\n    (\n    root=''\n{}    )\n", indented(&ids, 4)));
     }
     yaml.push_str(&format!("  - |\n{}", indented(&activation(overlay), 4)));
     Ok(yaml)

@@ -77,14 +77,14 @@ pub fn left(overlay: &Overlay, format: OverlayFormat) -> Vec<Left> {
     left
 }
 
-/// What it is, as comments of a shell or of YAML.
-fn heading(overlay: &Overlay) -> String {
+/// What it is, as comments of a shell or of YAML, with the words of the kernel that are not in it.
+fn heading(overlay: &Overlay, words_are_left: bool) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let left = |word: &crate::overlay::KernelWord| {
         let verb = if word.wanted { "passed" } else { "no longer passed" };
         format!("# The kernel has to be {verb} {}, by the boot loader of the host.\n", word.word)
     };
-    let words: String = overlay.kernel_words.iter().map(left).collect();
+    let words: String = overlay.kernel_words.iter().filter(|_| words_are_left).map(left).collect();
     format!("# {}\n# Written by edgeprep {version} (edgeprep render).\n{words}", overlay.about)
 }
 

@@ -1,20 +1,29 @@
 //! Shell commands that more than one format needs, for a POSIX shell.
 
-use crate::overlay::{Overlay, Subordinate};
+use super::content;
+use crate::overlay::{Entry, Overlay, Subordinate};
 use crate::plan::State;
 
-const SUBORDINATE: &str = include_str!("../../../templates/shell/subordinate.sh");
+/// Prints the first ID of a free range, and the files in which the user has none.
+pub(super) const FREE: &str = include_str!("../../../templates/shell/free-subordinate.sh");
+const APPEND: &str = include_str!("../../../templates/shell/append-subordinate.sh");
+const USER: &str = include_str!("../../../templates/shell/user.sh");
+
+fn is_file(entry: &Entry) -> bool {
+    matches!(entry.state, State::File { .. })
+}
 
 /// Appends the user's ranges, where they have none, to the files below `$root`.
 pub(super) fn subordinate(overlay: &Overlay) -> Option<String> {
     let Subordinate { start, count } = overlay.subordinate.as_ref()?;
     let (user, uid) = (&overlay.person.name, overlay.person.uid);
-    Some(format!("user={user} uid={uid} first={start} count={count}\n{SUBORDINATE}"))
+    let free = indented(FREE, 4);
+    Some(format!("user={user} uid={uid} first={start} count={count}\nfound=$(\n{free})\n{APPEND}"))
 }
 
 /// The files of a kind, by a part of their path.
 fn has(overlay: &Overlay, part: &str) -> bool {
-    overlay.entries.iter().any(|entry| entry.path.contains(part) && matches!(entry.state, State::File { .. }))
+    overlay.entries.iter().any(|entry| entry.path.contains(part) && is_file(entry))
 }
 
 /// The units of the user manager that are enabled.
@@ -34,6 +43,8 @@ pub(super) fn lingers(overlay: &Overlay) -> bool {
 pub(super) struct Notice {
     /// In a few words, as the name of a task.
     pub(super) what: &'static str,
+    /// What files have in their paths that it is for.
+    pub(super) part: &'static str,
     /// The command.
     pub(super) command: &'static [&'static str],
 }
@@ -49,7 +60,15 @@ pub(super) fn notices(overlay: &Overlay) -> Vec<Notice> {
         ("/udev/rules.d/", "Have udev apply its rules to devices", &["udevadm", "trigger", "--subsystem-match=misc"]),
     ];
     let wanted = all.into_iter().filter(|(part, ..)| has(overlay, part));
-    wanted.map(|(_, what, command)| Notice { what, command }).collect()
+    wanted.map(|(part, what, command)| Notice { what, part, command }).collect()
+}
+
+/// The controllers that the overlay delegates to user managers.
+pub(super) fn controllers(overlay: &Overlay) -> Vec<&str> {
+    let drop_in = overlay.entries.iter().find(|entry| entry.path.contains("/user@.service.d/") && is_file(entry));
+    let text = drop_in.and_then(|entry| std::str::from_utf8(content(&entry.state)).ok()).unwrap_or_default();
+    let list = text.lines().find_map(|line| line.strip_prefix("Delegate="));
+    list.map(|list| list.split_whitespace().collect()).unwrap_or_default()
 }
 
 /// What puts the overlay into effect on a running host, as commands for a shell that goes on where one fails.
@@ -59,26 +78,11 @@ pub(super) fn activation(overlay: &Overlay) -> String {
         let command = command.join(" ");
         text.push_str(&format!("{command} || echo \"$?: {command}\" >&2\n"));
     }
+    let (units, controllers) = (units(overlay).join(" "), controllers(overlay).join(" "));
     let user = &overlay.person.name;
-    let units = units(overlay);
-    text.push_str(&format!("if id {user} >/dev/null 2>&1; then\n    manager=user@$(id -u {user}).service\n"));
-    text.push_str("    if systemctl is-active --quiet \"$manager\"; then\n");
-    if !units.is_empty() || has(overlay, "/systemd/user/") {
-        text.push_str(&format!("        systemctl --user -M {user}@ daemon-reload || true\n"));
-    }
-    if !units.is_empty() {
-        text.push_str(&format!(
-            "        systemctl --user -M {user}@ --no-block start {} || true\n",
-            units.join(" ")
-        ));
-    }
-    text.push_str(
-        "        echo \"$manager runs already: what is delegated to it takes effect with the next boot\" >&2\n    fi\n",
-    );
-    if lingers(overlay) {
-        text.push_str(&format!("    loginctl enable-linger {user} || echo \"$?: loginctl enable-linger {user}\" >&2\n"));
-    }
-    text.push_str(&format!("else\n    echo 'there is no user {user} yet' >&2\nfi\n"));
+    let linger = if lingers(overlay) { "yes" } else { "" };
+    let parts = [("@LINGER@", linger), ("@USER@", user.as_str()), ("@UNITS@", &units), ("@CONTROLLERS@", &controllers)];
+    text.push_str(&parts.iter().fold(USER.to_owned(), |text, (name, value)| text.replace(name, value)));
     text
 }
 
