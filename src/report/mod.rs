@@ -1,10 +1,12 @@
 //! The report: all findings of one look at a host, with the verdict on each stack. Its serialised
 //! form is public (`docs/report.schema.json`); keys stand in the order in which they are declared.
 
+pub mod saved;
 mod selection;
 mod tried;
 mod verdict;
 
+pub use saved::Saved;
 pub use selection::{Selection, glob_matches};
 pub use tried::{Tried, tried};
 pub use verdict::{Readiness, StackVerdict, verdicts};
