@@ -5,14 +5,15 @@
 //! where they are shown, and a word that this edgeprep does not know never counts as good. Keys that it does
 //! not know are left out, and those that older versions lack are empty.
 
+use std::fmt;
 use std::io::{self, Read};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Readiness, Report, SCHEMA, Status};
+use super::{Readiness, Repair, Report, SCHEMA, Status};
 use crate::exit_code;
-use crate::finding::{Level, Needs};
+use crate::finding::{Install, Level, Needs};
 
 /// The most that is read of a report; real ones have 0.2 MiB.
 pub const LIMIT_BYTES: u64 = 8 << 20;
@@ -85,6 +86,9 @@ pub struct Os {
     pub id: Option<String>,
     /// `VERSION_ID`.
     pub version_id: Option<String>,
+    /// `PRETTY_NAME`.
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
+    pub pretty_name: Option<String>,
 }
 
 /// The hardware.
@@ -113,6 +117,9 @@ pub struct Profile {
     /// What to know of the hardware.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// As who ran it named it.
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
+    pub asked_for: Option<String>,
 }
 
 /// A user.
@@ -167,6 +174,10 @@ pub struct Row {
     /// What was found.
     #[serde(default)]
     pub findings: Vec<Finding>,
+    /// What repairs several findings at once.
+    #[serde(default)]
+    #[cfg_attr(test, serde(skip_serializing_if = "Vec::is_empty"))]
+    pub repairs: Vec<Repair>,
 }
 
 /// One thing that was looked at.
@@ -181,6 +192,9 @@ pub struct Finding {
     pub found: String,
     /// `met`, `pending`, `volatile` or `unmet`.
     pub verdict: String,
+    /// What it takes where it is pending: `re-login` or `reboot`.
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
+    pub needs: Option<String>,
     /// The stacks that want it.
     #[serde(default)]
     pub stacks: Vec<String>,
@@ -190,6 +204,10 @@ pub struct Finding {
     /// Where it was read.
     #[serde(default)]
     pub evidence: Vec<Evidence>,
+    /// How many of the evidence, the last, are lines of a workload that ask for it.
+    #[serde(default)]
+    #[cfg_attr(test, serde(skip_serializing_if = "super::is_zero"))]
+    pub asked: usize,
     /// What repairs it.
     #[serde(default)]
     pub remedy: Remedy,
@@ -224,6 +242,9 @@ pub struct Remedy {
     /// What a person would type.
     #[serde(default)]
     pub commands: Vec<String>,
+    /// The packages that repair it, where their installation is all there is to do.
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
+    pub install: Option<Install>,
 }
 
 /// What the files said of what a probe has seen to be otherwise.
@@ -333,7 +354,24 @@ impl Stack {
     }
 }
 
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}", self.path),
+            None => f.write_str(&self.path),
+        }
+    }
+}
+
 impl Row {
+    /// A row as it would be read back.
+    ///
+    /// # Errors
+    /// None in practice, as for [`Saved::of`].
+    pub fn of(row: &super::Row) -> serde_json::Result<Row> {
+        again(row)
+    }
+
     /// The status; a word that is not known is unknown.
     pub fn status(&self) -> Status {
         match self.status.as_str() {
