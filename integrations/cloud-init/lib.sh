@@ -17,6 +17,7 @@ cloud_init_root() {
         cat "$root"/usr/share/ca-certificates/mozilla/*.crt |
             $sudo tee "$root/etc/ssl/certs/ca-certificates.crt" >/dev/null
         $sudo ln -sf dash "$root/usr/bin/sh"
+        $sudo mkdir -p "$root/usr/local/bin" "$root/usr/local/sbin"
         $sudo touch "$root/complete"
     fi
 }
