@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::fixes::Layer;
+use crate::overlay::SubIds;
 use crate::plan::Scope;
 use crate::requirements::Stack;
 
@@ -68,6 +69,8 @@ pub enum Command {
     Env(EnvArgs),
     /// Write all that the checks read to a tar: a fixture, or part of a bug report
     Capture(CaptureArgs),
+    /// Write what fix would write, without a host: for what builds images or configures hosts
+    Render(RenderArgs),
     /// Print a completion script
     Completions {
         /// The shell
@@ -328,6 +331,64 @@ pub struct DiagnoseArgs {
     /// How it is shown.
     #[command(flatten)]
     pub shown: ShownArgs,
+}
+
+/// Arguments of `render`.
+#[derive(Clone, Debug, Args)]
+pub struct RenderArgs {
+    /// As what
+    #[arg(long, value_name = "FORMAT", env = "EDGEPREP_FORMAT")]
+    pub format: OverlayFormat,
+    /// A profile: its name or a file. There is no hardware to recognise one by
+    #[arg(long, value_name = "NAME|FILE", default_value = "generic", env = "EDGEPREP_PROFILE")]
+    pub profile: String,
+    /// A stack that shall run; may be repeated [default: the profile's, else podman and k3s]
+    #[arg(long = "stack", value_name = "STACK", env = "EDGEPREP_STACK", value_delimiter = ',')]
+    pub stacks: Vec<Stack>,
+    /// Whose rootless stack, by name
+    #[arg(long, value_name = "NAME", env = "EDGEPREP_USER")]
+    pub user: String,
+    /// Their UID
+    #[arg(long, value_name = "UID", default_value_t = 1000, env = "EDGEPREP_UID")]
+    pub uid: u32,
+    /// Their primary group [default: as the UID]
+    #[arg(long, value_name = "GID", env = "EDGEPREP_GID")]
+    pub gid: Option<u32>,
+    /// Their home directory [default: /home/NAME]
+    #[arg(long, value_name = "DIR", env = "EDGEPREP_HOME")]
+    pub home: Option<String>,
+    /// Who gives the user subordinate IDs
+    #[arg(long, value_name = "HOW", default_value = "append", env = "EDGEPREP_SUBIDS")]
+    pub subids: SubIds,
+    /// Where files go: /etc or /usr/lib
+    #[arg(long, value_name = "LAYER", default_value = "admin", env = "EDGEPREP_LAYER")]
+    pub layer: Layer,
+    /// For what.
+    #[command(flatten)]
+    pub workload: WorkloadArgs,
+    /// Which checks.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+    /// Write to a file, atomically, instead of standard output; for dir a directory that is new or empty
+    #[arg(short, long, value_name = "FILE|DIR", env = "EDGEPREP_OUTPUT")]
+    pub output: Option<PathBuf>,
+}
+
+/// As what an overlay is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OverlayFormat {
+    /// A tar with modes and owners, to unpack over a root
+    Tar,
+    /// A directory to copy over a root; all of it belongs to root
+    Dir,
+    /// User data for cloud-init
+    CloudInit,
+    /// For butane, which makes Ignition of it
+    Butane,
+    /// A script for a running host or, with an argument, for a root
+    Shell,
+    /// Tasks for Ansible
+    Ansible,
 }
 
 /// Arguments of `capture`.

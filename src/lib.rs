@@ -24,6 +24,7 @@ pub mod host;
 pub mod host_summary;
 pub mod inspection;
 pub mod output;
+pub mod overlay;
 pub mod plan;
 pub mod probes;
 pub mod profile;

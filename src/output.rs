@@ -44,11 +44,7 @@ fn resting_place(path: &Path) -> io::Result<PathBuf> {
 
 #[expect(clippy::disallowed_methods, reason = "writing is this module's purpose")]
 fn replace(target: &Path, bytes: &[u8], old: Option<Permissions>, mode: u32) -> io::Result<()> {
-    let name = target.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".edgeprep.{}", std::process::id()));
-    let temporary = target.with_file_name(hidden);
+    let temporary = beside(target)?;
     let mode = old.as_ref().map_or(mode, PermissionsExt::mode);
     let written = File::options()
         .write(true)
@@ -71,6 +67,49 @@ fn replace(target: &Path, bytes: &[u8], old: Option<Permissions>, mode: u32) -> 
     }
     let folder = target.parent().unwrap_or(Path::new("/"));
     File::open(folder)?.sync_all()
+}
+
+/// Makes a directory with what `fill` puts into it, as a whole or not at all: it is filled beside its place and
+/// then renamed. `path` must not exist, or be an empty directory.
+///
+/// # Errors
+/// Those of the system and of `fill`; nothing is left behind then.
+#[expect(clippy::disallowed_methods, reason = "writing is this module's purpose")]
+pub fn directory<E: From<io::Error>>(path: &Path, fill: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+    let target = match fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => resting_place(path)?,
+        other => other?,
+    };
+    match fs::read_dir(&target) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
+        Ok(mut entries) => {
+            if entries.next().is_some() {
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, "is not empty").into());
+            }
+        }
+    }
+    let temporary = beside(&target)?;
+    fs::create_dir(&temporary)?;
+    // The umask of whoever runs this is not that of the image.
+    let made = fs::set_permissions(&temporary, Permissions::from_mode(0o755))
+        .map_err(E::from)
+        .and_then(|()| fill(&temporary))
+        .and_then(|()| Ok(fs::rename(&temporary, &target)?));
+    if made.is_err() {
+        // The error that matters is the first one.
+        let _ = fs::remove_dir_all(&temporary);
+    }
+    made
+}
+
+/// A hidden name of our own in the same folder.
+fn beside(target: &Path) -> io::Result<PathBuf> {
+    let name = target.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".edgeprep.{}", std::process::id()));
+    Ok(target.with_file_name(hidden))
 }
 
 #[cfg(test)]

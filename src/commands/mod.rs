@@ -8,6 +8,7 @@ mod env;
 mod fix;
 mod history;
 mod place;
+mod render_overlay;
 mod undo;
 mod verified;
 mod work;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Detect(args) => return detect::run(&args),
         Command::Env(args) => return env::run(&args),
         Command::Capture(args) => return capture::run(&args),
+        Command::Render(args) => return render_overlay::run(&args),
         Command::Explain { id: None } | Command::List { what: Listing::Checks } => explain::checks(),
         Command::Explain { id: Some(id) } => {
             let glob = id.clone();

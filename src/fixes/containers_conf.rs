@@ -18,6 +18,7 @@ const VENDOR: &str = "/usr/share/containers/containers.conf.d";
 
 pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), FixError> {
     let mut files: Vec<(Option<User>, Agreed)> = Vec::new();
+    let mut all_read_vendors = true;
     for setting in settings {
         let Setting::Engine { user, table, key, value } = setting else { continue };
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
@@ -27,6 +28,7 @@ pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), Fix
         one_line(key, value)?;
         parsed_value(key, value)?;
         let user = draft.user(user)?;
+        all_read_vendors &= draft.facts.podman_is_at_least(&user, 6) == Some(true);
         let owner = if draft.facts.running() { Some(user) } else { None };
         let what = format!("{table}.{key}");
         match files.iter_mut().find(|(known, _)| *known == owner) {
@@ -43,7 +45,9 @@ pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), Fix
         let place = match &user {
             None => {
                 let dirs = [ADMIN.to_owned(), VENDOR.to_owned()];
-                draft.place_among(&dirs, draft.root(ADMIN, VENDOR), NAME)
+                // No Podman before 6 reads drop-ins of a vendor.
+                let dir = if all_read_vendors { draft.root(ADMIN, VENDOR) } else { ADMIN };
+                draft.place_among(&dirs, dir, NAME)
             }
             Some(user) => {
                 let Some(dir) = draft.home_dir(user, ".config/containers/containers.conf.d")? else {
@@ -138,6 +142,7 @@ mod tests {
     use super::super::Options;
     use super::super::testing::{fix, host, ours, settled, vendor, written};
     use super::*;
+    use crate::facts::testing::podman;
 
     const PATH: &str = "/home/edge/.config/containers/containers.conf.d/90-rootless.conf";
 
@@ -159,7 +164,9 @@ mod tests {
         let image = host().image();
         let (admin, _) = settled(&image, &[runtime()], &Options::default());
         assert_eq!(written(&admin)[0].0, "/etc/containers/containers.conf.d/90-rootless.conf");
-        let (below, _) = settled(&image, &[runtime()], &vendor());
+        let (early, _) = settled(&image, &[runtime()], &vendor());
+        assert_eq!(written(&early), written(&admin));
+        let (below, _) = settled(&podman(image, "6.0.0"), &[runtime()], &vendor());
         assert_eq!(written(&below)[0].0, "/usr/share/containers/containers.conf.d/90-rootless.conf");
         assert_eq!(below.artifacts[0].by, Writer::System);
     }

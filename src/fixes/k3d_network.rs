@@ -7,7 +7,7 @@ use crate::plan::{Activation, Credentials, State, Writer};
 use crate::settings::{K3D_NETWORK, K3D_QUADLET, Setting};
 
 const ADMIN: &str = "/etc/containers/systemd/users";
-/// Read from Podman 6 on.
+/// Read from Podman 6 on; before, only the administrator's place is.
 const VENDOR: &str = "/usr/share/containers/systemd/users";
 
 pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), FixError> {
@@ -30,13 +30,8 @@ pub(super) fn add(draft: &mut Draft<'_>, settings: &[Setting]) -> Result<(), Fix
 }
 
 fn of_all_users(draft: &mut Draft<'_>, user: &User) -> Result<(), FixError> {
-    let dir = draft.root(ADMIN, VENDOR);
-    if dir == VENDOR && draft.facts.podman_is_at_least(user, 6) != Some(true) {
-        draft
-            .step(format!("have {ADMIN}/{K3D_NETWORK}.network made: Podman before 6 does not read {VENDOR}"));
-        return Ok(());
-    }
-    write(draft, dir, Writer::System)?;
+    let reads_vendors = draft.facts.podman_is_at_least(user, 6) == Some(true);
+    write(draft, if reads_vendors { draft.root(ADMIN, VENDOR) } else { ADMIN }, Writer::System)?;
     Ok(())
 }
 
@@ -92,7 +87,7 @@ mod tests {
         assert_eq!(written(&fixes), [("/etc/containers/systemd/users/k3d.network", text())]);
         assert_eq!(fixes.artifacts[0].by, Writer::System);
         let early = settled(&host().image(), &settings(), &vendor()).0;
-        assert_eq!((early.artifacts.len(), early.manual.len()), (0, 1));
+        assert_eq!((early.artifacts, early.manual), (fixes.artifacts, Vec::new()));
         let (fixes, _) = settled(&podman(host().image(), "6.0.0"), &settings(), &vendor());
         assert_eq!(written(&fixes)[0].0, "/usr/share/containers/systemd/users/k3d.network");
     }

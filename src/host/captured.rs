@@ -158,7 +158,6 @@ impl Captured {
         }
     }
 
-    #[cfg(test)]
     pub(super) fn in_memory(toml: HostToml, files: BTreeMap<String, Vec<u8>>) -> Captured {
         Captured { toml, files: Files::Memory(files) }
     }

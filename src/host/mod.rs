@@ -489,7 +489,6 @@ impl Host {
     }
 }
 
-#[cfg(test)]
 impl Host {
     /// A captured host in memory.
     pub(crate) fn from_memory(toml: HostToml, files: BTreeMap<String, Vec<u8>>) -> Host {

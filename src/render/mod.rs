@@ -6,6 +6,7 @@ pub mod explain;
 pub mod fix;
 pub mod human;
 pub mod json;
+pub mod overlay;
 pub mod undo;
 
 use std::io::{self, Write};
@@ -15,8 +16,16 @@ use std::io::{self, Write};
 /// # Errors
 /// Any other error of the system.
 pub fn print(text: &str) -> io::Result<()> {
+    print_bytes(text.as_bytes())
+}
+
+/// The same, of what need not be text.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_bytes(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
