@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC1091 # that of the lab
 # Runs in a machine that booted the image: lingering and delegation are there at the first boot, and edgeprep says of
 # the machine what it said of the image.
 . /share/guest-lib.sh

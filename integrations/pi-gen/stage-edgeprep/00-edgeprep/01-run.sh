@@ -2,8 +2,6 @@
 # Runs on the build machine, where pi-gen sets ROOTFS_DIR, FIRST_USER_NAME and DISABLE_FIRST_BOOT_USER_RENAME. Not in
 # the chroot: there /proc and /sys are those of the build machine.
 
-# One image boots on several boards, and there is no hardware here to tell one by.
-export EDGEPREP_PROFILE="${EDGEPREP_PROFILE:-raspberry-pi}"
 export EDGEPREP_USER="${FIRST_USER_NAME}"
 
 ignore=()
@@ -17,11 +15,14 @@ if [ "${DISABLE_FIRST_BOOT_USER_RENAME}" != "1" ]; then
         "${ROOTFS_DIR}/etc/systemd/system/multi-user.target.wants/edgeprep-linger.service"
 fi
 
-code=0
-files/edgeprep fix --root "${ROOTFS_DIR}" --no-journal --yes "${ignore[@]}" || code=$?
-case ${code} in
-    0 | 4) ;; # all is well, or will be when the image has booted
-    # 1: something required is missing, such as a package; 2: a wrong option or policy; 3: something required could
-    # not be seen; 5 and 6: nothing, or not all, could be written.
-    *) exit "${code}" ;;
-esac
+# There is no hardware here to tell the board by, and one image boots on several: each adds what it needs.
+for profile in ${EDGEPREP_PROFILES:-rpi4 rpi5}; do
+    code=0
+    files/edgeprep fix --root "${ROOTFS_DIR}" --profile "${profile}" --no-journal --yes "${ignore[@]}" || code=$?
+    case ${code} in
+        0 | 4) ;; # all is well, or will be when the image has booted
+        # 1: something required is missing, such as a package; 2: a wrong option or policy; 3: something required
+        # could not be seen; 5 and 6: nothing, or not all, could be written.
+        *) exit "${code}" ;;
+    esac
+done
