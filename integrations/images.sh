@@ -5,20 +5,25 @@
 # shellcheck disable=SC2154 # lib.sh sets it
 downloads=$project/target/integrations
 tools=$downloads/tools
-tool_packages=mkosi,debos,buildah,ostree,systemd-container,fakeroot,e2fsprogs,mmdebstrap,uidmap
+tool_packages=mkosi,debos,buildah,netavark,ostree,systemd-container,fakeroot,e2fsprogs,mmdebstrap,uidmap
 root_packages=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,uidmap,podman,crun,catatonit
 root_packages+=,netavark,aardvark-dns,passt,iproute2,kmod,procps,nftables,zstd,linux-image-cloud-amd64
 
 # Debian 13 with the builders, in $tools. It is made anew where the list of packages is another.
 make_tools() {
     need_packages mmdebstrap:mmdebstrap
-    [ "$(cat "$tools/packages" 2>/dev/null)" = "$tool_packages" ] && return
-    say "making $tools"
-    rm -rf "$tools"
     mkdir -p "$downloads"
-    mmdebstrap --quiet --variant=apt --include="$tool_packages" --dpkgopt='path-exclude=/usr/share/locale/*' \
-        --dpkgopt='path-exclude=/usr/share/doc/*' trixie "$tools" </dev/null
-    printf '%s\n' "$tool_packages" >"$tools/packages"
+    # Whoever works in there keeps it as it is.
+    exec 8>"$tools.lock"
+    flock 8
+    if [ "$(cat "$tools/packages" 2>/dev/null)" != "$tool_packages" ]; then
+        say "making $tools"
+        rm -rf "$tools"
+        mmdebstrap --quiet --variant=apt --include="$tool_packages" --dpkgopt='path-exclude=/usr/share/locale/*' \
+            --dpkgopt='path-exclude=/usr/share/doc/*' trixie "$tools" </dev/null
+        printf '%s\n' "$tool_packages" >"$tools/packages"
+    fi
+    flock --shared 8
 }
 
 # Runs a command as root in $tools, in the current directory, with the project at its own path: not in a chroot, in
@@ -47,7 +52,7 @@ in_tools() {
 make_root_archive() {
     root_archive=$downloads/root.tar
     need_packages mmdebstrap:mmdebstrap
-    [ "$(cat "$root_archive.packages" 2>/dev/null)" = "$root_packages" ] && return
+    if [ "$(cat "$root_archive.packages" 2>/dev/null)" = "$root_packages" ]; then return; fi
     say "making $root_archive"
     mkdir -p "$downloads"
     # shellcheck disable=SC2016 # $1 is for the hook's shell
