@@ -1,5 +1,5 @@
 # Sourced by what runs in a machine of tests/vm/lab, as root.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC1091 # the machine has it
 . /share/guest-lib.sh
 set -euo pipefail
 export COLUMNS=80
@@ -15,10 +15,11 @@ settled() { # FILE
         | del(.checks[].findings[]?.evidence[]? | select(.path | test("^/proc/(1|self)/mountinfo$")))' "$1"
 }
 
-# Runs the service; its exit code is in $code.
+# Runs the service; the exit code of its check is in $code.
 run_service() {
+    rm -f /run/edgeprep/report.json
     systemctl start edgeprep-check.service || die "the service failed: $(journalctl -u edgeprep-check.service -n 20)"
-    code=$(systemctl show -p ExecMainStatus --value edgeprep-check.service)
+    code=$(jq .summary.exit_code /run/edgeprep/report.json)
 }
 
 # Fails where the service says anything else than `sudo edgeprep check` does in the state that $1 names.
