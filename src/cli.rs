@@ -78,8 +78,11 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print a manual page
+    Man {
+        /// The command whose page it is [default: edgeprep's own]
+        command: Option<String>,
+    },
 }
 
 /// What can be listed.

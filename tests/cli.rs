@@ -287,6 +287,7 @@ fn listings_explanations_completions_and_the_manual_page() {
     for (args, line) in [
         (&["completions", "fish"][..], "complete -c edgeprep "),
         (&["man"], ".TH edgeprep 1 "),
+        (&["man", "fix"], ".TH edgeprep-fix 1 "),
         (&["detect", "--root", image.root()], "architecture "),
     ] {
         let output = edgeprep(args);

@@ -12,8 +12,9 @@ check! {
     /// ## What is looked at
     ///
     /// The line of `/` in `/proc/self/mountinfo`: with `shared:N` in it, mounts that are made later
-    /// are propagated. Where the line has `master:N` instead, edgeprep was started in a mount
-    /// namespace of its own, by a service or in a container, and cannot see how it is on the host.
+    /// are propagated. In a service with a mount namespace of its own it is that of PID 1. Where the
+    /// line has `master:N` instead, edgeprep was started in a container or PID 1 is hidden, and it
+    /// cannot see how it is on the host.
     ///
     /// systemd shares `/` at boot, so in an image there is nothing to look at.
     ///

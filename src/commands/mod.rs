@@ -68,14 +68,27 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
             clap_complete::generate(shell, &mut Cli::command(), "edgeprep", &mut text);
             String::from_utf8(text)?
         }
-        Command::Man => {
-            let mut text = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut text)?;
-            String::from_utf8(text)?
-        }
+        Command::Man { command } => man(command.as_deref())?,
     };
     render::print(&text)?;
     Ok(exit_code::DONE)
+}
+
+/// The manual page of edgeprep, or of one of its commands.
+fn man(of: Option<&str>) -> anyhow::Result<String> {
+    // There is `--help` for that, and a page of its own says no more.
+    let mut command = Cli::command().disable_help_subcommand(true);
+    // Names a command by all that is typed: edgeprep-check.
+    command.build();
+    let page = match of {
+        None => command,
+        Some(name) => {
+            command.find_subcommand(name).with_context(|| format!("no command is called {name:?}"))?.clone()
+        }
+    };
+    let mut text = Vec::new();
+    clap_mangen::Man::new(page).source(concat!("edgeprep ", env!("CARGO_PKG_VERSION"))).render(&mut text)?;
+    Ok(String::from_utf8(text)?)
 }
 
 /// Opens the host that was asked for.

@@ -10,6 +10,7 @@ use super::{Evidence, Facts, Source};
 use crate::host::Fact;
 
 const MOUNTINFO: &str = "/proc/self/mountinfo";
+const OF_INIT: &str = "/proc/1/mountinfo";
 
 /// A mount, or a line of fstab that asks for one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,16 +117,34 @@ impl Mounts {
 }
 
 impl Facts {
-    /// What is mounted, as edgeprep sees it: in its own mount namespace.
+    /// What is mounted. A service with `ProtectSystem=` and the like has a mount namespace of its own, in which
+    /// file systems are read-only that user managers can write to (systemd.exec(5), "Sandboxing"): as long as it
+    /// has the root file system of PID 1, what PID 1 sees counts, which is what user managers see. Anyone may
+    /// read that, unless `/proc` is mounted with `hidepid=`.
     ///
     /// # Errors
     /// When it cannot be read, or nothing runs.
     pub fn mountinfo(&self) -> Fact<Rc<Mounts>> {
         self.memo_fact("", || {
             self.need_running("what is mounted")?;
-            Ok(Mounts::parse(&*self.source(MOUNTINFO)?))
+            let own = self.source(MOUNTINFO)?;
+            // Mounts of another namespace have other IDs, so where the lists are equal they are of one namespace.
+            let of_init = self.source(OF_INIT).ok().filter(|init| init.text() != own.text());
+            let same_root =
+                of_init.filter(|init| root_device(init).is_some_and(|d| Some(d) == root_device(&own)));
+            Ok(Mounts::parse(&same_root.unwrap_or(own)))
         })
     }
+}
+
+/// The device of the file system on `/`, and what of it is mounted there.
+fn root_device(mountinfo: &Source) -> Option<(&str, &str)> {
+    let of_root = mountinfo.lines().filter_map(|(_, line)| {
+        let mut fields = line.split(' ').skip(2);
+        let (device, root, point) = (fields.next()?, fields.next()?, fields.next()?);
+        (point == "/").then_some((device, root))
+    });
+    of_root.last()
 }
 
 fn mountinfo_line(path: &str, line: u32, text: &str) -> Option<Mount> {
@@ -250,6 +269,31 @@ broken line
         assert_eq!((bind.root.as_str(), bind.shared, bind.read_only()), ("/srv/a b", None, true));
         let empty = mounts.at("/home/none").unwrap();
         assert_eq!((empty.source.as_str(), empty.option("size")), ("", Some("4k")));
+    }
+
+    /// A service with `ProtectSystem=strict` on Debian 13: `/` is read-only there, and mounts have other IDs.
+    #[test]
+    fn a_service_in_a_mount_namespace_of_its_own_sees_what_pid_1_sees() {
+        let own = TEXT.replace(
+            "27 1 254:0 / / rw,relatime shared:1",
+            "327 301 254:0 / / ro,relatime shared:200 master:1",
+        );
+        let root = |own: &str, init: Option<&str>| {
+            let host = empty_host().file(MOUNTINFO, own);
+            let host = init.into_iter().fold(host, |host, text| host.file(OF_INIT, text));
+            let mounts = host.facts().mountinfo().unwrap();
+            let root = mounts.at("/").unwrap();
+            (root.at.path.to_string(), root.read_only(), root.shared)
+        };
+        let of = |path: &str, read_only, shared| (path.to_owned(), read_only, Some(shared));
+        assert_eq!(root(&own, Some(TEXT)), of(OF_INIT, false, 1));
+        assert_eq!(root(TEXT, Some(TEXT)), of(MOUNTINFO, false, 1));
+        assert_eq!(root(&own, None), of(MOUNTINFO, true, 200), "hidepid, or a capture of an earlier version");
+        // In a container with the PID namespace of its host, PID 1 is that of the host.
+        let container = own.replace("254:0 / / ", "0:77 / / ");
+        assert_eq!(root(&container, Some(TEXT)), of(MOUNTINFO, true, 200));
+        let subtree = own.replace("254:0 / / ", "254:0 /srv/chroot / ");
+        assert_eq!(root(&subtree, Some(TEXT)), of(MOUNTINFO, true, 200));
     }
 
     #[test]
