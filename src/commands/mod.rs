@@ -6,6 +6,7 @@ pub(crate) mod detect;
 mod diagnose;
 mod env;
 mod fix;
+mod fleet;
 mod history;
 mod place;
 mod undo;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Detect(args) => return detect::run(&args),
         Command::Env(args) => return env::run(&args),
         Command::Capture(args) => return capture::run(&args),
+        Command::Fleet(args) => return fleet::run(&args),
         Command::Explain { id: None } | Command::List { what: Listing::Checks } => explain::checks(),
         Command::Explain { id: Some(id) } => {
             let glob = id.clone();

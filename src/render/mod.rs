@@ -4,6 +4,7 @@ pub mod diff;
 pub mod environment;
 pub mod explain;
 pub mod fix;
+pub mod fleet;
 pub mod human;
 pub mod json;
 pub mod undo;
