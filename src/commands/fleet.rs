@@ -10,7 +10,7 @@ use crate::cli::{FleetArgs, FleetFormat};
 use crate::facts::Facts;
 use crate::fleet::{Hosts, Reports};
 use crate::host::Host;
-use crate::render::fleet as render;
+use crate::render::{fleet as render, json};
 
 pub(super) fn run(args: &FleetArgs) -> anyhow::Result<u8> {
     let mut reports = Reports::default();
@@ -22,7 +22,7 @@ pub(super) fn run(args: &FleetArgs) -> anyhow::Result<u8> {
         let comparison = reports.comparison(&old, &new);
         let text = match args.format {
             FleetFormat::Human => render::human::comparison(&comparison, detail(shown), terminal),
-            FleetFormat::Json => serde_json::to_string_pretty(&comparison)? + "\n",
+            FleetFormat::Json => json::fleet(&comparison)?,
             FleetFormat::Html => render::html::comparison(&comparison),
         };
         deliver(shown, &text)?;
@@ -42,7 +42,7 @@ pub(super) fn run(args: &FleetArgs) -> anyhow::Result<u8> {
     }
     let text = match args.format {
         FleetFormat::Human => render::human::fleet(&fleet, detail(shown), terminal),
-        FleetFormat::Json => serde_json::to_string_pretty(&fleet)? + "\n",
+        FleetFormat::Json => json::fleet(&fleet)?,
         FleetFormat::Html => render::html::fleet(&fleet)?,
     };
     deliver(shown, &text)?;

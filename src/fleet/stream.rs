@@ -14,7 +14,7 @@ const CHUNK: usize = 1 << 20;
 const LONGEST_REPORT: usize = 16 << 20;
 /// How much is read again in search of the next report behind broken ones, before the rest is given up: a file
 /// can be made such that each of its lines begins one that never ends.
-const MOST_READ_AGAIN: u64 = 256 << 20;
+const MOST_READ_AGAIN: u64 = 64 << 20;
 
 /// What was found in a stream.
 pub(super) type Found<'a> = Result<Lean<'a>, String>;
