@@ -9,7 +9,7 @@ pub use selection::{Selection, glob_matches};
 pub use tried::{Tried, tried};
 pub use verdict::{Readiness, StackVerdict, verdicts};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::checks::{ALL, Check, Run};
 use crate::facts::users::User;
@@ -86,7 +86,7 @@ pub struct UserName {
 }
 
 /// What came of a check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
