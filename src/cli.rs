@@ -73,6 +73,8 @@ pub enum Command {
     Capture(CaptureArgs),
     /// Write what fix would write, without a host: for what builds images or configures hosts
     Render(RenderArgs),
+    /// Show many JSON reports as one picture, or what changed between two sets of them
+    Fleet(FleetArgs),
     /// Print a completion script
     Completions {
         /// The shell
@@ -442,6 +444,37 @@ pub struct CaptureArgs {
     /// Keep the host name and the machine-id, which are hashed otherwise
     #[arg(long, env = "EDGEPREP_KEEP_IDENTITY", value_parser = clap::builder::FalseyValueParser::new())]
     pub keep_identity: bool,
+}
+
+/// Arguments of `fleet`.
+#[derive(Clone, Debug, Args)]
+pub struct FleetArgs {
+    /// Files of JSON reports, one or more in each, or folders of such files; - or none is standard input
+    #[arg(value_name = "REPORT")]
+    pub reports: Vec<PathBuf>,
+    /// Say what is better, worse, new and gone, from one file or folder to another
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with = "reports")]
+    pub compare: Vec<PathBuf>,
+    /// Of several reports of a host, with the same machine-id and name, count only the last
+    #[arg(long, env = "EDGEPREP_LATEST", value_parser = clap::builder::FalseyValueParser::new())]
+    pub latest: bool,
+    /// How to print
+    #[arg(long, value_name = "FORMAT", default_value = "human", env = "EDGEPREP_FORMAT")]
+    pub format: FleetFormat,
+    /// How it is shown.
+    #[command(flatten)]
+    pub shown: ShownArgs,
+}
+
+/// How a fleet is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FleetFormat {
+    /// For people, at most 80 columns wide
+    Human,
+    /// For programs: edgeprep.fleet/1
+    Json,
+    /// A page for a browser, with search and filters
+    Html,
 }
 
 /// How something is printed.

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::capture::identity_hash;
 use crate::facts::Facts;
+use crate::facts::kernel::Kernel;
 use crate::facts::machine_id::MachineId;
 
 /// What a host is.
@@ -26,6 +27,10 @@ pub struct HostSummary {
     pub memory_bytes: Option<u64>,
     /// The number of processors.
     pub cpus: Option<u64>,
+    /// The size of a page of memory.
+    pub page_bytes: Option<u32>,
+    /// The network that Usernetes gives the node of a host of this name.
+    pub node_subnet: Option<String>,
 }
 
 /// A distribution, from `os-release(5)`.
@@ -78,7 +83,23 @@ impl HostSummary {
             hardware: Hardware::of(facts),
             memory_bytes: facts.memory().ok().map(|memory| memory.total_bytes.value),
             cpus: facts.cpus().ok().map(|cpus| u64::from(cpus.value)),
+            page_bytes: page_bytes(facts, kernels.iter().find(|kernel| kernel.running)),
+            // In a capture the name is another.
+            node_subnet: Some(())
+                .filter(|()| !facts.identity_is_hashed())
+                .and_then(|()| facts.node_subnet().ok().map(|network| network.value.to_string())),
         }
+    }
+}
+
+/// The architectures whose kernels have pages of 4096 bytes and no other (`PAGE_SHIFT` in `arch/*/include`).
+const SMALL_PAGES: [&str; 8] = ["x86_64", "i386", "i686", "armv6l", "armv7l", "armv8l", "riscv64", "s390x"];
+
+fn page_bytes(facts: &Facts, kernel: Option<&Kernel>) -> Option<u32> {
+    match facts.arch().as_deref() {
+        Some("aarch64") => facts.arm64_page_bytes(kernel?).ok().flatten().map(|bytes| bytes.value),
+        Some(arch) if SMALL_PAGES.contains(&arch) => Some(4096),
+        _ => None,
     }
 }
 

@@ -6,7 +6,7 @@
 //! [`fixes`] make files, a [`plan`] compares those with the host, and [`apply`] carries it out; then the same
 //! checks run again. Where it is asked for, [`probes`] try as the user what the checks tell, and the report has
 //! both. A [`diagnosis`] goes the other way: from the messages of a log, by the [`symptoms`] that are known, to
-//! the checks. Each step is a plain value.
+//! the checks. A [`fleet`] is made of many saved reports. Each step is a plain value.
 
 pub mod apply;
 pub mod capture;
@@ -20,6 +20,7 @@ pub mod exit_code;
 pub mod facts;
 pub mod finding;
 pub mod fixes;
+pub mod fleet;
 pub mod host;
 pub mod host_summary;
 pub mod inspection;

@@ -6,6 +6,7 @@ pub(crate) mod detect;
 mod diagnose;
 mod env;
 mod fix;
+mod fleet;
 mod history;
 mod place;
 mod render_overlay;
@@ -47,6 +48,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Env(args) => return env::run(&args),
         Command::Capture(args) => return capture::run(&args),
         Command::Render(args) => return render_overlay::run(&args),
+        Command::Fleet(args) => return fleet::run(&args),
         Command::Explain { id: None } | Command::List { what: Listing::Checks } => explain::checks(),
         Command::Explain { id: Some(id) } => {
             let glob = id.clone();

@@ -5,13 +5,14 @@ pub mod environment;
 pub mod escape;
 pub mod explain;
 pub mod fix;
+pub mod fleet;
 pub mod html;
 pub mod human;
 pub mod json;
-pub mod overlay;
 pub mod junit;
 pub mod markdown;
 pub mod nagios;
+pub mod overlay;
 pub mod prometheus;
 pub mod sarif;
 pub mod tap;
@@ -68,12 +69,16 @@ const FORMAT: [(char, char); 22] = [
     ('\u{e0020}', '\u{e007f}'),
 ];
 
+/// Whether a character is of category Cc or one of [`FORMAT`].
+fn is_unseen(c: char) -> bool {
+    c.is_control() || FORMAT.iter().take_while(|(first, _)| *first <= c).any(|(_, last)| c <= *last)
+}
+
 /// What was read from a host goes to a terminal: without control and format characters.
 pub fn printable(text: &str) -> String {
-    let is_format = |c: char| FORMAT.iter().take_while(|(first, _)| *first <= c).any(|(_, last)| c <= *last);
     let printable = |c: char| match c {
         '\n' | '\t' => ' ',
-        c if c.is_control() || is_format(c) => '\u{fffd}',
+        c if is_unseen(c) => '\u{fffd}',
         c => c,
     };
     text.chars().map(printable).collect()

@@ -8,7 +8,7 @@ use crate::finding::{Answer, Level, Needs, Verdict};
 use crate::requirements::Stack;
 
 /// Whether a stack will run for a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Readiness {
