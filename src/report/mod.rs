@@ -129,6 +129,7 @@ pub struct Row {
     pub findings: Vec<ReportedFinding>,
     /// What repairs several findings at once that are not met (absent where none can be taken together).
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(default))]
     pub repairs: Vec<Repair>,
     /// Whether the host runs.
     #[serde(skip)]
@@ -152,6 +153,7 @@ pub struct ReportedFinding {
     pub verdict: &'static str,
     /// What it takes where it is pending; absent where a command is enough.
     #[serde(skip_serializing_if = "Needs::is_none")]
+    #[cfg_attr(test, schemars(default))]
     pub needs: Needs,
     /// The stacks that want it.
     pub stacks: Vec<Stack>,
@@ -161,6 +163,7 @@ pub struct ReportedFinding {
     pub evidence: Vec<Evidence>,
     /// How many of the evidence, the last, are lines of a workload that ask for it; absent where none do.
     #[serde(skip_serializing_if = "is_zero")]
+    #[cfg_attr(test, schemars(default))]
     pub asked: usize,
     /// What repairs it.
     pub remedy: ReportedRemedy,
