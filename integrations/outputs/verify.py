@@ -11,6 +11,8 @@ import unicodedata
 import xml.etree.ElementTree
 from html.parser import HTMLParser
 
+import jsonschema
+
 folder = pathlib.Path(sys.argv[1])
 reports = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json") if "." not in path.stem}
 assert set(reports) >= {"ready", "not-ready", "strict", "image", "pending", "unknown", "hostile"}, set(reports)
@@ -107,11 +109,16 @@ for name, report in reports.items():
     assert "Parse errors" not in proved, proved[-500:]
 say("tap: tap-parser and TAP::Parser agree with the table, and read the YAML")
 
+schema = jsonschema.Draft7Validator(json.loads(pathlib.Path(sys.argv[2]).read_text()),
+                                    format_checker=jsonschema.Draft7Validator.FORMAT_CHECKER)
+for path in folder.glob("*.sarif"):
+    wrong = [error.message for error in schema.iter_errors(json.loads(path.read_text()))]
+    assert bool(wrong) == (path.stem == "broken"), (path.name, wrong[:3])
 validated = json.loads((folder / "validated.log").read_text())
 results = [result for run in validated["runs"] for result in run.get("results", [])]
 errors = [result for result in results if result.get("level") == "error"]
 files = {result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"].split("/")[-1] for result in errors}
-assert files == {"broken.sarif"}, (files, errors[:3])
+assert files == {"broken.sarif"}, (files, [(error["ruleId"], error["message"]) for error in errors[:3]])
 failures = [n for run in validated["runs"] for i in run.get("invocations", [])
             for n in i.get("toolExecutionNotifications", []) if n.get("level") == "error"]
 assert not failures, failures[:3]
@@ -136,7 +143,7 @@ assert any("suppressions" in result for result in
 lines = [result["locations"][0]["physicalLocation"] for result in
          json.loads((folder / "not-ready.sarif").read_text())["runs"][0]["results"]]
 assert any(place.get("region", {}).get("startLine") for place in lines), "no line at all"
-say(f"sarif: sarif-multitool finds no error but in the log that was broken on purpose; rules, places and fingerprints hold")
+say("sarif: the schema holds, and sarif-multitool finds no error but in the log that was broken on purpose")
 
 for name, report in reports.items():
     line = (folder / f"{name}.txt").read_text()
