@@ -372,14 +372,20 @@ fn a_large_report_takes_no_longer_than_its_size() {
         let finding = |n: usize| {
             json!({ "subject": format!("s{n}"), "expected": format!("e{n}"), "found": "f", "verdict": "unmet",
                 "evidence": [{ "path": format!("/p{n}"), "line": n, "text": "" }],
-                "remedy": { "fixable": false, "summary": "r", "commands": [format!("c{n}")],
-                    "install": { "command": "apt", "packages": [format!("p{n}")], "waits_for_boot": false } } })
+                "remedy": { "fixable": false, "summary": "r", "commands": [format!("c{n}")], "install":
+                    { "command": "apt", "packages": [format!("p{n}")], "waits_for_boot": false } } })
         };
-        let row = |id: String, findings: Vec<Value>| json!({ "id": id, "summary": "", "level": "required", "status": "fail", "user": null, "findings": findings });
+        let row = |id: String, findings: Vec<Value>| {
+            json!({ "id": id, "summary": "", "level": "required", "status": "fail", "user": null,
+                "findings": findings })
+        };
         let mut rows: Vec<Value> = (0..many / 4).map(|n| row(format!("id{n}"), Vec::new())).collect();
         rows.push(row("many".to_owned(), (0..many).map(finding).collect()));
         value["checks"] = Value::Array(rows);
-        let stack = |n: usize| json!({ "name": format!("s{n}"), "user": "edge", "verdict": "not-ready", "blockers": ["many"], "needs": "none" });
+        let stack = |n: usize| {
+            json!({ "name": format!("s{n}"), "user": "edge", "verdict": "not-ready", "blockers": ["many"],
+                "needs": "none" })
+        };
         value["stacks"] = (0..many / 4).map(stack).collect();
         value["host"]["name"] = json!("x".repeat(1 << 20));
     });
