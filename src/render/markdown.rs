@@ -1,5 +1,5 @@
-//! Markdown as GitHub and GitLab have it, for a pull request or the summary of a job. What comes from the host
-//! stands in code, or has all its punctuation escaped; the size is bounded.
+//! Markdown as GitHub and GitLab have it, for a pull request or the summary of a job. What comes from
+//! the host stands in code, or has all its punctuation escaped; the size is bounded.
 
 use super::escape::{backticks, markdown, markdown_code, markup, short};
 use super::printable;

@@ -35,7 +35,8 @@ pub fn report(report: &Saved) -> (String, u8) {
         stacks.push("no stack was asked for".to_owned());
     }
     let line = format!(
-        "EDGEPREP {word} - {} | required={missing};;0;0 unknown={doubt};;;0 advised={advised};0;;0 passed={};;;0\n",
+        "EDGEPREP {word} - {} | required={missing};;0;0 unknown={doubt};;;0 advised={advised};0;;0 \
+         passed={};;;0\n",
         stacks.join("; "),
         count(Worth::Met)
     );
