@@ -9,6 +9,7 @@ mod fix;
 mod fleet;
 mod history;
 mod place;
+mod report;
 mod undo;
 mod verified;
 mod work;
@@ -42,6 +43,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::History(args) => return history::run(&args),
         Command::Diagnose(args) => return diagnose::run(&args),
         Command::Detect(args) => return detect::run(&args),
+        Command::Report(args) => return report::run(&args),
         Command::Env(args) => return env::run(&args),
         Command::Capture(args) => return capture::run(&args),
         Command::Fleet(args) => return fleet::run(&args),

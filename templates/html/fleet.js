@@ -7,6 +7,7 @@ const make = (name, props, ...children) => {
   return element;
 };
 const VERDICTS = { '+': 'ready', '~': 'pending', '?': 'unknown', 'x': 'not ready' };
+const CLASSES = { '+': 'good', '~': 'warn', '?': 'calm', 'x': 'bad' };
 const RANK = { 'x': 0, '?': 1, '~': 2, '+': 3 };
 const PAGE = 50, COLUMNS = 64, SHOWN = 12;
 const number = n => n.toLocaleString('en');
@@ -96,7 +97,7 @@ function row(host) {
 
 function verdict(mark) {
   const name = VERDICTS[mark];
-  return make('td', { className: name.replace(' ', '-') },
+  return make('td', { className: CLASSES[mark] },
     make('span', { className: 'mark', textContent: mark, ariaHidden: 'true' }), name);
 }
 

@@ -4,13 +4,12 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use sha2::{Digest, Sha256};
-
 use super::human::{counted, thousands, verdict};
 use super::picture::{self, Cell};
 use crate::finding::Needs;
 use crate::fleet::{Change, CheckSum, Comparison, Fault, Fleet, Group, HostRow, Seen, Shared, State, TRAITS};
-use crate::render::{json, printable};
+use crate::render::escape::markup;
+use crate::render::{html, json, printable};
 use crate::report::Readiness;
 
 const STYLE: &str = include_str!("../../../templates/html/fleet.css");
@@ -28,7 +27,7 @@ const NAMED: usize = 20;
 pub fn fleet(fleet: &Fleet) -> serde_json::Result<String> {
     let sums = &fleet.summary;
     let title = format!("edgeprep fleet: {}", counted(sums.hosts, "host"));
-    let mut page = Page::begin(&title, true);
+    let mut page = Page::begin(&title, Some(SCRIPT));
     page.verdicts(fleet);
     if sums.hosts > 0 {
         let open = picture::open(fleet);
@@ -40,7 +39,7 @@ pub fn fleet(fleet: &Fleet) -> serde_json::Result<String> {
         page.drift(fleet);
         page.faults("Not read", fleet.unreadable, sums.unreadable);
         page.put("<script type=\"application/json\" id=\"data\">");
-        page.put(&in_script(&serde_json::to_string(&data(fleet, &open))?));
+        page.put(&in_script(serde_json::to_string(&data(fleet, &open))?));
         page.put("</script>\n");
         let script = format!("<script>{SCRIPT}</script>\n");
         return Ok(page.end(fleet.version, &script));
@@ -53,7 +52,7 @@ pub fn fleet(fleet: &Fleet) -> serde_json::Result<String> {
 pub fn comparison(all: &Comparison) -> String {
     let sums = &all.summary;
     let title = format!("edgeprep fleet: {} worse, {} better", thousands(sums.worse), thousands(sums.better));
-    let mut page = Page::begin(&title, false);
+    let mut page = Page::begin(&title, None);
     let rows = [
         ("worse", sums.worse),
         ("better", sums.better),
@@ -114,67 +113,29 @@ pub fn comparison(all: &Comparison) -> String {
     page.end(all.version, "")
 }
 
-/// Text for an element or a quoted attribute.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in printable(text).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 /// JSON for a script element: nothing in it ends that, or begins another.
-fn in_script(text: &str) -> String {
+fn in_script(text: String) -> String {
     json::ascii_controls(text).replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
-}
-
-/// A hash as a content security policy names it.
-fn policy_hash(text: &str) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::from("'sha256-");
-    for three in Sha256::digest(text).chunks(3) {
-        let bits =
-            three.iter().fold(0usize, |bits, byte| bits << 8 | usize::from(*byte)) << (8 * (3 - three.len()));
-        for at in 0..4 {
-            let digit = bits >> (6 * (3 - at)) & 63;
-            out.push(if at > three.len() { '=' } else { char::from(DIGITS[digit]) });
-        }
-    }
-    out.push('\'');
-    out
 }
 
 fn class(verdict: Readiness) -> (&'static str, char) {
     match verdict {
-        Readiness::Ready => ("ready", '+'),
-        Readiness::Pending => ("pending", '~'),
-        Readiness::NotReady => ("not-ready", 'x'),
-        Readiness::Unknown => ("unknown", '?'),
+        Readiness::Ready => ("good", '+'),
+        Readiness::Pending => ("warn", '~'),
+        Readiness::NotReady => ("bad", 'x'),
+        Readiness::Unknown => ("calm", '?'),
     }
 }
 
 struct Page(String);
 
 impl Page {
-    fn begin(title: &str, script: bool) -> Page {
-        let title = escaped(title);
-        let scripts = if script { format!(" script-src {};", policy_hash(SCRIPT)) } else { String::new() };
+    fn begin(title: &str, script: Option<&str>) -> Page {
+        let style = format!("{}{STYLE}", html::STYLE);
         Page(format!(
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src {};\
-             {scripts} base-uri 'none'; form-action 'none'\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"referrer\" content=\"no-referrer\">\n<title>{title}</title>\n\
-             <link rel=\"icon\" href=\"data:,\">\n<style>{STYLE}</style>\n</head>\n<body>\n\
-             <header><h1>{title}</h1></header>\n<main>\n",
-            policy_hash(STYLE)
+            "{}<header><h1>{}</h1></header>\n<main>\n",
+            html::head(title, &style, script),
+            markup(title)
         ))
     }
 
@@ -182,7 +143,7 @@ impl Page {
         let _ = write!(
             self.0,
             "</main>\n<footer>Made by edgeprep {} of its reports. This page loads nothing.</footer>\n{script}</body>\n</html>\n",
-            escaped(version)
+            markup(version)
         );
         self.0
     }
@@ -192,7 +153,7 @@ impl Page {
     }
 
     fn heading(&mut self, text: &str) {
-        let _ = writeln!(self.0, "<h2>{}</h2>", escaped(text));
+        let _ = writeln!(self.0, "<h2>{}</h2>", markup(text));
     }
 
     /// A table with a heading, where it has rows; what is a number stands to the right.
@@ -204,20 +165,20 @@ impl Page {
         self.heading(title);
         self.put("<table>");
         if !caption.is_empty() {
-            let _ = write!(self.0, "<caption>{}</caption>", escaped(caption));
+            let _ = write!(self.0, "<caption>{}</caption>", markup(caption));
         }
         self.put("<thead><tr>");
         for head in heads {
             let tag = if head.is_empty() { "td" } else { "th" };
             let scope = if head.is_empty() { "" } else { " scope=\"col\"" };
-            let _ = write!(self.0, "<{tag}{scope}>{}</{tag}>", escaped(head));
+            let _ = write!(self.0, "<{tag}{scope}>{}</{tag}>", markup(head));
         }
         self.put("</tr></thead>\n<tbody>\n");
         for row in rows {
             self.put("<tr>");
             for (at, cell) in row.iter().enumerate() {
                 let (open, close) = if at == 0 { ("th scope=\"row\"", "th") } else { ("td", "td") };
-                let _ = write!(self.0, "<{open}>{}</{close}>", escaped(cell));
+                let _ = write!(self.0, "<{open}>{}</{close}>", markup(cell));
             }
             self.put("</tr>\n");
         }
@@ -247,16 +208,16 @@ impl Page {
             ));
         }
         if !notes.is_empty() {
-            let _ = writeln!(self.0, "<p>{}</p>", escaped(&notes.join(" ")));
+            let _ = writeln!(self.0, "<p>{}</p>", markup(&notes.join(" ")));
         }
     }
 
     fn counts(&mut self, title: &str, counts: [usize; 4]) {
-        let _ = write!(self.0, "<tr><th scope=\"row\">{}</th>", escaped(title));
+        let _ = write!(self.0, "<tr><th scope=\"row\">{}</th>", markup(title));
         let verdicts = [Readiness::Ready, Readiness::Pending, Readiness::NotReady, Readiness::Unknown];
         for (count, verdict) in counts.into_iter().zip(verdicts) {
             let (class, _) = class(verdict);
-            let class = if count > 0 { class } else { "muted" };
+            let class = if count > 0 { class } else { "soft" };
             let _ = write!(self.0, "<td class=\"n {class}\">{}</td>", thousands(count));
         }
         self.put("</tr>\n");
@@ -313,8 +274,8 @@ impl Page {
             let _ = write!(
                 self.0,
                 "<tr data-check=\"{at}\"><th scope=\"row\" class=\"id\" title=\"{}\">{}</th><td class=\"wide\">",
-                escaped(check.summary),
-                escaped(check.id)
+                markup(check.summary),
+                markup(check.id)
             );
             self.strip(&cells);
             self.put("</td>");
@@ -355,7 +316,7 @@ impl Page {
 
     fn hosts(&mut self) {
         self.put(
-            "<noscript><p class=\"muted\">The list of all hosts, with search and filters, takes JavaScript; what follows does not.</p></noscript>\n\
+            "<noscript><p class=\"soft\">The list of all hosts, with search and filters, takes JavaScript; what follows does not.</p></noscript>\n\
              <section class=\"script\" hidden aria-labelledby=\"hosts-title\">\n<h2 id=\"hosts-title\">Hosts</h2>\n\
              <table id=\"hosts\"><caption>Enter on a host shows more of it, Esc less; arrow keys go from host to host</caption>\n<thead><tr>",
         );
@@ -391,7 +352,7 @@ impl Page {
                 if at == 0 { " open" } else { "" },
                 counted(group.count, "host"),
                 verdict(group.verdict, group.needs),
-                escaped(&if group.blockers.is_empty() {
+                markup(&if group.blockers.is_empty() {
                     "no check says why".to_owned()
                 } else {
                     group.blockers.join(", ")
@@ -405,8 +366,8 @@ impl Page {
                 let _ = write!(
                     self.0,
                     "<dt>{}</dt><dd>{fix}{}</dd>",
-                    escaped(repair.check),
-                    escaped(repair.summary)
+                    markup(repair.check),
+                    markup(repair.summary)
                 );
             }
             if !group.repairs.is_empty() {
@@ -419,7 +380,7 @@ impl Page {
     }
 
     fn names(&mut self, names: &[String]) {
-        let shown = names.iter().take(NAMED).map(|name| escaped(name)).collect::<Vec<_>>().join(", ");
+        let shown = names.iter().take(NAMED).map(|name| markup(name)).collect::<Vec<_>>().join(", ");
         let more = names.len().saturating_sub(NAMED);
         let more = if more > 0 { format!(" and {} more", thousands(more)) } else { String::new() };
         let _ = writeln!(self.0, "<p class=\"names\">{shown}{more}</p>");
@@ -452,7 +413,7 @@ impl Page {
         }
         self.put("<h3>Node subnets of several hosts</h3>\n<p>Where they are to be in one Usernetes cluster, another <code>NODE_SUBNET</code> for each.</p>\n<ul>\n");
         for node in fleet.node_subnets.iter().take(SHOWN) {
-            let _ = write!(self.0, "<li>{}, {}", escaped(node.subnet), counted(node.hosts.len(), "name"));
+            let _ = write!(self.0, "<li>{}, {}", markup(node.subnet), counted(node.hosts.len(), "name"));
             let names: Vec<String> = node.hosts.iter().map(|name| (*name).to_owned()).collect();
             self.names(&names);
             self.put("</li>\n");
@@ -465,12 +426,12 @@ impl Page {
         if shared.is_empty() {
             return;
         }
-        let _ = writeln!(self.0, "<h3>{}</h3>\n<p>{}</p>\n<ul>", escaped(title), escaped(repair));
+        let _ = writeln!(self.0, "<h3>{}</h3>\n<p>{}</p>\n<ul>", markup(title), markup(repair));
         for one in shared.iter().take(SHOWN) {
             let _ = write!(
                 self.0,
                 "<li><code>{}</code>, {}",
-                escaped(one.value),
+                markup(one.value),
                 counted(one.hosts.len(), "host")
             );
             let same = one.hosts.iter().all(|host| host == one.value);
