@@ -76,7 +76,8 @@ fn files_folders_and_standard_input_are_the_same() {
     let files = [format!("{root}/a.json"), format!("{root}/deep/er/b")];
     let of_files = edgeprep(&["fleet", &files[0], &files[1], "--format", "json"]);
     assert_eq!(strip(&of_folder), strip(&of_files));
-    let lines = [named("a", "1").to_string(), serde_json::to_string_pretty(&named("b", "2")).unwrap()].join("\n");
+    let lines =
+        [named("a", "1").to_string(), serde_json::to_string_pretty(&named("b", "2")).unwrap()].join("\n");
     for args in [&["fleet", "--format", "json"][..], &["fleet", "-", "--format", "json"]] {
         let mut started = command(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         started.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
@@ -87,7 +88,8 @@ fn files_folders_and_standard_input_are_the_same() {
     assert_eq!(found["hosts"][0]["verdict"], "not-ready");
     assert_eq!(found["groups"][0]["count"], 2);
     let report = real();
-    let blockers: Vec<&Value> = report["stacks"].as_array().unwrap().iter().flat_map(|s| s["blockers"].as_array().unwrap()).collect();
+    let blockers: Vec<&Value> =
+        report["stacks"].as_array().unwrap().iter().flat_map(|s| s["blockers"].as_array().unwrap()).collect();
     for blocker in found["groups"][0]["blockers"].as_array().unwrap() {
         assert!(blockers.contains(&blocker), "{blocker}");
     }
@@ -96,7 +98,8 @@ fn files_folders_and_standard_input_are_the_same() {
 
 #[test]
 fn the_schemas_are_those_of_the_output() {
-    let all = folder(&[("a", named("a", "1")), ("b", named("a", "1")), ("c", json!({})), ("d", named("d", "2"))]);
+    let all =
+        folder(&[("a", named("a", "1")), ("b", named("a", "1")), ("c", json!({})), ("d", named("d", "2"))]);
     let root = all.path().to_str().unwrap();
     let file = |name: &str| format!("{root}/{name}");
     for (schema, output) in [
@@ -104,7 +107,8 @@ fn the_schemas_are_those_of_the_output() {
         ("fleet-comparison", edgeprep(&["fleet", "--compare", root, &file("d"), "--format", "json"])),
     ] {
         let path = format!("{}/docs/{schema}.schema.json", env!("CARGO_MANIFEST_DIR"));
-        let validator = jsonschema::validator_for(&serde_json::from_slice(&fs::read(path).unwrap()).unwrap()).unwrap();
+        let validator =
+            jsonschema::validator_for(&serde_json::from_slice(&fs::read(path).unwrap()).unwrap()).unwrap();
         let output = of_json(&output);
         let errors: Vec<String> = validator.iter_errors(&output).map(|e| e.to_string()).collect();
         assert_eq!(errors, [""; 0], "{schema}");
@@ -124,7 +128,10 @@ fn what_is_no_report_is_named_and_the_others_count() {
     std::os::unix::fs::symlink(all.path(), all.path().join("loop")).unwrap();
     let output = fleet(&all, &["--format", "json"]);
     let found = of_json(&output);
-    assert_eq!((found["summary"]["hosts"].as_u64(), found["summary"]["unreadable"].as_u64()), (Some(1), Some(5)));
+    assert_eq!(
+        (found["summary"]["hosts"].as_u64(), found["summary"]["unreadable"].as_u64()),
+        (Some(1), Some(5))
+    );
     let why = |name: &str| {
         let all = found["unreadable"].as_array().unwrap();
         let fault = all.iter().find(|fault| fault["file"].as_str().unwrap().ends_with(name));
@@ -170,10 +177,18 @@ fn hostile_names_are_text_in_each_format() {
             finding["remedy"]["summary"] = json!(HOSTILE);
         }
     }
-    let all = folder(&[("a", hostile.clone()), ("b", hostile), (HOSTILE.replace('/', "_").as_str(), json!({})), ("c", real())]);
+    let all = folder(&[
+        ("a", hostile.clone()),
+        ("b", hostile),
+        (HOSTILE.replace('/', "_").as_str(), json!({})),
+        ("c", real()),
+    ]);
     let root = all.path().to_str().unwrap();
     let other = all.path().join("c");
-    let comparisons = [&["fleet", "--compare", other.to_str().unwrap(), root][..], &["fleet", "--compare", root, other.to_str().unwrap()]];
+    let comparisons = [
+        &["fleet", "--compare", other.to_str().unwrap(), root][..],
+        &["fleet", "--compare", root, other.to_str().unwrap()],
+    ];
     for args in [&["fleet", root][..], &["fleet", root, "-v"], comparisons[0], comparisons[1]] {
         for format in ["human", "json", "html"] {
             let output = edgeprep(&[args, &["--format", format]].concat());
@@ -188,7 +203,11 @@ fn hostile_names_are_text_in_each_format() {
             }
             if format == "html" {
                 let scripts = text.matches("<script").count();
-                assert_eq!(scripts, if args[1] == "--compare" { 0 } else { 2 }, "the data and the page's own");
+                assert_eq!(
+                    scripts,
+                    if args[1] == "--compare" { 0 } else { 2 },
+                    "the data and the page's own"
+                );
                 assert_eq!(text.matches("</script").count(), scripts);
                 assert!(!text.contains("<b>") && text.contains("alert(1)"));
             }
@@ -205,7 +224,8 @@ fn a_page_allows_its_own_script_and_style_alone() {
     let output = fleet(&all, &["--format", "html", "-o", file.to_str().unwrap()]);
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""));
     let page = fs::read_to_string(&file).unwrap();
-    let policy = page.split("Content-Security-Policy\" content=\"").nth(1).unwrap().split('"').next().unwrap();
+    let policy =
+        page.split("Content-Security-Policy\" content=\"").nth(1).unwrap().split('"').next().unwrap();
     assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
     assert!(policy.contains("script-src 'sha256-") && !policy.contains("unsafe"), "{policy}");
     for loads in ["src=\"", "href=\"http", "url(", "@import", " style=\"", " onclick"] {
@@ -231,7 +251,10 @@ fn what_changed_is_told() {
     let output = edgeprep(&["fleet", "--compare", paths[0], paths[1], "--format", "json"]);
     assert_eq!(output.status.code(), Some(0), "nothing is worse");
     let sums = &of_json(&output)["summary"];
-    assert_eq!((&sums["better"], &sums["same"], &sums["appeared"], &sums["gone"]), (&json!(1), &json!(1), &json!(1), &json!(1)));
+    assert_eq!(
+        (&sums["better"], &sums["same"], &sums["appeared"], &sums["gone"]),
+        (&json!(1), &json!(1), &json!(1), &json!(1))
+    );
     let back = edgeprep(&["fleet", "--compare", paths[1], paths[0]]);
     assert_eq!(back.status.code(), Some(1));
     let text = stdout(&back);
@@ -245,7 +268,10 @@ fn a_picture_of_few_hosts_has_the_marks_of_reports() {
     let text = stdout(&fleet(&all, &[]));
     let delegation = text.lines().find(|line| line.starts_with("cgroup-delegation")).unwrap();
     assert!(delegation.contains(" xxx 3x"), "{delegation}");
-    assert!(text.contains("3 hosts, not ready") && text.contains("Next: edgeprep fix on the hosts"), "{text}");
+    assert!(
+        text.contains("3 hosts, not ready") && text.contains("Next: edgeprep fix on the hosts"),
+        "{text}"
+    );
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     let quiet = stdout(&fleet(&all, &["-q"]));
     assert!(quiet.contains("not ready") && !quiet.contains("cgroup-delegation"), "{quiet}");
