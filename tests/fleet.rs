@@ -1,5 +1,5 @@
-//! `edgeprep fleet` on real reports: files, folders, standard input, each format, and names that are markup or
-//! tell a terminal what to do.
+//! `edgeprep fleet` on real reports: files, folders, standard input, each format, and names that
+//! are markup or tell a terminal what to do.
 #![allow(
     clippy::allow_attributes,
     clippy::unwrap_used,
@@ -56,7 +56,8 @@ fn of_json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", stderr(output)))
 }
 
-/// The text is nobody's command: no control character but the ends of lines, and nothing that changes their order.
+/// The text is nobody's command: no control character but the ends of lines, and nothing that
+/// changes their order.
 fn is_harmless(text: &str) -> bool {
     let obeyed = |c: char| c != '\n' && (c.is_control() || "\u{202e}\u{2028}".contains(c));
     !text.contains(obeyed)

@@ -13,8 +13,8 @@ use crate::report::saved::{self, LIMIT_BYTES, NoReport};
 
 /// How much is read at once: several reports.
 const CHUNK: usize = 1 << 20;
-/// How much is read again in search of the next report behind broken ones, before the rest is given up: a file
-/// can be made such that each of its lines begins one that never ends.
+/// How much is read again in search of the next report behind broken ones, before the rest is given
+/// up: a file can be made such that each of its lines begins one that never ends.
 const MOST_READ_AGAIN: u64 = 64 << 20;
 
 /// What was found in a stream.
@@ -80,8 +80,8 @@ enum Skip {
     Broken(u64),
 }
 
-/// The first report of a text that does not begin with space, in that line of its file. Of a `whole` text there is
-/// no more to come, or no more is waited for.
+/// The first report of a text that does not begin with space, in that line of its file. Of a
+/// `whole` text there is no more to come, or no more is waited for.
 fn take(text: &[u8], at: u64, whole: bool, ended: bool) -> Taken<'_> {
     let fault = |why: NoReport, length, skip| Taken::Fault(why.to_string(), length, skip);
     if text.first() != Some(&b'{') {

@@ -14,9 +14,11 @@ pub(crate) fn report(name: &str, id: &str, checks: &[(&str, &str, &str, &str)]) 
     let rows: Vec<Value> = checks
         .iter()
         .map(|(check, level, status, verdict)| {
-            let remedy = json!({"fixable": *check != "stack-programs", "summary": format!("repair {check}"), "commands": []});
-            json!({"id": check, "summary": "", "level": level, "status": status, "user": null, "stacks": ["k3s"],
-                "findings": [{"subject": "a", "expected": "1", "found": "0", "verdict": verdict, "remedy": remedy}]})
+            let remedy = json!({"fixable": *check != "stack-programs", "summary": format!("repair \
+             {check}"), "commands": []});
+            json!({"id": check, "summary": "", "level": level, "status": status, "user": null,
+                "stacks": ["k3s"], "findings": [{"subject": "a", "expected": "1", "found": "0",
+                "verdict": verdict, "remedy": remedy}]})
         })
         .collect();
     let blockers: Vec<&str> =
@@ -29,14 +31,16 @@ pub(crate) fn report(name: &str, id: &str, checks: &[(&str, &str, &str, &str)]) 
     };
     json!({
         "schema": "edgeprep.report/1", "version": "0.1.0", "mode": "live",
-        "host": {"name": name, "machine_id_hash": id, "os": {"id": "debian", "version_id": "13"}, "kernel": ["6.12.1"],
-            "arch": "x86_64", "hardware": {"vendor": null, "model": null, "compatible": []}, "memory_bytes": 1, "cpus": 1,
+        "host": {"name": name, "machine_id_hash": id, "os": {"id": "debian", "version_id": "13"},
+            "kernel": ["6.12.1"], "arch": "x86_64", "memory_bytes": 1, "cpus": 1,
+            "hardware": {"vendor": null, "model": null, "compatible": []},
             "page_bytes": 4096, "node_subnet": null},
         "profile": {"name": "generic", "chosen": "auto", "why": "", "notes": []}, "users": [],
         "stacks": [{"name": "k3s", "user": "edge", "verdict": verdict, "blockers": blockers,
             "needs": if verdict == "pending" { "reboot" } else { "none" }, "advised": 0}],
         "checks": rows,
-        "summary": {"pass": 0, "fail": 0, "skip": 0, "unknown": 0, "ignored": 0, "verdict": verdict, "exit_code": 0}
+        "summary": {"pass": 0, "fail": 0, "skip": 0, "unknown": 0, "ignored": 0, "verdict": verdict,
+            "exit_code": 0}
     })
 }
 
@@ -93,7 +97,8 @@ fn what_is_no_report_is_listed_and_the_others_count() {
         (r#"{"schema": "edgeprep.fleet/1"}"#.to_owned(), "edgeprep.fleet/1: this edgeprep reads "),
         (
             damaged,
-            "line AT, column 459: not as edgeprep.report/1 has it: invalid type: integer `7`, expected a string",
+            "line AT, column 459: not as edgeprep.report/1 has it: invalid type: integer `7`, expected \
+             a string",
         ),
         (
             good("x").replace("\"checks\":[]", "\"checks\":[{}]"),
