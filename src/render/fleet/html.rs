@@ -212,7 +212,7 @@ impl Page {
             "</ul>\n<table class=\"map\" id=\"map\"><caption>From left to right all hosts, those with \
              the same blockers \
              side by side; the height of a colour is its share of the hosts there</caption>\n\
-             <thead><tr><th scope=\"col\" class=\"id\">Check</th><td class=\"wide\"></td>",
+             <thead><tr><th scope=\"col\" class=\"id\">Check</th><td></td>",
         );
         for title in ["Not met", "Pending", "Not known", "Advised"] {
             let wide = if title == "Not met" || title == "Not known" { "" } else { " wide" };
@@ -223,8 +223,7 @@ impl Page {
             let cells = picture::row(check, &order, COLUMNS);
             let _ = write!(
                 self.0,
-                "<tr data-check=\"{at}\"><th scope=\"row\" class=\"id\" title=\"{}\">{}</th><td \
-                 class=\"wide\">",
+                "<tr data-check=\"{at}\"><th scope=\"row\" class=\"id\" title=\"{}\">{}</th><td>",
                 markup(check.summary),
                 markup(check.id)
             );
