@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::host::{Host, Source, Words};
 use super::{files, stream};
+use crate::report::saved::NoReport;
 
 /// So many files and lines that are no reports are listed; the others are counted.
 const MOST_FAULTS: usize = 1000;
@@ -48,7 +49,7 @@ impl Gathered {
             if let Err(error) = read {
                 self.fault(Source { file: name, line: 1 }, format!("cannot be read: {error}"));
             } else if self.hosts.len() + self.unreadable == before {
-                self.fault(Source { file: name, line: 1 }, "is empty".to_owned());
+                self.fault(Source { file: name, line: 1 }, NoReport::Empty.to_string());
             }
         })
     }

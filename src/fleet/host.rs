@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::lean::{Lean, LeanRow};
 use crate::checks::ALL;
-use crate::finding::{Level, Needs};
-use crate::report::{Readiness, Status};
+use crate::finding::Needs;
+use crate::report::Readiness;
 
 /// No more different checks are known than this; a release has about a hundred.
 const MOST_CHECKS: usize = 2000;
@@ -18,7 +18,7 @@ const MOST_STACKS: usize = 100;
 const MOST_REPAIRS: u16 = 4000;
 
 /// What a check says of a host, from the best to the worst. Of several rows the worst counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
@@ -29,7 +29,7 @@ pub enum State {
     Ignored,
     /// All is met.
     Pass,
-    /// Only something that is advised is not met.
+    /// Only something that is advised is not met, or not known.
     Advised,
     /// What is required is configured, and not in effect.
     Pending,
@@ -54,17 +54,17 @@ impl State {
     }
 
     fn of(row: &LeanRow) -> State {
-        match (row.status, row.level) {
-            (Status::Skip, _) => State::Skip,
-            (Status::Ignored, _) => State::Ignored,
-            (Status::Pass, _) => State::Pass,
-            (Status::Unknown, _) => State::Unknown,
-            (Status::Fail, Level::Advised) => State::Advised,
-            (Status::Fail, Level::Required) => {
+        match (row.status.as_str(), row.level.as_str()) {
+            ("skip", _) => State::Skip,
+            ("ignored", _) => State::Ignored,
+            ("pass", _) => State::Pass,
+            (_, "advised") => State::Advised,
+            ("fail", _) => {
                 let waits = |verdict: &str| matches!(verdict, "met" | "pending");
                 let pending = row.findings.iter().all(|finding| waits(finding.verdict.as_str()));
                 if pending { State::Pending } else { State::Fail }
             }
+            (_, _) => State::Unknown,
         }
     }
 }
@@ -207,9 +207,10 @@ impl Host {
                 return Err("is damaged: there are not so many stacks".to_owned());
             }
             let name = words.stacks.number(stack.name.as_str());
+            let verdict = readiness(stack.verdict.as_str());
             match stacks.iter_mut().find(|known| known.name == name) {
-                Some(known) => known.verdict = known.verdict.worst(stack.verdict),
-                None => stacks.push(HostStack { name, verdict: stack.verdict }),
+                Some(known) => known.verdict = known.verdict.worst(verdict),
+                None => stacks.push(HostStack { name, verdict }),
             }
             for id in &stack.blockers {
                 blockers.push(check(id.as_str(), words)?);
@@ -245,8 +246,8 @@ impl Host {
             timestamp: lean.timestamp,
             source,
             traits: texts.map(|text| words.traits.number(&text)),
-            verdict: lean.summary.verdict.unwrap_or(Readiness::Ready),
-            needs: lean.stacks.iter().map(|stack| stack.needs).max().unwrap_or_default(),
+            verdict: stacks.iter().map(|s| s.verdict).reduce(Readiness::worst).unwrap_or(Readiness::Ready),
+            needs: lean.stacks.iter().map(|stack| needs(stack.needs.as_str())).max().unwrap_or_default(),
             stacks: stacks.into(),
             blockers: blockers.into(),
             states: states.into(),
@@ -268,6 +269,23 @@ impl Words {
     fn repair(&mut self, text: &str) -> Sym {
         let full = self.repairs.len() >= usize::from(MOST_REPAIRS);
         if full && !self.repairs.known.contains_key(text) { 0 } else { self.repairs.number(text) }
+    }
+}
+
+fn readiness(word: &str) -> Readiness {
+    match word {
+        "ready" => Readiness::Ready,
+        "pending" => Readiness::Pending,
+        "not-ready" => Readiness::NotReady,
+        _ => Readiness::Unknown,
+    }
+}
+
+fn needs(word: &str) -> Needs {
+    match word {
+        "none" => Needs::None,
+        "re-login" => Needs::ReLogin,
+        _ => Needs::Reboot,
     }
 }
 

@@ -1,13 +1,11 @@
-//! The part of a saved report that a fleet is made of. Nothing else of it is kept in memory.
+//! The part of a saved report that a fleet is made of. Nothing else of it is kept in memory. As for
+//! [`Saved`](crate::report::saved::Saved) a word that is not known never counts as good.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
-
-use crate::finding::{Level, Needs};
-use crate::report::{Readiness, Status};
 
 /// Longer texts are cut: the name of a host has at most 253 characters, and no summary is as long.
 const LONGEST_TEXT: usize = 400;
@@ -31,7 +29,6 @@ pub(super) struct Lean<'a> {
     pub stacks: Vec<LeanStack<'a>>,
     #[serde(borrow)]
     pub checks: Vec<LeanRow<'a>>,
-    pub summary: LeanSummary,
 }
 
 #[derive(Debug, Deserialize)]
@@ -40,13 +37,13 @@ pub(super) struct LeanHost<'a> {
     pub name: Option<Text<'a>>,
     #[serde(borrow)]
     pub machine_id_hash: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub os: LeanOs<'a>,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub kernel: Vec<Text<'a>>,
     #[serde(borrow)]
     pub arch: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub hardware: LeanHardware<'a>,
     #[serde(default)]
     pub page_bytes: Option<u64>,
@@ -54,7 +51,7 @@ pub(super) struct LeanHost<'a> {
     pub node_subnet: Option<Text<'a>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct LeanOs<'a> {
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
@@ -62,7 +59,7 @@ pub(super) struct LeanOs<'a> {
     pub version_id: Option<Text<'a>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct LeanHardware<'a> {
     #[serde(borrow)]
     pub vendor: Option<Text<'a>>,
@@ -80,19 +77,23 @@ pub(super) struct LeanProfile<'a> {
 pub(super) struct LeanStack<'a> {
     #[serde(borrow)]
     pub name: Text<'a>,
-    pub verdict: Readiness,
+    #[serde(borrow)]
+    pub verdict: Text<'a>,
     #[serde(borrow)]
     pub blockers: Vec<Text<'a>>,
-    pub needs: Needs,
+    #[serde(borrow)]
+    pub needs: Text<'a>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct LeanRow<'a> {
     #[serde(borrow)]
     pub id: Text<'a>,
-    pub level: Level,
-    pub status: Status,
     #[serde(borrow)]
+    pub level: Text<'a>,
+    #[serde(borrow)]
+    pub status: Text<'a>,
+    #[serde(borrow, default)]
     pub findings: Vec<LeanFinding<'a>>,
 }
 
@@ -100,20 +101,16 @@ pub(super) struct LeanRow<'a> {
 pub(super) struct LeanFinding<'a> {
     #[serde(borrow)]
     pub verdict: Text<'a>,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub remedy: LeanRemedy<'a>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct LeanRemedy<'a> {
+    #[serde(default)]
     pub fixable: bool,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub summary: Text<'a>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct LeanSummary {
-    pub verdict: Option<Readiness>,
 }
 
 /// What every JSON object may have, to tell what one is that is no report.
@@ -124,7 +121,7 @@ pub(super) struct Head {
 }
 
 /// A text, borrowed from the report where it has no escapes, and at most [`LONGEST_TEXT`] bytes of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Text<'a>(Cow<'a, str>);
 
 impl Text<'_> {
@@ -152,6 +149,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-pub(super) fn cut(text: &str) -> &str {
+fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(LONGEST_TEXT)]
 }

@@ -1,6 +1,6 @@
 //! Many reports as one picture: how many hosts are ready, which checks stand in the way of which hosts, what
-//! only a fleet shows, and what changed since. Reports are read one at a time ([`Fleet::read`]); of each a few
-//! hundred bytes are kept.
+//! only a fleet shows, and what changed since. Reports are read one at a time ([`Fleet::read`]); of
+//! each a few hundred bytes are kept.
 
 mod comparison;
 mod drift;
@@ -47,8 +47,8 @@ impl Default for Reports {
 }
 
 impl Reports {
-    /// Reads files, all that is in folders, `-` for standard input. With `latest`, of several reports of a host
-    /// only the last counts.
+    /// Reads files, all that is in folders, `-` for standard input. With `latest`, of several
+    /// reports of a host only the last counts.
     ///
     /// # Errors
     /// What was named is not there: the path with it.

@@ -5,15 +5,16 @@ use std::io::{self, Read};
 
 use memchr::{memchr, memchr_iter};
 
-use super::lean::{Head, Lean, cut};
+use serde_json::Value;
+
+use super::lean::{Head, Lean};
 use crate::report::SCHEMA;
+use crate::report::saved::{self, LIMIT_BYTES, NoReport};
 
 /// How much is read at once: several reports.
 const CHUNK: usize = 1 << 20;
-/// No report is longer: those of seven stacks have 300 KiB.
-const LONGEST_REPORT: usize = 16 << 20;
-/// How much is read again in search of the next report behind broken ones, before the rest is given up: a file
-/// can be made such that each of its lines begins one that never ends.
+/// How much is read again in search of the next report behind broken ones, before the rest is given
+/// up: a file can be made such that each of its lines begins one that never ends.
 const MOST_READ_AGAIN: u64 = 64 << 20;
 
 /// What was found in a stream.
@@ -33,8 +34,8 @@ pub(super) fn each(
     let mut again = 0;
     while stream.at_text()? {
         let rest = &stream.buffer[stream.at..];
-        let whole = stream.ended || rest.len() >= LONGEST_REPORT;
-        let (length, skip) = match take(rest, whole, stream.ended) {
+        let whole = stream.ended || rest.len() as u64 > LIMIT_BYTES;
+        let (length, skip) = match take(rest, stream.line, whole, stream.ended) {
             Taken::Report(lean, length) => {
                 found(stream.line, Ok(lean));
                 (length, Skip::Nothing)
@@ -79,11 +80,13 @@ enum Skip {
     Broken(u64),
 }
 
-/// The first report of a text that does not begin with space. Of a `whole` text there is no more to come, or no
-/// more is waited for.
-fn take(text: &[u8], whole: bool, ended: bool) -> Taken<'_> {
+/// The first report of a text that does not begin with space, in that line of its file. Of a
+/// `whole` text there is no more to come, or no more is waited for.
+fn take(text: &[u8], at: u64, whole: bool, ended: bool) -> Taken<'_> {
+    let fault = |why: NoReport, length, skip| Taken::Fault(why.to_string(), length, skip);
     if text.first() != Some(&b'{') {
-        return Taken::Fault("is no JSON object".to_owned(), 0, Skip::Line);
+        let message = "expected an object".to_owned();
+        return fault(NoReport::NotJson { line: line(at, 1), column: 1, message }, 0, Skip::Line);
     }
     let mut reports = serde_json::Deserializer::from_slice(text).into_iter::<Lean>();
     let error = match reports.next() {
@@ -91,47 +94,48 @@ fn take(text: &[u8], whole: bool, ended: bool) -> Taken<'_> {
             return Taken::Report(lean, reports.byte_offset());
         }
         Some(Ok(lean)) => {
-            let why = other_schema(lean.schema.as_str());
-            return Taken::Fault(why, reports.byte_offset(), Skip::Nothing);
+            let other = NoReport::OtherSchema(saved::short(lean.schema.as_str()));
+            return fault(other, reports.byte_offset(), Skip::Nothing);
         }
         Some(Err(error)) => error,
         None => return Taken::Short,
     };
     // It may be sound JSON of another kind.
     let mut objects = serde_json::Deserializer::from_slice(text).into_iter::<Head>();
-    let mut read = text.len();
-    let why = match objects.next() {
+    let error = match objects.next() {
         Some(Ok(head)) => {
             let why = match head.schema {
-                Some(serde_json::Value::String(schema)) if schema == SCHEMA => {
-                    format!("is damaged: {}", of_json(&error))
+                Some(Value::String(schema)) if schema == SCHEMA => NoReport::Malformed {
+                    line: line(at, error.line()),
+                    column: error.column(),
+                    message: saved::expectation(&error),
+                },
+                Some(Value::String(schema)) if schema.starts_with("edgeprep.") => {
+                    NoReport::OtherSchema(saved::short(&schema))
                 }
-                Some(serde_json::Value::String(schema)) => other_schema(&schema),
-                _ => format!("is no report: it has no \"schema\": \"{SCHEMA}\""),
+                _ => NoReport::Foreign,
             };
-            return Taken::Fault(why, objects.byte_offset(), Skip::Nothing);
+            return fault(why, objects.byte_offset(), Skip::Nothing);
         }
         Some(Err(error)) if error.is_eof() && !whole => return Taken::Short,
-        Some(Err(error)) if error.is_eof() && ended => "is truncated".to_owned(),
-        Some(Err(error)) if error.is_eof() => format!("is longer than {} MiB", LONGEST_REPORT >> 20),
-        Some(Err(error)) => {
-            read = memchr_iter(b'\n', text).nth(error.line().saturating_sub(1)).unwrap_or(text.len());
-            format!("is truncated or no JSON: {}", of_json(&error))
-        }
+        Some(Err(error)) => error,
         None => return Taken::Short,
     };
-    Taken::Fault(why, 1, Skip::Broken(u64::try_from(read).unwrap_or(u64::MAX)))
+    let message = saved::expectation(&error);
+    let (why, read) = match error.is_eof() {
+        true if ended => (NoReport::Truncated { line: line(at, error.line()), message }, text.len()),
+        true => (NoReport::TooLarge, text.len()),
+        false => {
+            let read = memchr_iter(b'\n', text).nth(error.line().saturating_sub(1)).unwrap_or(text.len());
+            (NoReport::NotJson { line: line(at, error.line()), column: error.column(), message }, read)
+        }
+    };
+    fault(why, 1, Skip::Broken(u64::try_from(read).unwrap_or(u64::MAX)))
 }
 
-/// What an error says, without the line: that is one of the report, not of its file.
-fn of_json(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" at line ").next().unwrap_or_default();
-    cut(text).to_owned()
-}
-
-fn other_schema(schema: &str) -> String {
-    format!("is {}, and this edgeprep reads {SCHEMA}", cut(schema))
+/// The line of a file in which the line `of` of a report is that begins in line `at`, both from 1.
+fn line(at: u64, of: usize) -> usize {
+    usize::try_from(at).unwrap_or(usize::MAX).saturating_add(of).saturating_sub(1)
 }
 
 struct Stream<'a, R> {

@@ -1,5 +1,5 @@
-//! The picture of a fleet. Its serialised form is public (`docs/fleet.schema.json`); keys stand in the order in
-//! which they are declared.
+//! The picture of a fleet. Its serialised form is public (`docs/fleet.schema.json`); keys stand in
+//! the order in which they are declared.
 
 use std::collections::BTreeMap;
 

@@ -14,9 +14,11 @@ pub(crate) fn report(name: &str, id: &str, checks: &[(&str, &str, &str, &str)]) 
     let rows: Vec<Value> = checks
         .iter()
         .map(|(check, level, status, verdict)| {
-            let remedy = json!({"fixable": *check != "stack-programs", "summary": format!("repair {check}"), "commands": []});
-            json!({"id": check, "summary": "", "level": level, "status": status, "user": null, "stacks": ["k3s"],
-                "findings": [{"subject": "a", "expected": "1", "found": "0", "verdict": verdict, "remedy": remedy}]})
+            let remedy = json!({"fixable": *check != "stack-programs", "summary": format!("repair \
+             {check}"), "commands": []});
+            json!({"id": check, "summary": "", "level": level, "status": status, "user": null,
+                "stacks": ["k3s"], "findings": [{"subject": "a", "expected": "1", "found": "0",
+                "verdict": verdict, "remedy": remedy}]})
         })
         .collect();
     let blockers: Vec<&str> =
@@ -29,14 +31,16 @@ pub(crate) fn report(name: &str, id: &str, checks: &[(&str, &str, &str, &str)]) 
     };
     json!({
         "schema": "edgeprep.report/1", "version": "0.1.0", "mode": "live",
-        "host": {"name": name, "machine_id_hash": id, "os": {"id": "debian", "version_id": "13"}, "kernel": ["6.12.1"],
-            "arch": "x86_64", "hardware": {"vendor": null, "model": null, "compatible": []}, "memory_bytes": 1, "cpus": 1,
+        "host": {"name": name, "machine_id_hash": id, "os": {"id": "debian", "version_id": "13"},
+            "kernel": ["6.12.1"], "arch": "x86_64", "memory_bytes": 1, "cpus": 1,
+            "hardware": {"vendor": null, "model": null, "compatible": []},
             "page_bytes": 4096, "node_subnet": null},
         "profile": {"name": "generic", "chosen": "auto", "why": "", "notes": []}, "users": [],
         "stacks": [{"name": "k3s", "user": "edge", "verdict": verdict, "blockers": blockers,
             "needs": if verdict == "pending" { "reboot" } else { "none" }, "advised": 0}],
         "checks": rows,
-        "summary": {"pass": 0, "fail": 0, "skip": 0, "unknown": 0, "ignored": 0, "verdict": verdict, "exit_code": 0}
+        "summary": {"pass": 0, "fail": 0, "skip": 0, "unknown": 0, "ignored": 0, "verdict": verdict,
+            "exit_code": 0}
     })
 }
 
@@ -83,40 +87,47 @@ fn what_is_no_report_is_listed_and_the_others_count() {
     let next = |name| serde_json::to_string_pretty(&report(name, name, &[])).unwrap();
     let cut = |at: usize| &pretty[..at];
     let newer = good("newer").replace("edgeprep.report/1", "edgeprep.report/2");
-    let damaged = good("damaged").replace(r#""verdict":"ready""#, r#""verdict":"splendid""#);
+    let damaged = good("damaged").replace(r#""verdict":"ready""#, r#""verdict":7"#);
     for (bad, why) in [
-        ("Permission denied".to_owned(), "is no JSON object"),
-        ("[1, 2]".to_owned(), "is no JSON object"),
-        ("{}".to_owned(), "is no report: it has no \"schema\": \"edgeprep.report/1\""),
+        ("Permission denied".to_owned(), "line AT, column 1: not JSON: expected an object"),
+        ("[1, 2]".to_owned(), "line AT, column 1: not JSON: expected an object"),
+        ("{}".to_owned(), "is no report of edgeprep: "),
+        (r#"{"schema": 1, "x": [{}, "}"]}"#.to_owned(), "is no report of edgeprep: "),
+        (newer, "edgeprep.report/2: this edgeprep reads edgeprep.report/1"),
+        (r#"{"schema": "edgeprep.fleet/1"}"#.to_owned(), "edgeprep.fleet/1: this edgeprep reads "),
         (
-            r#"{"schema": 1, "x": [{}, "}"]}"#.to_owned(),
-            "is no report: it has no \"schema\": \"edgeprep.report/1\"",
+            damaged,
+            "line AT, column 459: not as edgeprep.report/1 has it: invalid type: integer `7`, expected \
+             a string",
         ),
-        (newer, "is edgeprep.report/2, and this edgeprep reads edgeprep.report/1"),
         (
-            r#"{"schema": "edgeprep.fleet/1"}"#.to_owned(),
-            "is edgeprep.fleet/1, and this edgeprep reads edgeprep.report/1",
+            good("x").replace("\"checks\":[]", "\"checks\":[{}]"),
+            "line AT, column 13: not as edgeprep.report/1 has it: missing",
         ),
-        (damaged, "is damaged: unknown variant `splendid`"),
-        (good("x").replace("\"checks\":[]", "\"checks\":[{}]"), "is damaged: missing field `id`"),
-        (cut(pretty.len() / 2).to_owned(), "is truncated or no JSON: "),
-        (cut(pretty.len() - 1).to_owned(), "is truncated or no JSON: "),
-        (good("cut")[..100].to_owned(), "is truncated or no JSON: "),
-        ("{nonsense}".to_owned(), "is truncated or no JSON: key must be a string"),
+        (cut(pretty.len() / 2).to_owned(), "line "),
+        (cut(pretty.len() - 1).to_owned(), "line "),
+        (good("cut")[..100].to_owned(), "line "),
+        ("{nonsense}".to_owned(), "line AT, column 2: not JSON: key must be a string"),
     ] {
         let text = format!("{}\n{bad}\n{}\n{}", next("first"), good("second"), next("third"));
         let (reports, hosts) = read(&text);
         assert_eq!(names(&hosts), ["first", "second", "third"], "{bad}");
         let found = faults(&hosts);
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].1.starts_with(why), "{} for {bad}", found[0].1);
+        let at = next("first").lines().count() + 1;
+        let why = why.replace("AT", &at.to_string());
+        assert!(found[0].1.starts_with(&why), "{} for {bad}", found[0].1);
         assert_eq!(found[0].0, next("first").lines().count() as u64 + 1, "{bad}");
         assert_eq!(reports.fleet(&hosts).summary.exit_code, 3);
         let (_, hosts) = read(&bad);
         assert_eq!((names(&hosts).len(), faults(&hosts).len()), (0, 1), "{bad}");
     }
     let (_, hosts) = read(cut(pretty.len() - 1));
-    assert_eq!(faults(&hosts), [(1, "is truncated")]);
+    let end = pretty.lines().count() - 1;
+    assert_eq!(
+        faults(&hosts),
+        [(1, &*format!("line {end}: the end is missing: EOF while parsing an object"))]
+    );
 }
 
 #[test]
@@ -162,11 +173,14 @@ fn a_stream_longer_than_the_buffer_is_read_in_parts() {
 #[test]
 fn what_never_ends_is_given_up() {
     let good = report("good", "1", &[]).to_string();
-    let long = format!("{{\"a\": \"{}\n{good}", "x".repeat(40 << 20));
+    let long = format!("{{\"a\": \"{}\n{good}", "x".repeat(20 << 20));
     let mut reports = Reports::default();
     let hosts = reports.read_from(Path::new("-"), long.as_bytes()).unwrap();
-    assert_eq!((names(&hosts), faults(&hosts)), (vec!["good"], vec![(1, "is longer than 16 MiB")]));
-    assert!(reports.buffer.capacity() <= 64 << 20);
+    assert_eq!(
+        (names(&hosts), faults(&hosts)),
+        (vec!["good"], vec![(1, "has more than 8 MiB, which no report has")])
+    );
+    assert!(reports.buffer.capacity() <= 32 << 20);
     // Each line begins a report that does not end: all of them are not read again for each.
     let nested = "{\"a\":\n".repeat(200_000);
     let (_, hosts) = read(&nested);
@@ -232,7 +246,7 @@ fn exit_codes() {
     let (ready, pending, not) =
         (report("a", "1", &[MET]), report("b", "2", &[WAITING]), report("c", "3", &[UNMET]));
     let mut unknown = ready.clone();
-    unknown["summary"]["verdict"] = json!("unknown");
+    unknown["stacks"][0]["verdict"] = json!("of a later release");
     for (reports, expected) in [
         (vec![ready.clone()], 0),
         (vec![ready.clone(), pending.clone()], 4),

@@ -16,15 +16,19 @@ pub fn report(report: &Report) -> serde_json::Result<String> {
 /// # Errors
 /// None in practice, as above.
 pub fn fleet(fleet: &impl serde::Serialize) -> serde_json::Result<String> {
-    serde_json::to_string_pretty(fleet).map(|text| ascii_controls(&text) + "\n")
+    serde_json::to_string_pretty(fleet).map(|text| ascii_controls(text) + "\n")
 }
 
 /// JSON with `\u` and digits in place of each character that a terminal or a script takes for more than a
 /// character: those are in strings only.
-pub(crate) fn ascii_controls(text: &str) -> String {
+pub(crate) fn ascii_controls(text: String) -> String {
+    let is_obeyed = |c: char| c != '\n' && !matches!(c, ' '..='~') && is_unseen(c);
+    if !text.contains(is_obeyed) {
+        return text;
+    }
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c != '\n' && !c.is_ascii_graphic() && c != ' ' && is_unseen(c) {
+        if is_obeyed(c) {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
                 out.push_str(&format!("\\u{unit:04x}"));
@@ -51,7 +55,7 @@ mod tests {
     fn what_terminals_obey_is_escaped() {
         let hostile = "a\u{1b}[31m\u{9b}31m\u{202e}\u{2028}\u{e0041}\u{7f}b é";
         let text = serde_json::to_string(&[hostile]).unwrap();
-        let escaped = super::ascii_controls(&text);
+        let escaped = super::ascii_controls(text);
         assert_eq!(escaped, "[\"a\\u001b[31m\\u009b31m\\u202e\\u2028\\udb40\\udc41\\u007fb é\"]");
         assert_eq!(serde_json::from_str::<Vec<String>>(&escaped).unwrap(), [hostile]);
     }

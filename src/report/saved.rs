@@ -424,12 +424,13 @@ fn why(bytes: &[u8], error: &serde_json::Error) -> NoReport {
 }
 
 /// What a parser says, without the place, which stands before it.
-fn expectation(error: &serde_json::Error) -> String {
+pub(crate) fn expectation(error: &serde_json::Error) -> String {
     let text = error.to_string();
     short(text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message))
 }
 
-fn short(text: &str) -> String {
+/// The start of what a report says of itself.
+pub(crate) fn short(text: &str) -> String {
     match text.char_indices().nth(MESSAGE_CHARS) {
         Some((at, _)) => format!("{}...", text.get(..at).unwrap_or_default()),
         None => text.to_owned(),

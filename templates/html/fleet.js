@@ -7,6 +7,7 @@ const make = (name, props, ...children) => {
   return element;
 };
 const VERDICTS = { '+': 'ready', '~': 'pending', '?': 'unknown', 'x': 'not ready' };
+const CLASSES = { '+': 'good', '~': 'warn', '?': 'calm', 'x': 'bad' };
 const RANK = { 'x': 0, '?': 1, '~': 2, '+': 3 };
 const PAGE = 50, COLUMNS = 64, SHOWN = 12;
 const number = n => n.toLocaleString('en');
@@ -17,12 +18,16 @@ const hosts = data.hosts.map(([name, group, stacks, traits, states, report]) => 
 }));
 const trait = name => data.traits.findIndex(each => each[0] === name);
 const [PROFILE, BOARD, KERNEL] = ['profile', 'board', 'kernel'].map(trait);
+/* By numbers, as texts take long to compare. */
+const ranks = texts => new Map([...new Set(texts)].sort(collator.compare).map((text, at) => [text, at]));
+const names = ranks(hosts.map(host => host.name)), kernels = ranks(data.traits[KERNEL][1]), profiles = ranks(data.traits[PROFILE][1]);
+hosts.forEach(host => host.rank = names.get(host.name));
 const KEYS = {
-  name: host => host.name,
+  name: host => host.rank,
   verdict: host => RANK[host.verdict],
   blockers: host => data.groups[host.group][2].length,
-  profile: host => host.traits[PROFILE],
-  kernel: host => host.traits[KERNEL],
+  profile: host => profiles.get(host.traits[PROFILE]),
+  kernel: host => kernels.get(host.traits[KERNEL]),
 };
 let found = hosts, page = 0, sort = ['verdict', 1], allChecks = false;
 
@@ -30,7 +35,7 @@ const options = (id, values) => values.forEach(([value, text]) => $(id).append(m
 options('verdict', Object.entries(VERDICTS));
 options('stack', data.stacks.map((name, at) => [at, name]));
 options('check', data.checks.map((name, at) => [name, at]).sort().map(([name, at]) => [at, name]));
-const named = at => data.traits[at][1].map((name, n) => [name, name]).sort((a, b) => collator.compare(a[0], b[0]));
+const named = at => [...data.traits[at][1]].sort(collator.compare).map(name => [name, name]);
 options('profile', named(PROFILE));
 options('board', named(BOARD));
 options('kernel', named(KERNEL));
@@ -59,8 +64,7 @@ function filter() {
 
 function order() {
   const [key, direction] = sort, of = KEYS[key];
-  const compare = typeof of(hosts[0]) === 'number' ? (a, b) => of(a) - of(b) : (a, b) => collator.compare(of(a), of(b));
-  found.sort((a, b) => direction * compare(a, b) || collator.compare(a.name, b.name));
+  found.sort((a, b) => direction * (of(a) - of(b)) || a.rank - b.rank);
   document.querySelectorAll('#hosts th').forEach(head => {
     const button = head.querySelector('button');
     if (!button) return;
@@ -96,7 +100,7 @@ function row(host) {
 
 function verdict(mark) {
   const name = VERDICTS[mark];
-  return make('td', { className: name.replace(' ', '-') },
+  return make('td', { className: CLASSES[mark] },
     make('span', { className: 'mark', textContent: mark, ariaHidden: 'true' }), name);
 }
 
@@ -107,11 +111,10 @@ function toggle(line, button, host) {
   const list = make('dl');
   const entry = (title, ...text) => list.append(make('dt', { textContent: title }), make('dd', {}, ...text));
   const repairs = data.groups[host.group][3];
-  const open_of = mark => data.checks.filter((_, at) => host.states[at] === mark);
   repairs.forEach(([check, fixable, summary]) =>
     entry(data.checks[check], `${fixable ? 'edgeprep fix: ' : ''}${summary}`));
   [['x', 'not met'], ['~', 'pending'], ['?', 'not known'], ['-', 'advised']].forEach(([mark, title]) => {
-    const ids = open_of(mark);
+    const ids = data.checks.filter((_, at) => host.states[at] === mark);
     if (ids.length) entry(title, ids.join(', '));
   });
   entry('stacks', data.stacks.map((name, at) => [name, host.stacks[at]]).filter(([, mark]) => mark !== '.')
@@ -145,7 +148,8 @@ function picture() {
     const svg = line.querySelector('svg');
     svg.setAttribute('viewBox', `0 0 ${Math.max(columns, 1)} 100`);
     [...svg.children].forEach((path, kind) => path.setAttribute('d', strip(cells, kind)));
-    line.querySelectorAll('td.n').forEach((cell, kind) => cell.textContent = totals[[0, 2, 1, 3][kind]] ? number(totals[[0, 2, 1, 3][kind]]) : '');
+    const shares = [totals[0], totals[2], totals[1], totals[3]];
+    line.querySelectorAll('td.n').forEach((cell, at) => cell.textContent = shares[at] ? number(shares[at]) : '');
   });
   $('all').hidden = shown <= SHOWN;
   $('all').textContent = allChecks ? 'Show fewer checks' : `Show all ${shown} checks`;

@@ -1,17 +1,20 @@
-//! A fleet as a page of one file: tables that need nothing but a browser, and below them, of data in the page,
-//! the list of hosts with search and filters. Nothing is loaded, and nothing runs but the page's own script.
+//! A fleet as a page of one file: tables that need nothing but a browser, and below them, of data
+//! in the page, the list of hosts with search and filters. Nothing is loaded, and nothing runs but
+//! the page's own script.
 
-use std::collections::HashMap;
+mod comparison;
+
 use std::fmt::Write;
 
-use sha2::{Digest, Sha256};
-
+use super::data::data;
 use super::human::{counted, thousands, verdict};
 use super::picture::{self, Cell};
-use crate::finding::Needs;
-use crate::fleet::{Change, CheckSum, Comparison, Fault, Fleet, Group, HostRow, Seen, Shared, State, TRAITS};
-use crate::render::{json, printable};
+use crate::fleet::{CheckSum, Fault, Fleet, Group, Shared};
+use crate::render::escape::markup;
+use crate::render::{html, json};
 use crate::report::Readiness;
+
+pub use comparison::comparison;
 
 const STYLE: &str = include_str!("../../../templates/html/fleet.css");
 const SCRIPT: &str = include_str!("../../../templates/html/fleet.js");
@@ -28,7 +31,7 @@ const NAMED: usize = 20;
 pub fn fleet(fleet: &Fleet) -> serde_json::Result<String> {
     let sums = &fleet.summary;
     let title = format!("edgeprep fleet: {}", counted(sums.hosts, "host"));
-    let mut page = Page::begin(&title, true);
+    let mut page = Page::begin(&title, Some(SCRIPT));
     page.verdicts(fleet);
     if sums.hosts > 0 {
         let open = picture::open(fleet);
@@ -40,7 +43,7 @@ pub fn fleet(fleet: &Fleet) -> serde_json::Result<String> {
         page.drift(fleet);
         page.faults("Not read", fleet.unreadable, sums.unreadable);
         page.put("<script type=\"application/json\" id=\"data\">");
-        page.put(&in_script(&serde_json::to_string(&data(fleet, &open))?));
+        page.put(&in_script(serde_json::to_string(&data(fleet, &open))?));
         page.put("</script>\n");
         let script = format!("<script>{SCRIPT}</script>\n");
         return Ok(page.end(fleet.version, &script));
@@ -49,140 +52,39 @@ pub fn fleet(fleet: &Fleet) -> serde_json::Result<String> {
     Ok(page.end(fleet.version, ""))
 }
 
-/// The page of a comparison.
-pub fn comparison(all: &Comparison) -> String {
-    let sums = &all.summary;
-    let title = format!("edgeprep fleet: {} worse, {} better", thousands(sums.worse), thousands(sums.better));
-    let mut page = Page::begin(&title, false);
-    let rows = [
-        ("worse", sums.worse),
-        ("better", sums.better),
-        ("same", sums.same),
-        ("new", sums.appeared),
-        ("gone", sums.gone),
-        ("cannot be told apart", sums.ambiguous),
-        ("not read", sums.unreadable),
-    ];
-    let counts = format!("{} before, {} now", counted(sums.old, "host"), thousands(sums.new));
-    page.table(
-        "Hosts",
-        &counts,
-        &["", "Hosts"],
-        rows.iter().map(|(word, n)| vec![(*word).to_owned(), thousands(*n)]),
-    );
-    for (change, title) in [(Change::Worse, "Worse"), (Change::Better, "Better")] {
-        let hosts = all.hosts.iter().filter(|host| host.change == change);
-        let word = |readiness| verdict(readiness, Needs::None).to_owned();
-        page.table(
-            title,
-            "",
-            &["Host", "Was", "Is", "Checks that are worse", "Checks that are better"],
-            hosts.map(|host| {
-                vec![
-                    host.name.clone(),
-                    word(host.old),
-                    word(host.new),
-                    host.worse.join(", "),
-                    host.better.join(", "),
-                ]
-            }),
-        );
-    }
-    page.table(
-        "By check",
-        "On how many hosts",
-        &["Check", "Worse", "Better"],
-        all.checks
-            .iter()
-            .map(|check| vec![check.id.to_owned(), thousands(check.worse), thousands(check.better)]),
-    );
-    page.table(
-        "Other than before",
-        "",
-        &["What", "Was", "Is", "Hosts"],
-        all.moved.iter().map(|moved| {
-            vec![moved.what.to_owned(), moved.old.to_owned(), moved.new.to_owned(), thousands(moved.hosts)]
-        }),
-    );
-    let seen = |seen: &Seen| vec![seen.name.clone(), verdict(seen.verdict, Needs::None).to_owned()];
-    page.table("New", "", &["Host", "Verdict"], all.new.iter().map(seen));
-    page.table("Gone", "", &["Host", "Verdict"], all.gone.iter().map(seen));
-    let ambiguous = all.ambiguous.iter().map(|name| vec![name.clone()]);
-    page.table("Cannot be told apart", "Machine-id and name are those of others, too", &["Host"], ambiguous);
-    page.faults("Not read of the old ones", all.unreadable_old, all.unreadable_old.len());
-    page.faults("Not read of the new ones", all.unreadable_new, all.unreadable_new.len());
-    page.end(all.version, "")
-}
-
-/// Text for an element or a quoted attribute.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in printable(text).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 /// JSON for a script element: nothing in it ends that, or begins another.
-fn in_script(text: &str) -> String {
+fn in_script(text: String) -> String {
     json::ascii_controls(text).replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
-/// A hash as a content security policy names it.
-fn policy_hash(text: &str) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::from("'sha256-");
-    for three in Sha256::digest(text).chunks(3) {
-        let bits =
-            three.iter().fold(0usize, |bits, byte| bits << 8 | usize::from(*byte)) << (8 * (3 - three.len()));
-        for at in 0..4 {
-            let digit = bits >> (6 * (3 - at)) & 63;
-            out.push(if at > three.len() { '=' } else { char::from(DIGITS[digit]) });
-        }
-    }
-    out.push('\'');
-    out
-}
-
-fn class(verdict: Readiness) -> (&'static str, char) {
+/// The class of a verdict in the style, and its mark.
+pub(super) fn class(verdict: Readiness) -> (&'static str, char) {
     match verdict {
-        Readiness::Ready => ("ready", '+'),
-        Readiness::Pending => ("pending", '~'),
-        Readiness::NotReady => ("not-ready", 'x'),
-        Readiness::Unknown => ("unknown", '?'),
+        Readiness::Ready => ("good", '+'),
+        Readiness::Pending => ("warn", '~'),
+        Readiness::NotReady => ("bad", 'x'),
+        Readiness::Unknown => ("calm", '?'),
     }
 }
 
 struct Page(String);
 
 impl Page {
-    fn begin(title: &str, script: bool) -> Page {
-        let title = escaped(title);
-        let scripts = if script { format!(" script-src {};", policy_hash(SCRIPT)) } else { String::new() };
+    fn begin(title: &str, script: Option<&str>) -> Page {
+        let style = format!("{}{STYLE}", html::STYLE);
         Page(format!(
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src {};\
-             {scripts} base-uri 'none'; form-action 'none'\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"referrer\" content=\"no-referrer\">\n<title>{title}</title>\n\
-             <link rel=\"icon\" href=\"data:,\">\n<style>{STYLE}</style>\n</head>\n<body>\n\
-             <header><h1>{title}</h1></header>\n<main>\n",
-            policy_hash(STYLE)
+            "{}<header><h1>{}</h1></header>\n<main>\n",
+            html::head(title, &style, script),
+            markup(title)
         ))
     }
 
     fn end(mut self, version: &str, script: &str) -> String {
         let _ = write!(
             self.0,
-            "</main>\n<footer>Made by edgeprep {} of its reports. This page loads nothing.</footer>\n{script}</body>\n</html>\n",
-            escaped(version)
+            "</main>\n<footer>Made by edgeprep {} of its reports. This page loads \
+             nothing.</footer>\n{script}</body>\n</html>\n",
+            markup(version)
         );
         self.0
     }
@@ -192,7 +94,7 @@ impl Page {
     }
 
     fn heading(&mut self, text: &str) {
-        let _ = writeln!(self.0, "<h2>{}</h2>", escaped(text));
+        let _ = writeln!(self.0, "<h2>{}</h2>", markup(text));
     }
 
     /// A table with a heading, where it has rows; what is a number stands to the right.
@@ -204,20 +106,20 @@ impl Page {
         self.heading(title);
         self.put("<table>");
         if !caption.is_empty() {
-            let _ = write!(self.0, "<caption>{}</caption>", escaped(caption));
+            let _ = write!(self.0, "<caption>{}</caption>", markup(caption));
         }
         self.put("<thead><tr>");
         for head in heads {
             let tag = if head.is_empty() { "td" } else { "th" };
             let scope = if head.is_empty() { "" } else { " scope=\"col\"" };
-            let _ = write!(self.0, "<{tag}{scope}>{}</{tag}>", escaped(head));
+            let _ = write!(self.0, "<{tag}{scope}>{}</{tag}>", markup(head));
         }
         self.put("</tr></thead>\n<tbody>\n");
         for row in rows {
             self.put("<tr>");
             for (at, cell) in row.iter().enumerate() {
                 let (open, close) = if at == 0 { ("th scope=\"row\"", "th") } else { ("td", "td") };
-                let _ = write!(self.0, "<{open}>{}</{close}>", escaped(cell));
+                let _ = write!(self.0, "<{open}>{}</{close}>", markup(cell));
             }
             self.put("</tr>\n");
         }
@@ -226,7 +128,10 @@ impl Page {
 
     fn verdicts(&mut self, fleet: &Fleet) {
         let sums = &fleet.summary;
-        self.put("<table class=\"narrow\"><caption>Hosts by the worst verdict of their stacks, then by stack</caption>\n<thead><tr><td></td>");
+        self.put(
+            "<table class=\"narrow\"><caption>Hosts by the worst verdict of their stacks, then by \
+         stack</caption>\n<thead><tr><td></td>",
+        );
         for verdict in ["Ready", "Pending", "Not ready", "Unknown"] {
             let _ = write!(self.0, "<th scope=\"col\" class=\"n\">{verdict}</th>");
         }
@@ -247,16 +152,16 @@ impl Page {
             ));
         }
         if !notes.is_empty() {
-            let _ = writeln!(self.0, "<p>{}</p>", escaped(&notes.join(" ")));
+            let _ = writeln!(self.0, "<p>{}</p>", markup(&notes.join(" ")));
         }
     }
 
     fn counts(&mut self, title: &str, counts: [usize; 4]) {
-        let _ = write!(self.0, "<tr><th scope=\"row\">{}</th>", escaped(title));
+        let _ = write!(self.0, "<tr><th scope=\"row\">{}</th>", markup(title));
         let verdicts = [Readiness::Ready, Readiness::Pending, Readiness::NotReady, Readiness::Unknown];
         for (count, verdict) in counts.into_iter().zip(verdicts) {
             let (class, _) = class(verdict);
-            let class = if count > 0 { class } else { "muted" };
+            let class = if count > 0 { class } else { "soft" };
             let _ = write!(self.0, "<td class=\"n {class}\">{}</td>", thousands(count));
         }
         self.put("</tr>\n");
@@ -264,8 +169,10 @@ impl Page {
 
     fn filters(&mut self) {
         self.put(
-            "<section class=\"script\" hidden aria-label=\"Search and filters\">\n<div class=\"filters\" id=\"filters\" role=\"search\">\n\
-             <label class=\"search\">Search for hosts and reports (key /)<input id=\"search\" type=\"search\" autocomplete=\"off\"></label>\n",
+            "<section class=\"script\" hidden aria-label=\"Search and filters\">\n<div \
+             class=\"filters\" id=\"filters\" role=\"search\">\n\
+             <label class=\"search\">Search for hosts and reports (key /)<input id=\"search\" \
+             type=\"search\" autocomplete=\"off\"></label>\n",
         );
         for (id, title, all) in [
             ("stack", "Stack", "all"),
@@ -277,11 +184,13 @@ impl Page {
         ] {
             let _ = writeln!(
                 self.0,
-                "<label>{title}<select id=\"{id}\" autocomplete=\"off\"><option value=\"\">{all}</option></select></label>"
+                "<label>{title}<select id=\"{id}\" autocomplete=\"off\"><option \
+                 value=\"\">{all}</option></select></label>"
             );
         }
         self.put(
-            "<button id=\"clear\" type=\"button\">Clear</button>\n</div>\n<p id=\"count\" role=\"status\"></p>\n</section>\n",
+            "<button id=\"clear\" type=\"button\">Clear</button>\n</div>\n<p id=\"count\" \
+             role=\"status\"></p>\n</section>\n",
         );
     }
 
@@ -295,13 +204,15 @@ impl Page {
         for (class, title) in [("f", "not met"), ("p", "pending"), ("u", "not known"), ("a", "advised")] {
             let _ = write!(
                 self.0,
-                "<li><svg viewBox=\"0 0 1 1\" aria-hidden=\"true\"><path class=\"{class}\" d=\"M0 0h1v1h-1z\"/></svg> {title}</li>"
+                "<li><svg viewBox=\"0 0 1 1\" aria-hidden=\"true\"><path class=\"{class}\" d=\"M0 \
+                 0h1v1h-1z\"/></svg> {title}</li>"
             );
         }
         self.put(
-            "</ul>\n<table class=\"map\" id=\"map\"><caption>From left to right all hosts, those with the same blockers \
+            "</ul>\n<table class=\"map\" id=\"map\"><caption>From left to right all hosts, those with \
+             the same blockers \
              side by side; the height of a colour is its share of the hosts there</caption>\n\
-             <thead><tr><th scope=\"col\" class=\"id\">Check</th><td class=\"wide\"></td>",
+             <thead><tr><th scope=\"col\" class=\"id\">Check</th><td></td>",
         );
         for title in ["Not met", "Pending", "Not known", "Advised"] {
             let wide = if title == "Not met" || title == "Not known" { "" } else { " wide" };
@@ -312,9 +223,9 @@ impl Page {
             let cells = picture::row(check, &order, COLUMNS);
             let _ = write!(
                 self.0,
-                "<tr data-check=\"{at}\"><th scope=\"row\" class=\"id\" title=\"{}\">{}</th><td class=\"wide\">",
-                escaped(check.summary),
-                escaped(check.id)
+                "<tr data-check=\"{at}\"><th scope=\"row\" class=\"id\" title=\"{}\">{}</th><td>",
+                markup(check.summary),
+                markup(check.id)
             );
             self.strip(&cells);
             self.put("</td>");
@@ -326,7 +237,10 @@ impl Page {
             }
             self.put("</tr>\n");
         }
-        self.put("</tbody></table>\n<p class=\"script\" hidden><button id=\"all\" type=\"button\">Show all checks</button></p>\n");
+        self.put(
+            "</tbody></table>\n<p class=\"script\" hidden><button id=\"all\" type=\"button\">Show \
+         all checks</button></p>\n",
+        );
     }
 
     fn strip(&mut self, cells: &[Cell]) {
@@ -355,9 +269,12 @@ impl Page {
 
     fn hosts(&mut self) {
         self.put(
-            "<noscript><p class=\"muted\">The list of all hosts, with search and filters, takes JavaScript; what follows does not.</p></noscript>\n\
-             <section class=\"script\" hidden aria-labelledby=\"hosts-title\">\n<h2 id=\"hosts-title\">Hosts</h2>\n\
-             <table id=\"hosts\"><caption>Enter on a host shows more of it, Esc less; arrow keys go from host to host</caption>\n<thead><tr>",
+            "<noscript><p class=\"soft\">The list of all hosts, with search and filters, takes \
+             JavaScript; what follows does not.</p></noscript>\n\
+             <section class=\"script\" hidden aria-labelledby=\"hosts-title\">\n<h2 \
+             id=\"hosts-title\">Hosts</h2>\n\
+             <table id=\"hosts\"><caption>Enter on a host shows more of it, Esc less; arrow keys go \
+             from host to host</caption>\n<thead><tr>",
         );
         for (key, title, wide) in [
             ("name", "Host", ""),
@@ -368,11 +285,13 @@ impl Page {
         ] {
             let _ = write!(
                 self.0,
-                "<th scope=\"col\"{wide}><button class=\"plain\" type=\"button\" value=\"{key}\">{title}<span aria-hidden=\"true\"></span></button></th>"
+                "<th scope=\"col\"{wide}><button class=\"plain\" type=\"button\" \
+                 value=\"{key}\">{title}<span aria-hidden=\"true\"></span></button></th>"
             );
         }
         self.put(
-            "</tr></thead>\n<tbody id=\"rows\"></tbody></table>\n<div class=\"pages\"><button id=\"previous\" type=\"button\">Previous</button>\
+            "</tr></thead>\n<tbody id=\"rows\"></tbody></table>\n<div class=\"pages\"><button \
+             id=\"previous\" type=\"button\">Previous</button>\
              <span id=\"page\"></span><button id=\"next\" type=\"button\">Next</button></div>\n</section>\n",
         );
     }
@@ -387,11 +306,12 @@ impl Page {
             let (class, mark) = class(group.verdict);
             let _ = write!(
                 self.0,
-                "<details{}><summary><strong>{}</strong>, <span class=\"{class}\"><span class=\"mark\" aria-hidden=\"true\">{mark}</span>{}</span>: {}</summary>\n",
+                "<details{}><summary><strong>{}</strong>, <span class=\"{class}\"><span class=\"mark\" \
+                 aria-hidden=\"true\">{mark}</span>{}</span>: {}</summary>\n",
                 if at == 0 { " open" } else { "" },
                 counted(group.count, "host"),
                 verdict(group.verdict, group.needs),
-                escaped(&if group.blockers.is_empty() {
+                markup(&if group.blockers.is_empty() {
                     "no check says why".to_owned()
                 } else {
                     group.blockers.join(", ")
@@ -405,8 +325,8 @@ impl Page {
                 let _ = write!(
                     self.0,
                     "<dt>{}</dt><dd>{fix}{}</dd>",
-                    escaped(repair.check),
-                    escaped(repair.summary)
+                    markup(repair.check),
+                    markup(repair.summary)
                 );
             }
             if !group.repairs.is_empty() {
@@ -419,7 +339,7 @@ impl Page {
     }
 
     fn names(&mut self, names: &[String]) {
-        let shown = names.iter().take(NAMED).map(|name| escaped(name)).collect::<Vec<_>>().join(", ");
+        let shown = names.iter().take(NAMED).map(|name| markup(name)).collect::<Vec<_>>().join(", ");
         let more = names.len().saturating_sub(NAMED);
         let more = if more > 0 { format!(" and {} more", thousands(more)) } else { String::new() };
         let _ = writeln!(self.0, "<p class=\"names\">{shown}{more}</p>");
@@ -438,7 +358,8 @@ impl Page {
         self.heading("What only a fleet shows");
         self.shared(
             "Machine-ids of several hosts",
-            "Empty /etc/machine-id on all but one of them, and reboot; empty it in the image that they come from. Several \
+            "Empty /etc/machine-id on all but one of them, and reboot; empty it in the image that they \
+             come from. Several \
              reports of one host look the same: --latest counts the last.",
             &fleet.machine_ids,
         );
@@ -450,9 +371,12 @@ impl Page {
         if fleet.node_subnets.is_empty() {
             return;
         }
-        self.put("<h3>Node subnets of several hosts</h3>\n<p>Where they are to be in one Usernetes cluster, another <code>NODE_SUBNET</code> for each.</p>\n<ul>\n");
+        self.put(
+            "<h3>Node subnets of several hosts</h3>\n<p>Where they are to be in one Usernetes \
+         cluster, another <code>NODE_SUBNET</code> for each.</p>\n<ul>\n",
+        );
         for node in fleet.node_subnets.iter().take(SHOWN) {
-            let _ = write!(self.0, "<li>{}, {}", escaped(node.subnet), counted(node.hosts.len(), "name"));
+            let _ = write!(self.0, "<li>{}, {}", markup(node.subnet), counted(node.hosts.len(), "name"));
             let names: Vec<String> = node.hosts.iter().map(|name| (*name).to_owned()).collect();
             self.names(&names);
             self.put("</li>\n");
@@ -465,12 +389,12 @@ impl Page {
         if shared.is_empty() {
             return;
         }
-        let _ = writeln!(self.0, "<h3>{}</h3>\n<p>{}</p>\n<ul>", escaped(title), escaped(repair));
+        let _ = writeln!(self.0, "<h3>{}</h3>\n<p>{}</p>\n<ul>", markup(title), markup(repair));
         for one in shared.iter().take(SHOWN) {
             let _ = write!(
                 self.0,
                 "<li><code>{}</code>, {}",
-                escaped(one.value),
+                markup(one.value),
                 counted(one.hosts.len(), "host")
             );
             let same = one.hosts.iter().all(|host| host == one.value);
@@ -514,67 +438,4 @@ impl Page {
             let _ = writeln!(self.0, "<p>And {} more.</p>", thousands(all - SHOWN * 4));
         }
     }
-}
-
-/// What the script makes the list of hosts of: in arrays, as 10,000 hosts are many.
-fn data(fleet: &Fleet, open: &[&CheckSum]) -> serde_json::Value {
-    let number: HashMap<&str, usize> = open.iter().enumerate().map(|(at, check)| (check.id, at)).collect();
-    let mut values: Vec<Vec<&str>> = vec![Vec::new(); TRAITS.len()];
-    let mut known: Vec<HashMap<&str, usize>> = vec![HashMap::new(); TRAITS.len()];
-    let mut states: Vec<String> = Vec::new();
-    let mut known_states: HashMap<String, usize> = HashMap::new();
-    let mut hosts = Vec::new();
-    for (at, host) in fleet.hosts.iter().enumerate() {
-        let marks: String = open.iter().map(|check| check.states.get(at).map_or('.', |s| s.mark())).collect();
-        let state = *known_states.entry(marks).or_insert_with_key(|marks| {
-            states.push(marks.clone());
-            states.len() - 1
-        });
-        let traits: Vec<usize> = TRAITS
-            .iter()
-            .enumerate()
-            .map(|(kind, name)| {
-                let value = host.traits.get(name).copied().unwrap_or_default();
-                *known[kind].entry(value).or_insert_with(|| {
-                    values[kind].push(value);
-                    values[kind].len() - 1
-                })
-            })
-            .collect();
-        let stacks: String = fleet.stacks.iter().map(|stack| stack_mark(host, stack.name)).collect();
-        hosts.push(serde_json::json!([
-            printable(&Fleet::label(host)),
-            host.group,
-            stacks,
-            traits,
-            state,
-            printable(&host.report.to_string())
-        ]));
-    }
-    let groups = fleet.groups.iter().map(|group| {
-        let blockers: Vec<usize> = group.blockers.iter().filter_map(|id| number.get(id).copied()).collect();
-        let repairs: Vec<serde_json::Value> = group
-            .repairs
-            .iter()
-            .filter_map(|repair| {
-                let check = number.get(repair.check)?;
-                Some(serde_json::json!([check, repair.fixable, printable(repair.summary)]))
-            })
-            .collect();
-        serde_json::json!([class(group.verdict).1, verdict(group.verdict, group.needs), blockers, repairs])
-    });
-    let texts = |all: &[&str]| all.iter().map(|text| printable(text)).collect::<Vec<_>>();
-    let traits: Vec<_> = TRAITS.iter().zip(&values).map(|(name, values)| (name, texts(values))).collect();
-    serde_json::json!({
-        "checks": open.iter().map(|check| check.id).collect::<Vec<_>>(),
-        "stacks": fleet.stacks.iter().map(|stack| printable(stack.name)).collect::<Vec<_>>(),
-        "traits": traits,
-        "groups": groups.collect::<Vec<_>>(),
-        "states": states,
-        "hosts": hosts,
-    })
-}
-
-fn stack_mark(host: &HostRow, stack: &str) -> char {
-    host.stacks.get(stack).map_or(State::Skip.mark(), |verdict| class(*verdict).1)
 }
