@@ -5,7 +5,7 @@
 told() { say "$SECONDS s: $*"; }
 
 boot_machine() {
-    local dir=$scratch/machine port log
+    local dir=$scratch/machine port
     mkdir "$dir"
     ssh-keygen -q -t ed25519 -N '' -f "$dir/key"
     cp "$dir/key.pub" "$project/tests/vm/truth/k3s" "$scratch/"
