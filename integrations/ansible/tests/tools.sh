@@ -32,13 +32,19 @@ controller_python() {
     die "ansible-core $core takes Python 3.11, 3.12 or 3.13, with venv"
 }
 
+# With anything in $1, ansible-lint, too.
 install_ansible() {
+    local with_lint=${1-}
     if [ ! -e "$venv/done" ]; then
         say "installing ansible-core $core"
         rm -rf "$venv"
         "$(controller_python)" -m venv "$venv"
-        "$venv/bin/pip" install -q --disable-pip-version-check "ansible-core==$core" "ansible-lint==$lint"
+        "$venv/bin/pip" install -q --disable-pip-version-check "ansible-core==$core"
         touch "$venv/done"
+    fi
+    if [ -n "$with_lint" ] && [ ! -e "$venv/done-lint" ]; then
+        "$venv/bin/pip" install -q --disable-pip-version-check "ansible-core==$core" "ansible-lint==$lint"
+        touch "$venv/done-lint"
     fi
     # Not a shim of pyenv, which is there and does not run.
     rm -rf "$work/python"
