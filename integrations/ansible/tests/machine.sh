@@ -1,3 +1,4 @@
+#!/bin/bash
 # Runs in a machine of tests/vm/lab at every boot (--ssh): lets Ansible in as the user deploy, who may become root.
 set -euo pipefail
 card=$(basename "$(ls -d /sys/class/net/e*)")

@@ -305,9 +305,8 @@ def diff(fixed):
                 before_header=path + (' (absent)' if before is None else ''),
                 after_header=path + (' (absent)' if after is None else ' (%s)' % attributes if attributes else '')))
         else:
-            what = 'empty file' if after is not None else attributes and 'directory, or only mode and owner'
-            shown.append(dict(prepared='%s: %s\n' % (path, ', '.join(part for part in (what, attributes) if part)
-                                                     or 'removed')))
+            # An empty file, a directory, or something of which only that changes.
+            shown.append(dict(prepared='%s: %s\n' % (path, attributes or 'removed')))
     shown += [dict(prepared='then: %s\n' % activation) for activation in fixed['activations']]
     return shown
 
