@@ -63,7 +63,9 @@ pub enum Command {
     /// Read a log; of what its messages point to, say what is so on the host
     Diagnose(DiagnoseArgs),
     /// Show the hardware, the profile chosen for it, and why
-    Detect(TargetArgs),
+    Detect(DetectArgs),
+    /// Show a saved JSON report in another format
+    Report(ReportArgs),
     /// Print the variables that a stack's commands start with, for: eval "$(edgeprep env ...)"
     Env(EnvArgs),
     /// Write all that the checks read to a tar: a fixture, or part of a bug report
@@ -111,6 +113,14 @@ pub struct TargetArgs {
     /// A profile: its name, a file, or auto
     #[arg(long, value_name = "NAME|FILE|auto", default_value = "auto", env = "EDGEPREP_PROFILE")]
     pub profile: String,
+}
+
+/// Arguments of `detect`.
+#[derive(Clone, Debug, Args)]
+pub struct DetectArgs {
+    /// Which host.
+    #[command(flatten)]
+    pub target: TargetArgs,
     /// How to print
     #[arg(long, value_name = "FORMAT", default_value = "human", env = "EDGEPREP_FORMAT")]
     pub format: Format,
@@ -171,6 +181,23 @@ pub struct CheckArgs {
     /// Put the time of the check into the report
     #[arg(long, env = "EDGEPREP_TIMESTAMP", value_parser = clap::builder::FalseyValueParser::new())]
     pub timestamp: bool,
+    /// How to print
+    #[arg(long, value_name = "FORMAT", default_value = "human", env = "EDGEPREP_FORMAT")]
+    pub format: ReportFormat,
+    /// How it is shown.
+    #[command(flatten)]
+    pub shown: ShownArgs,
+}
+
+/// Arguments of `report`.
+#[derive(Clone, Debug, Args)]
+pub struct ReportArgs {
+    /// What edgeprep check --format json printed; - is standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// How to print
+    #[arg(long, value_name = "FORMAT", default_value = "human", env = "EDGEPREP_FORMAT")]
+    pub format: ReportFormat,
     /// How it is shown.
     #[command(flatten)]
     pub shown: ShownArgs,
@@ -325,6 +352,9 @@ pub struct DiagnoseArgs {
     /// Which host.
     #[command(flatten)]
     pub target: TargetArgs,
+    /// How to print
+    #[arg(long, value_name = "FORMAT", default_value = "human", env = "EDGEPREP_FORMAT")]
+    pub format: Format,
     /// For whom.
     #[command(flatten)]
     pub whom: WhomArgs,
@@ -350,13 +380,36 @@ pub struct CaptureArgs {
     pub keep_identity: bool,
 }
 
-/// How a report is printed.
+/// How something is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people, at most 80 columns wide
     Human,
+    /// For programs
+    Json,
+}
+
+/// How a report is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For people, at most 80 columns wide
+    Human,
     /// For programs: edgeprep.report/1
     Json,
+    /// Tests of a CI: what is required fails, what is advised is skipped
+    Junit,
+    /// Test Anything Protocol 14: what is advised is TODO
+    Tap,
+    /// SARIF 2.1.0: the files and lines that cause a finding
+    Sarif,
+    /// Metrics for the textfile collector of node_exporter
+    Prometheus,
+    /// One line for Nagios or Icinga; the exit code is 0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN
+    Nagios,
+    /// For a pull request or the summary of a job
+    Markdown,
+    /// One page that needs no network and no script
+    Html,
 }
 
 /// When to use colour.

@@ -3,6 +3,7 @@
 //! Configuration and running state are two facts. [`Verdict::of`] is the one place that puts them
 //! together.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,14 @@ pub enum Needs {
     ReLogin,
     /// A reboot.
     Reboot,
+}
+
+impl Needs {
+    /// Whether a command is enough.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+    pub(crate) fn is_none(&self) -> bool {
+        *self == Needs::None
+    }
 }
 
 /// Where a requirement stands on this host.
@@ -92,7 +101,8 @@ pub struct Remedy {
 }
 
 /// Packages, and what installs them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Install {
     /// The command of the package manager, up to the packages.
     pub command: String,
@@ -114,15 +124,15 @@ impl Install {
     /// the last one, so a second call of transactional-update would undo the first.
     pub fn merged<'a>(installs: impl IntoIterator<Item = &'a Install>) -> Vec<Install> {
         let mut merged: Vec<Install> = Vec::new();
+        let mut known: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut packages: BTreeSet<(usize, &str)> = BTreeSet::new();
         for install in installs {
-            match merged.iter_mut().find(|known| known.command == install.command) {
-                None => merged.push(install.clone()),
-                Some(known) => {
-                    let new = install.packages.iter().filter(|package| !known.packages.contains(package));
-                    let new: Vec<String> = new.cloned().collect();
-                    known.packages.extend(new);
-                }
+            let at = *known.entry(&install.command).or_insert(merged.len());
+            if at == merged.len() {
+                merged.push(Install { packages: Vec::new(), ..install.clone() });
             }
+            let new = install.packages.iter().filter(|package| packages.insert((at, package.as_str())));
+            merged[at].packages.extend(new.cloned());
         }
         merged
     }

@@ -36,8 +36,8 @@ pub struct Os {
     pub id: Option<String>,
     /// `VERSION_ID`.
     pub version_id: Option<String>,
-    /// `PRETTY_NAME`, for people; the contract of the report has the other two.
-    #[serde(skip)]
+    /// `PRETTY_NAME`, for people; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pretty_name: Option<String>,
 }
 

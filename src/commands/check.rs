@@ -2,13 +2,19 @@
 
 use anyhow::bail;
 
-use super::{deliver, detail, now, open, request, terminal};
-use crate::cli::{CheckArgs, Format};
+use super::report::{or_unknown, show};
+use super::{now, open, request};
+use crate::cli::CheckArgs;
 use crate::host::Mode;
 use crate::inspection::{inspect, inspect_and_probe};
-use crate::render::{human, json};
+use crate::render::json;
+use crate::report::Saved;
 
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<u8> {
+    or_unknown(args.format, check(args))
+}
+
+fn check(args: &CheckArgs) -> anyhow::Result<u8> {
     let request = request(&args.target.profile, &args.whom, &args.workload, &args.selection)?;
     let facts = open(&args.target.host)?;
     let mut report = match (args.probe, facts.mode()) {
@@ -19,10 +25,5 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<u8> {
         }
     };
     report.timestamp = args.timestamp.then(now);
-    let text = match args.target.format {
-        Format::Human => human::report(&report, detail(&args.shown), terminal(&args.shown, &facts)),
-        Format::Json => json::report(&report)?,
-    };
-    deliver(&args.shown, &text)?;
-    Ok(report.summary.exit_code)
+    show(&Saved::of(&report)?, args.format, &args.shown, &facts, || json::report(&report))
 }

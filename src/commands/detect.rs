@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::open;
-use crate::cli::{Format, TargetArgs};
+use crate::cli::{DetectArgs, Format};
 use crate::facts::Facts;
 use crate::facts::boot::{Boot, BootWant, Carry, Method};
 use crate::host::Unread;
@@ -98,9 +98,9 @@ impl Boots {
     }
 }
 
-pub(super) fn run(args: &TargetArgs) -> anyhow::Result<u8> {
-    let facts = open(&args.host)?;
-    let policy = Policy::choose(&facts, &args.profile)?;
+pub(super) fn run(args: &DetectArgs) -> anyhow::Result<u8> {
+    let facts = open(&args.target.host)?;
+    let policy = Policy::choose(&facts, &args.target.profile)?;
     let boot = Boots::of(&facts, &policy.boot());
     let Policy { choice: profile, recognised_by, .. } = policy;
     let (schema, version) = (SCHEMA, env!("CARGO_PKG_VERSION"));

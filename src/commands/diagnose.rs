@@ -30,8 +30,8 @@ pub(super) fn run(args: &DiagnoseArgs) -> anyhow::Result<u8> {
     let (workload, selection) = (WorkloadArgs::default(), SelectionArgs::default());
     let request = request(&args.target.profile, &args.whom, &workload, &selection)?;
     let diagnosis = logs.diagnose(&facts, request)?;
-    let text = match args.target.format {
-        Format::Human => human::diagnosis(&diagnosis, detail(&args.shown), terminal(&args.shown, &facts)),
+    let text = match args.format {
+        Format::Human => human::diagnosis(&diagnosis, detail(&args.shown), terminal(&args.shown, &facts))?,
         Format::Json => serde_json::to_string_pretty(&diagnosis)? + "\n",
     };
     deliver(&args.shown, &text)?;

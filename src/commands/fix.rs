@@ -11,6 +11,7 @@ use crate::cli::{FixArgs, Format};
 use crate::plan::{Plan, Planner, Scope};
 use crate::render::fix::{self, FixReport};
 use crate::render::{human, print};
+use crate::report::Saved;
 use crate::{exit_code, fixes};
 
 pub(super) fn run(args: &FixArgs) -> anyhow::Result<u8> {
@@ -70,5 +71,5 @@ fn show(args: &FixArgs, plan: &Plan, place: &Place) -> anyhow::Result<()> {
         return Ok(());
     }
     let terminal = terminal(&args.shown, &place.facts(&[])?);
-    Ok(print(&format!("{}\n{}", human::verdicts(&plan.before, terminal), fix::plan(plan)))?)
+    Ok(print(&format!("{}\n{}", human::verdicts(&Saved::of(&plan.before)?, terminal), fix::plan(plan)))?)
 }

@@ -8,6 +8,7 @@ mod env;
 mod fix;
 mod history;
 mod place;
+mod report;
 mod undo;
 mod verified;
 mod work;
@@ -41,6 +42,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::History(args) => return history::run(&args),
         Command::Diagnose(args) => return diagnose::run(&args),
         Command::Detect(args) => return detect::run(&args),
+        Command::Report(args) => return report::run(&args),
         Command::Env(args) => return env::run(&args),
         Command::Capture(args) => return capture::run(&args),
         Command::Explain { id: None } | Command::List { what: Listing::Checks } => explain::checks(),

@@ -10,6 +10,7 @@ use crate::inspection::{Request, inspect};
 use crate::plan::Plan;
 use crate::render::fix::{self, FixReport};
 use crate::render::human;
+use crate::report::Saved;
 
 /// A fix that was carried out.
 #[derive(Clone, Copy)]
@@ -41,11 +42,10 @@ impl Verified<'_> {
         let code = if checked.is_err() && code == exit_code::DONE { exit_code::UNKNOWN } else { code };
         let shown = match (args.format, &checked) {
             (Format::Json, _) => report.to_json().map_err(anyhow::Error::from),
-            (Format::Human, Ok((terminal, after))) => Ok(format!(
-                "{}{}",
-                fix::outcome(&report),
-                human::report(after, detail(&args.shown), *terminal)
-            )),
+            (Format::Human, Ok((terminal, after))) => Saved::of(after)
+                .map(|after| human::report(&after, detail(&args.shown), *terminal))
+                .map(|text| format!("{}{text}", fix::outcome(&report)))
+                .map_err(anyhow::Error::from),
             (Format::Human, Err(_)) => Ok(fix::outcome(&report)),
         };
         if let Err(error) = shown.and_then(|text| deliver(&args.shown, &text)) {

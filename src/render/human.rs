@@ -5,15 +5,16 @@
 mod diagnosis;
 mod probes;
 
+use std::collections::BTreeSet;
+
 use console::Style;
 
 use crate::checks::ALL;
-use crate::facts::Evidence;
 use crate::finding::{Install, Level, Needs};
 use crate::render::{printable, wrap};
-use crate::report::{NOT_SELECTED, Readiness, Report, ReportedFinding, Row, StackVerdict, Status};
-use crate::requirements::Stack;
-use crate::settings::{by_hand, quoted};
+use crate::report::saved::{Evidence, Row, Stack};
+use crate::report::{Group, NOT_SELECTED, Readiness, Saved, Status, once};
+use crate::settings::quoted;
 
 pub use diagnosis::diagnosis;
 
@@ -47,13 +48,10 @@ pub struct Terminal {
 }
 
 /// The report as text.
-pub fn report(report: &Report, detail: Detail, terminal: Terminal) -> String {
-    let running = report.mode != "image";
-    let mut page = Page { text: String::new(), color: terminal.color, root: terminal.root, running };
+pub fn report(report: &Saved, detail: Detail, terminal: Terminal) -> String {
+    let mut page = Page::new(terminal);
     page.heading(report, detail);
-    for verdict in &report.stacks {
-        page.verdict(verdict, report);
-    }
+    page.verdicts(report);
     if detail != Detail::Quiet {
         page.rows(report, detail);
         page.probes(report, detail);
@@ -63,13 +61,10 @@ pub fn report(report: &Report, detail: Detail, terminal: Terminal) -> String {
 }
 
 /// The host and the verdicts alone.
-pub fn verdicts(report: &Report, terminal: Terminal) -> String {
-    let running = report.mode != "image";
-    let mut page = Page { text: String::new(), color: terminal.color, root: terminal.root, running };
+pub fn verdicts(report: &Saved, terminal: Terminal) -> String {
+    let mut page = Page::new(terminal);
     page.heading(report, Detail::Normal);
-    for verdict in &report.stacks {
-        page.verdict(verdict, report);
-    }
+    page.verdicts(report);
     page.shown(terminal)
 }
 
@@ -77,10 +72,13 @@ struct Page {
     text: String,
     color: bool,
     root: bool,
-    running: bool,
 }
 
 impl Page {
+    fn new(terminal: Terminal) -> Page {
+        Page { text: String::new(), color: terminal.color, root: terminal.root }
+    }
+
     fn shown(self, terminal: Terminal) -> String {
         if terminal.utf8 {
             return self.text;
@@ -97,7 +95,7 @@ impl Page {
     fn paragraph(&mut self, indent: usize, label: &str, text: &str) {
         let text = &printable(text);
         let hang = indent + label.chars().count();
-        for (at, line) in wrap(text, WIDTH - hang).iter().enumerate() {
+        for (at, line) in wrap(text, WIDTH.saturating_sub(hang)).iter().enumerate() {
             let start = if at == 0 { format!("{:indent$}{label}", "") } else { " ".repeat(hang) };
             self.line(&format!("{start}{line}"));
         }
@@ -107,17 +105,17 @@ impl Page {
         if self.color { style.force_styling(true).apply_to(text).to_string() } else { text.to_owned() }
     }
 
-    fn heading(&mut self, report: &Report, detail: Detail) {
+    fn heading(&mut self, report: &Saved, detail: Detail) {
         let host = &report.host;
         let os = host.os.pretty_name.clone().or_else(|| host.os.id.clone());
         let mut parts = vec![os.unwrap_or_else(|| "an unknown distribution".to_owned())];
-        match (&host.kernel[..], report.mode) {
+        match (&host.kernel[..], report.mode.as_str()) {
             ([], _) => parts.push("no kernel found".to_owned()),
             ([release], _) => parts.push(format!("Linux {release}")),
             (releases, _) => parts.push(format!("{} kernels", releases.len())),
         }
         parts.extend(host.arch.clone());
-        let mode = match report.mode {
+        let mode = match report.mode.as_str() {
             "image" => "image of ",
             "capture" => "capture of ",
             _ => "",
@@ -135,19 +133,25 @@ impl Page {
         self.line("");
     }
 
-    fn verdict(&mut self, verdict: &StackVerdict, report: &Report) {
+    fn verdicts(&mut self, report: &Saved) {
         let several = report.users.len() > 1;
-        let name =
-            if several { format!("{} for {}", verdict.name, verdict.user) } else { verdict.name.to_string() };
-        let width = report
-            .stacks
-            .iter()
-            .map(|s| s.name.as_str().len() + if several { " for ".len() + s.user.len() } else { 0 })
-            .max()
-            .unwrap_or(0);
+        let name = |stack: &Stack| match several {
+            true => format!("{} for {}", printable(&stack.name), printable(&stack.user)),
+            false => printable(&stack.name),
+        };
+        let names: Vec<String> = report.stacks.iter().map(name).collect();
+        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).min(WIDTH / 2);
+        let ignored = report.count(Status::Ignored);
+        let left_out = if ignored > 0 { format!(" ({ignored} checks left out)") } else { String::new() };
+        for (stack, name) in report.stacks.iter().zip(&names) {
+            self.verdict(stack, name, width, &left_out);
+        }
+    }
+
+    fn verdict(&mut self, stack: &Stack, name: &str, width: usize, left_out: &str) {
         let count = |n: usize, what: &str| (n > 0).then(|| format!("{n} {what}"));
-        let n = verdict.blockers.len();
-        let (style, word, detail) = match (verdict.verdict, verdict.needs) {
+        let n = stack.blockers.len();
+        let (style, word, detail) = match (stack.readiness(), stack.needs()) {
             (Readiness::Ready, _) => (Style::new().green(), "ready", None),
             (Readiness::Pending, Needs::None) => {
                 (Style::new().yellow(), "pending", Some("to be activated".to_owned()))
@@ -163,21 +167,21 @@ impl Page {
                 (Style::new().yellow(), "unknown", count(n, "could not be determined"))
             }
         };
-        let more: Vec<String> = detail.into_iter().chain(count(verdict.advised, "advised")).collect();
+        let advised = (stack.advised > 0).then(|| format!("{} advised", stack.advised));
+        let more: Vec<String> = detail.into_iter().chain(advised).collect();
         let rest = if more.is_empty() { String::new() } else { format!(": {}", more.join(", ")) };
-        let ignored = report.checks.iter().filter(|row| row.status == Status::Ignored).count();
-        let left_out = if ignored > 0 { format!(" ({ignored} checks left out)") } else { String::new() };
-        let rest = format!("{rest}{left_out}");
         let word = self.paint(style.bold(), word);
-        self.line(&format!("  {name:width$}  {word}{rest}"));
+        self.line(&format!("  {name:width$}  {word}{rest}{left_out}"));
     }
 
-    fn rows(&mut self, report: &Report, detail: Detail) {
+    fn rows(&mut self, report: &Saved, detail: Detail) {
         let several = report.users.len() > 1;
-        let urgent =
-            |row: &&Row| row.level == Level::Required && matches!(row.status, Status::Fail | Status::Unknown);
-        let lesser =
-            |row: &&Row| row.level == Level::Advised && matches!(row.status, Status::Fail | Status::Unknown);
+        let urgent = |row: &&Row| {
+            row.level() == Level::Required && matches!(row.status(), Status::Fail | Status::Unknown)
+        };
+        let lesser = |row: &&Row| {
+            row.level() == Level::Advised && matches!(row.status(), Status::Fail | Status::Unknown)
+        };
         let verbose = detail == Detail::Verbose;
         let required: Vec<&Row> = report.checks.iter().filter(urgent).collect();
         for row in &required {
@@ -205,7 +209,7 @@ impl Page {
             if status != Status::Ignored && !verbose {
                 continue;
             }
-            let wanted = |row: &&Row| row.status == status && row.reason.as_deref() != Some(NOT_SELECTED);
+            let wanted = |row: &&Row| row.status() == status && row.reason.as_deref() != Some(NOT_SELECTED);
             let rows: Vec<&Row> = report.checks.iter().filter(wanted).collect();
             if rows.is_empty() {
                 continue;
@@ -219,8 +223,8 @@ impl Page {
     }
 
     fn mark(&self, row: &Row) -> String {
-        let pending = row.findings.iter().all(|f| matches!(f.verdict, "met" | "pending"));
-        let (style, mark) = match (row.status, row.level) {
+        let pending = row.findings.iter().all(|f| matches!(f.verdict.as_str(), "met" | "pending"));
+        let (style, mark) = match (row.status(), row.level()) {
             (Status::Fail, _) if pending => (Style::new().yellow(), "~"),
             (Status::Fail, Level::Required) => (Style::new().red(), "x"),
             (Status::Fail, Level::Advised) => (Style::new().yellow(), "-"),
@@ -233,56 +237,36 @@ impl Page {
 
     fn title(&self, row: &Row, several: bool) -> String {
         match &row.user {
-            Some(user) if several => format!("{} for {}", row.id, printable(user)),
-            _ => row.id.to_owned(),
+            Some(user) if several => format!("{} for {}", printable(&row.id), printable(user)),
+            _ => printable(&row.id),
         }
     }
 
     fn row(&mut self, row: &Row, several: bool, verbose: bool) {
-        let open: Vec<&ReportedFinding> = row.findings.iter().filter(|f| f.verdict != "met").collect();
-        let concerned =
-            |stack: &&Stack| row.reason.is_some() || open.iter().any(|f| f.stacks.contains(stack));
-        let stacks: Vec<&str> = row.stacks.iter().filter(concerned).map(|s| s.as_str()).collect();
+        let wanting: BTreeSet<&String> = row.open().flat_map(|f| &f.stacks).collect();
+        let concerned = |stack: &&String| row.reason.is_some() || wanting.contains(stack);
+        let stacks: Vec<&str> = row.stacks.iter().filter(concerned).map(String::as_str).collect();
         let mark = self.mark(row);
         let title = self.title(row, several);
         let id = self.paint(Style::new().bold(), &title);
-        let stacks = stacks.join(" ");
+        let stacks = printable(&stacks.join(" "));
         if title.len() + stacks.len() + 5 <= WIDTH {
             self.line(&format!("{mark} {id}   {stacks}"));
         } else {
             self.line(&format!("{mark} {id}"));
             self.paragraph(INDENT, "", &stacks);
         }
-        for group in groups(&open) {
-            self.paragraph(INDENT, "", &sentence(&group));
-            let mut whys: Vec<&str> = Vec::new();
-            for why in group.iter().map(|f| f.why.as_str()).filter(|why| verbose && !why.is_empty()) {
-                if !whys.contains(&why) {
-                    whys.push(why);
-                }
-            }
-            for why in whys {
+        for group in row.groups(false) {
+            self.paragraph(INDENT, "", &group.sentence());
+            for why in group.whys().into_iter().filter(|_| verbose) {
                 self.paragraph(INDENT, "why: ", why);
             }
-            let mut places: Vec<&Evidence> = Vec::new();
-            for evidence in group.iter().flat_map(|f| &f.evidence) {
-                if !places.contains(&evidence) {
-                    places.push(evidence);
-                }
-            }
             // The line of a workload that asks is as good as the place that is to be repaired.
-            let asked = |at: &&Evidence| group.iter().any(|f| f.asked.contains(at));
-            let shown = if verbose { usize::MAX } else { 1 };
-            let (asks, read): (Vec<&Evidence>, Vec<&Evidence>) = places.into_iter().partition(asked);
-            let more = asks.len().saturating_sub(if verbose { usize::MAX } else { SHOWN_ASKS });
-            for evidence in read.into_iter().take(shown).chain(asks.into_iter().take(if verbose {
-                usize::MAX
-            } else {
-                SHOWN_ASKS
-            })) {
-                let text =
-                    if evidence.text.is_empty() { String::new() } else { format!("  {}", evidence.text) };
-                self.paragraph(INDENT, "", &format!("{evidence}{text}"));
+            let (read, asks) = group.evidence();
+            let (shown, shown_asks) = if verbose { (usize::MAX, usize::MAX) } else { (1, SHOWN_ASKS) };
+            let more = asks.len().saturating_sub(shown_asks);
+            for evidence in read.into_iter().take(shown).chain(asks.into_iter().take(shown_asks)) {
+                self.evidence(evidence);
             }
             if more > 0 {
                 self.paragraph(INDENT, "", &format!("and {more} more, see -v"));
@@ -294,17 +278,21 @@ impl Page {
         }
     }
 
-    fn remedy(&mut self, group: &[&ReportedFinding], verbose: bool) {
-        let remedy = &group[0].remedy;
+    fn evidence(&mut self, evidence: &Evidence) {
+        let text = if evidence.text.is_empty() { String::new() } else { format!("  {}", evidence.text) };
+        self.paragraph(INDENT, "", &format!("{evidence}{text}"));
+    }
+
+    fn remedy(&mut self, group: &Group, verbose: bool) {
+        let remedy = &group.first.remedy;
         if remedy.summary.is_empty() {
             return;
         }
-        let commands = commands(group, self.running);
-        match &commands[..] {
+        match &group.commands[..] {
             _ if remedy.fixable => {
                 self.paragraph(INDENT, "repair: ", &format!("edgeprep fix ({})", remedy.summary));
             }
-            [one, ..] if group.iter().all(|f| f.remedy.install.is_some()) => {
+            [one, ..] if group.findings.iter().all(|f| f.remedy.install.is_some()) => {
                 self.paragraph(INDENT, "repair: ", one);
             }
             [one] if !verbose && one.chars().count() + "repair: ".len() + INDENT <= WIDTH => {
@@ -312,7 +300,7 @@ impl Page {
             }
             _ => self.paragraph(INDENT, "repair: ", &remedy.summary),
         }
-        for command in commands.iter().filter(|_| verbose) {
+        for command in group.commands.iter().filter(|_| verbose) {
             // A command is there to be copied, so it is not broken into lines.
             self.line(&format!("{:1$}{2}", "", INDENT + 2, printable(command)));
         }
@@ -321,16 +309,16 @@ impl Page {
     fn short(&mut self, row: &Row, several: bool) {
         let mark = self.mark(row);
         let title = self.title(row, several);
-        let open: Vec<&ReportedFinding> = row.findings.iter().filter(|f| f.verdict != "met").collect();
-        let shown: Vec<&ReportedFinding> = if open.is_empty() { row.findings.iter().collect() } else { open };
+        let (open, met) = (row.groups(false), row.groups(true));
+        let shown = if open.is_empty() { met } else { open };
         let text = match (&row.reason, &shown[..]) {
-            (Some(reason), _) if row.status != Status::Fail => reason.clone(),
-            (_, []) => row.summary.to_owned(),
-            (_, shown) if row.status == Status::Pass => {
-                let seen = |group: &Vec<&ReportedFinding>| format!("{}: {}", subjects(group), group[0].found);
-                groups(shown).iter().map(seen).collect::<Vec<_>>().join("; ")
+            (Some(reason), _) if row.status() != Status::Fail => reason.clone(),
+            (_, []) => row.summary.clone(),
+            (_, shown) if row.status() == Status::Pass => {
+                let seen = |group: &Group| format!("{}: {}", group.subjects(), group.first.found);
+                shown.iter().map(seen).collect::<Vec<_>>().join("; ")
             }
-            (_, shown) => groups(shown).iter().map(|group| sentence(group)).collect::<Vec<_>>().join("; "),
+            (_, shown) => shown.iter().map(Group::sentence).collect::<Vec<_>>().join("; "),
         };
         self.hanging(&mark, &title, &text);
     }
@@ -339,25 +327,25 @@ impl Page {
     fn hanging(&mut self, mark: &str, title: &str, text: &str) {
         let longest = ALL.iter().map(|check| check.id.len()).max().unwrap_or(0);
         let hang = title.len().max(longest) + 1;
-        let lines = wrap(&printable(text), WIDTH - hang - 2);
+        let lines = wrap(&printable(text), WIDTH.saturating_sub(hang + 2));
         self.line(&format!("{mark} {title:hang$}{}", lines[0]));
         for line in &lines[1..] {
             self.line(&format!("  {:hang$}{line}", ""));
         }
     }
 
-    fn next(&mut self, report: &Report, detail: Detail) {
+    fn next(&mut self, report: &Saved, detail: Detail) {
         self.line("");
-        let pending = report.stacks.iter().map(|s| s.needs).max().unwrap_or_default();
+        let pending = report.stacks.iter().map(Stack::needs).max().unwrap_or_default();
         let open = |level: Level| {
-            let failed = move |row: &&Row| row.level == level && row.status == Status::Fail;
-            report.checks.iter().filter(failed).flat_map(|row| &row.findings).filter(|f| f.verdict != "met")
+            let failed = move |row: &&Row| row.level() == level && row.status() == Status::Fail;
+            report.checks.iter().filter(failed).flat_map(Row::open)
         };
         let fixable = open(Level::Required).any(|f| f.remedy.fixable);
         let installs = Install::merged(open(Level::Required).filter_map(|f| f.remedy.install.as_ref()));
         let left = open(Level::Required).any(|f| !f.remedy.fixable && f.remedy.install.is_none());
-        let text = match (report.summary.verdict, pending) {
-            (None | Some(Readiness::Ready), _) if report.summary.ignored > 0 => {
+        let text = match (report.readiness(), pending) {
+            (None | Some(Readiness::Ready), _) if report.count(Status::Ignored) > 0 => {
                 "nothing, of what was looked at all that is required is met."
             }
             (None | Some(Readiness::Ready), _) if open(Level::Advised).any(|f| f.remedy.fixable) => {
@@ -383,7 +371,7 @@ impl Page {
                 "log out of all sessions and stop lingering once, or reboot; then check again."
             }
             (Some(Readiness::Pending), Needs::Reboot) => "reboot, then check again.",
-            (Some(Readiness::Unknown), _) => match report.mode {
+            (Some(Readiness::Unknown), _) => match report.mode.as_str() {
                 "live" => "see to what could not be read (often root can), then check again.",
                 "capture" => "capture the host anew, as root, then check again.",
                 _ if lacks_profile(report) => {
@@ -402,22 +390,17 @@ impl Page {
     }
 
     /// What repairs what can be repaired.
-    fn fix_command(&self, report: &Report) -> String {
+    fn fix_command(&self, report: &Saved) -> String {
         let mut words = Vec::new();
-        match report.mode {
+        match report.mode.as_str() {
             "live" if self.root => words.push("edgeprep fix".to_owned()),
             "live" => words.push("sudo edgeprep fix".to_owned()),
             "capture" => words.push("on that host: sudo edgeprep fix".to_owned()),
             _ => words.push("edgeprep fix --root DIR".to_owned()),
         }
-        let mut stacks: Vec<String> = Vec::new();
-        for stack in report.stacks.iter().map(|stack| stack.name.to_string()) {
-            if !stacks.contains(&stack) {
-                stacks.push(stack);
-            }
-        }
+        let stacks = once(report.stacks.iter().map(|stack| stack.name.as_str()));
         if !stacks.is_empty() {
-            words.push(format!("--stack {}", stacks.join(",")));
+            words.push(format!("--stack {}", quoted(&stacks.join(","))));
         }
         if let Some(profile) = &report.profile.asked_for {
             words.push(format!("--profile {}", quoted(profile)));
@@ -433,61 +416,7 @@ impl Page {
 }
 
 /// Whether a check cannot tell because no profile of a board was named.
-fn lacks_profile(report: &Report) -> bool {
+fn lacks_profile(report: &Saved) -> bool {
     let names = |row: &Row| row.reason.as_deref().is_some_and(|reason| reason.contains("--profile"));
-    report.checks.iter().any(|row| row.status == Status::Unknown && names(row))
-}
-
-/// Findings that say the same of different subjects, together, in their order.
-fn groups<'a>(findings: &[&'a ReportedFinding]) -> Vec<Vec<&'a ReportedFinding>> {
-    let mut groups: Vec<Vec<&ReportedFinding>> = Vec::new();
-    for &finding in findings {
-        let same = |g: &&mut Vec<&ReportedFinding>| {
-            g[0].expected == finding.expected
-                && g[0].found == finding.found
-                && g[0].verdict == finding.verdict
-                && (g[0].remedy.summary == finding.remedy.summary
-                    || g[0].remedy.install.is_some() && finding.remedy.install.is_some())
-        };
-        match groups.iter_mut().find(same) {
-            Some(group) => group.push(finding),
-            None => groups.push(vec![finding]),
-        }
-    }
-    groups
-}
-
-/// What repairs all findings of a group: one command for settings of a kind.
-fn commands(group: &[&ReportedFinding], running: bool) -> Vec<String> {
-    let mut settings = Vec::new();
-    let mut manual = Vec::new();
-    let installs = Install::merged(group.iter().filter_map(|f| f.remedy.install.as_ref()));
-    manual.extend(installs.iter().flat_map(Install::commands));
-    for remedy in group.iter().map(|f| &f.remedy).filter(|remedy| remedy.install.is_none()) {
-        settings
-            .extend(remedy.settings.iter().filter(|s| !settings.contains(*s)).cloned().collect::<Vec<_>>());
-        manual.extend(remedy.manual.iter().filter(|c| !manual.contains(*c)).cloned().collect::<Vec<_>>());
-    }
-    [by_hand(&settings, running), manual].concat()
-}
-
-/// The subjects of a group, each once.
-fn subjects(group: &[&ReportedFinding]) -> String {
-    let mut subjects: Vec<&str> = Vec::new();
-    for finding in group {
-        if !subjects.contains(&finding.subject.as_str()) {
-            subjects.push(&finding.subject);
-        }
-    }
-    subjects.join(", ")
-}
-
-fn sentence(group: &[&ReportedFinding]) -> String {
-    let first = group[0];
-    let state = match first.verdict {
-        "pending" => ", configured but not in effect",
-        "volatile" => ", lost at the next boot",
-        _ => "",
-    };
-    format!("{}: {} (expected {}){state}", subjects(group), first.found, first.expected)
+    report.checks.iter().any(|row| row.status() == Status::Unknown && names(row))
 }

@@ -2,11 +2,20 @@
 
 pub mod diff;
 pub mod environment;
+pub mod escape;
 pub mod explain;
 pub mod fix;
+pub mod html;
 pub mod human;
 pub mod json;
+pub mod junit;
+pub mod markdown;
+pub mod nagios;
+pub mod prometheus;
+pub mod sarif;
+pub mod tap;
 pub mod undo;
+pub mod words;
 
 use std::io::{self, Write};
 
@@ -23,8 +32,9 @@ pub fn print(text: &str) -> io::Result<()> {
 }
 
 /// What has no look of its own and can change the order of a line: category Cf, and what separates lines and
-/// paragraphs (Unicode 16, `UnicodeData.txt`), the first and the last of each range, in order.
-const FORMAT: [(char, char); 21] = [
+/// paragraphs (Unicode 16, `UnicodeData.txt`), and the two that XML cannot hold (XML 1.0, 2.2): the first and
+/// the last of each range, in order.
+const FORMAT: [(char, char); 22] = [
     ('\u{ad}', '\u{ad}'),
     ('\u{600}', '\u{605}'),
     ('\u{61c}', '\u{61c}'),
@@ -39,6 +49,7 @@ const FORMAT: [(char, char); 21] = [
     ('\u{2066}', '\u{206f}'),
     ('\u{feff}', '\u{feff}'),
     ('\u{fff9}', '\u{fffb}'),
+    ('\u{fffe}', '\u{ffff}'),
     ('\u{110bd}', '\u{110bd}'),
     ('\u{110cd}', '\u{110cd}'),
     ('\u{13430}', '\u{1343f}'),
@@ -70,23 +81,32 @@ pub fn message(text: &str) -> String {
     out
 }
 
+/// Below that no text is squeezed, however long what stands before it.
+const NARROWEST: usize = 12;
+
 /// Breaks text into lines of at most `width` characters at spaces; a word that is longer is cut.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(NARROWEST);
     let mut lines = Vec::new();
     let mut line = String::new();
     for word in text.split_whitespace() {
-        let mut word: Vec<char> = word.chars().collect();
+        let word: Vec<char> = word.chars().collect();
         let used = line.chars().count();
         if used > 0 && used + 1 + word.len() > width {
             lines.push(std::mem::take(&mut line));
         }
-        while word.len() > width {
-            lines.push(word.drain(..width).collect());
+        // Also of a word of megabytes each character is moved once.
+        let mut parts = word.chunks(width).peekable();
+        while let Some(part) = parts.next() {
+            if parts.peek().is_some() {
+                lines.push(part.iter().collect());
+                continue;
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.extend(part);
         }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.extend(word);
     }
     if !line.is_empty() || lines.is_empty() {
         lines.push(line);

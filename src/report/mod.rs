@@ -1,10 +1,14 @@
 //! The report: all findings of one look at a host, with the verdict on each stack. Its serialised
 //! form is public (`docs/report.schema.json`); keys stand in the order in which they are declared.
 
+mod groups;
+pub mod saved;
 mod selection;
 mod tried;
 mod verdict;
 
+pub use groups::{Group, Repair, once};
+pub use saved::Saved;
 pub use selection::{Selection, glob_matches};
 pub use tried::{Tried, tried};
 pub use verdict::{Readiness, StackVerdict, verdicts};
@@ -70,8 +74,8 @@ pub struct ProfileChoice {
     pub why: String,
     /// What to know of the hardware, in a few sentences.
     pub notes: Vec<String>,
-    /// As who ran this named it; `None` where nobody did.
-    #[serde(skip)]
+    /// As who ran this named it; absent where nobody did.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub asked_for: Option<String>,
 }
 
@@ -123,6 +127,12 @@ pub struct Row {
     pub reason: Option<String>,
     /// What was found.
     pub findings: Vec<ReportedFinding>,
+    /// What repairs several findings at once that are not met (absent where none can be taken together).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub repairs: Vec<Repair>,
+    /// Whether the host runs.
+    #[serde(skip)]
+    running: bool,
     /// What each finding is worth to each stack, from which verdicts are made.
     #[serde(skip)]
     items: Vec<Item>,
@@ -140,8 +150,8 @@ pub struct ReportedFinding {
     pub found: String,
     /// `met`, `pending`, `volatile` or `unmet`.
     pub verdict: &'static str,
-    /// What it takes where it is pending.
-    #[serde(skip)]
+    /// What it takes where it is pending; absent where a command is enough.
+    #[serde(skip_serializing_if = "Needs::is_none")]
     pub needs: Needs,
     /// The stacks that want it.
     pub stacks: Vec<Stack>,
@@ -149,9 +159,9 @@ pub struct ReportedFinding {
     pub why: String,
     /// Where it was read.
     pub evidence: Vec<Evidence>,
-    /// The lines of a workload that ask for it, which are the last of the evidence.
-    #[serde(skip)]
-    pub asked: Vec<Evidence>,
+    /// How many of the evidence, the last, are lines of a workload that ask for it; absent where none do.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub asked: usize,
     /// What repairs it.
     pub remedy: ReportedRemedy,
     /// What the files said, where a probe says otherwise.
@@ -175,8 +185,8 @@ pub struct ReportedRemedy {
     /// The commands that no setting stands for.
     #[serde(skip)]
     pub manual: Vec<String>,
-    /// The packages that repair it, where their installation is all there is to do.
-    #[serde(skip)]
+    /// The packages that repair it, where their installation is all there is to do; else absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub install: Option<Install>,
 }
 
@@ -241,6 +251,11 @@ pub fn rows(said: Vec<Said>, trials: Option<&Trials>, selection: &Selection, run
     rows.flatten().collect()
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_zero(n: &usize) -> bool {
+    *n == 0
+}
+
 /// The rows of one outcome, for tests of what changes outcomes.
 #[cfg(test)]
 pub(crate) fn rows_of(
@@ -263,6 +278,8 @@ fn not_selected(check: &'static Check) -> Row {
         stacks: Vec::new(),
         reason: Some(NOT_SELECTED.to_owned()),
         findings: Vec::new(),
+        repairs: Vec::new(),
+        running: false,
         items: Vec::new(),
     }
 }
@@ -279,9 +296,10 @@ fn split(
         let mut stacks: Vec<Stack> = items.iter().flat_map(|item| item.stacks.iter().copied()).collect();
         stacks.sort_unstable();
         stacks.dedup();
-        let findings = items.iter().filter_map(|item| reported(item, running)).collect();
-        let user = user.map(str::to_owned);
-        Row { id: check.id, summary: check.summary(), level, status, user, stacks, reason, findings, items }
+        let findings: Vec<_> = items.iter().filter_map(|item| reported(item, running)).collect();
+        let repairs = groups::repairs(&findings, running);
+        let (id, summary, user) = (check.id, check.summary(), user.map(str::to_owned));
+        Row { id, summary, level, status, user, stacks, reason, findings, repairs, running, items }
     };
     if let Some(reason) = outcome.skipped {
         return vec![row(check.level, Status::Skip, Some(reason), Vec::new())];
@@ -353,7 +371,7 @@ fn reported(item: &Item, running: bool) -> Option<ReportedFinding> {
         stacks: item.stacks.clone(),
         why: item.why.clone(),
         evidence: [evidence.as_slice(), &item.asked].concat(),
-        asked: item.asked.clone(),
+        asked: item.asked.len(),
         remedy: ReportedRemedy {
             fixable: !remedy.settings.is_empty(),
             summary: remedy.summary.clone(),

@@ -63,6 +63,7 @@ impl Row {
         }
         row.items.retain(|item| is_about(item, globs));
         row.findings.retain(|finding| globs.iter().any(|glob| glob_matches(glob, &finding.subject)));
+        row.repairs = super::groups::repairs(&row.findings, row.running);
         let open = |item: &Item| matches!(&item.answer, Answer::Found(f) if f.verdict != Verdict::Met);
         let reasons = unknown_reasons(&row.items);
         row.status = match (row.items.iter().any(open), reasons.is_empty()) {

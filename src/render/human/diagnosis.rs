@@ -6,13 +6,17 @@ use console::Style;
 use super::{Detail, INDENT, Page, Terminal, WIDTH};
 use crate::diagnosis::{Diagnosis, Hit, Place};
 use crate::render::{printable, wrap};
-use crate::report::{Readiness, Report, Status};
+use crate::report::saved::Row;
+use crate::report::{Readiness, Report, Saved, Status};
 
 /// The diagnosis as text.
-pub fn diagnosis(diagnosis: &Diagnosis, detail: Detail, terminal: Terminal) -> String {
-    let running = diagnosis.report.as_ref().is_none_or(|report| report.mode != "image");
-    let mut page = Page { text: String::new(), color: terminal.color, root: terminal.root, running };
-    if let Some(report) = &diagnosis.report {
+///
+/// # Errors
+/// None in practice, see [`Saved::of`].
+pub fn diagnosis(diagnosis: &Diagnosis, detail: Detail, terminal: Terminal) -> serde_json::Result<String> {
+    let mut page = Page::new(terminal);
+    let saved = diagnosis.report.as_ref().map(Saved::of).transpose()?;
+    if let Some(report) = &saved {
         page.heading(report, super::Detail::Normal);
     }
     let lines = |n| if n == 1 { "1 line".to_owned() } else { format!("{n} lines") };
@@ -22,23 +26,23 @@ pub fn diagnosis(diagnosis: &Diagnosis, detail: Detail, terminal: Terminal) -> S
             lines(diagnosis.lines)
         );
         page.paragraph(0, "", &text);
-        return page.shown(terminal);
+        return Ok(page.shown(terminal));
     }
     let n = diagnosis.hits.len();
     let what = if n == 1 { "1 known message" } else { &format!("{n} known messages") };
     page.line(&format!("{what} in {}", lines(diagnosis.lines)));
-    let mut told: Vec<(&str, Option<String>, String)> = Vec::new();
+    let mut told: Vec<(String, Option<String>, String)> = Vec::new();
     for hit in &diagnosis.hits {
         page.line("");
         page.hit(hit, detail == Detail::Verbose);
         if let Some(report) = diagnosis.report.as_ref().filter(|_| detail != Detail::Quiet) {
-            page.answers(hit, report, &mut told, detail == Detail::Verbose);
+            page.answers(hit, report, &mut told, detail == Detail::Verbose)?;
         }
     }
-    if let Some(report) = &diagnosis.report {
+    if let Some(report) = &saved {
         page.then(report, detail);
     }
-    page.shown(terminal)
+    Ok(page.shown(terminal))
 }
 
 impl Page {
@@ -74,22 +78,23 @@ impl Page {
     }
 
     /// What the checks say to a hit. What is open is shown once in full, what is met by its name.
-    fn answers<'a>(
+    fn answers(
         &mut self,
         hit: &Hit,
-        report: &'a Report,
-        told: &mut Vec<(&'a str, Option<String>, String)>,
+        report: &Report,
+        told: &mut Vec<(String, Option<String>, String)>,
         verbose: bool,
-    ) {
+    ) -> serde_json::Result<()> {
         let several = report.users.len() > 1;
         let (mut above, mut met): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
         for row in hit.rows(report) {
-            match row.status {
+            let row = Row::of(&row)?;
+            match row.status() {
                 Status::Fail | Status::Unknown => {
-                    let open = row.findings.iter().filter(|finding| finding.verdict != "met");
-                    let subjects = open.map(|finding| finding.subject.clone());
+                    let subjects = row.open().map(|finding| finding.subject.clone());
                     let subjects = subjects.chain(row.reason.clone());
-                    let all: Vec<_> = subjects.map(|subject| (row.id, row.user.clone(), subject)).collect();
+                    let all: Vec<_> =
+                        subjects.map(|subject| (row.id.clone(), row.user.clone(), subject)).collect();
                     if all.iter().all(|one| told.contains(one)) {
                         above.push(self.title(&row, several));
                     } else {
@@ -117,6 +122,7 @@ impl Page {
             let text = "the host has changed since this was logged, or it is something else";
             self.paragraph(INDENT, "", text);
         }
+        Ok(())
     }
 
     /// A mark and a text beside it.
@@ -127,8 +133,8 @@ impl Page {
         }
     }
 
-    fn then(&mut self, report: &Report, detail: Detail) {
-        match report.summary.verdict {
+    fn then(&mut self, report: &Saved, detail: Detail) {
+        match report.readiness() {
             None | Some(Readiness::Ready) => {
                 self.line("");
                 self.paragraph(0, "Next: ", "edgeprep check looks at everything that the stacks want.");

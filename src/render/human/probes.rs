@@ -2,12 +2,13 @@
 
 use console::Style;
 
-use super::{Detail, Page};
-use crate::report::{Report, Tried};
+use super::{Detail, Page, printable};
+use crate::report::Saved;
+use crate::report::saved::Tried;
 
 impl Page {
     /// Nothing without `--probe`.
-    pub(super) fn probes(&mut self, report: &Report, detail: Detail) {
+    pub(super) fn probes(&mut self, report: &Saved, detail: Detail) {
         let Some(probes) = &report.probes else { return };
         let count = |result| probes.iter().filter(|tried| tried.result == result).count();
         let counts = [("work", count("works")), ("refused", count("refused")), ("unknown", count("unknown"))];
@@ -24,7 +25,7 @@ impl Page {
     }
 
     fn tried(&mut self, tried: &Tried, several: bool) {
-        let (style, mark) = match tried.result {
+        let (style, mark) = match tried.result.as_str() {
             "works" => (Style::new().green(), "+"),
             "refused" => (Style::new().red(), "x"),
             _ => (Style::new().yellow(), "?"),
@@ -36,6 +37,6 @@ impl Page {
             ids => format!(" (the files say otherwise: {})", ids.join(", ")),
         };
         let text = format!("{}{of}: {}{overrules}", tried.subject, tried.text);
-        self.hanging(&mark, tried.probe, &text);
+        self.hanging(&mark, &printable(&tried.probe), &text);
     }
 }
