@@ -7,7 +7,7 @@ textfiles=/var/lib/prometheus/node-exporter
 
 dpkg -i /share/packages/edgeprep_*-1_amd64.deb
 [ ! -e "$textfiles" ] || die "this machine has a node_exporter, so it does not show what happens without"
-systemd-analyze verify edgeprep-check.service edgeprep-check.timer edgeprep-firstboot.service
+systemd-analyze verify --man=no edgeprep-check.service edgeprep-check.timer edgeprep-firstboot.service
 systemd-analyze security --no-pager --threshold=30 edgeprep-check.service | tail -n 1
 mkdir /etc/edgeprep
 printf 'user = "edge"\nstacks = ["podman", "podman-kube", "kind"]\n' >/etc/edgeprep/edgeprep.toml
