@@ -15,15 +15,16 @@ make_tools() {
     mkdir -p "$downloads"
     # Whoever works in there keeps it as it is.
     exec 8>"$tools.lock"
-    flock 8
+    flock --shared 8
     if [ "$(cat "$tools/packages" 2>/dev/null)" != "$tool_packages" ]; then
+        flock 8
         say "making $tools"
         rm -rf "$tools"
         mmdebstrap --quiet --variant=apt --include="$tool_packages" --dpkgopt='path-exclude=/usr/share/locale/*' \
             --dpkgopt='path-exclude=/usr/share/doc/*' trixie "$tools" </dev/null
         printf '%s\n' "$tool_packages" >"$tools/packages"
+        flock --shared 8
     fi
-    flock --shared 8
 }
 
 # Runs a command as root in $tools, in the current directory, with the project at its own path: not in a chroot, in
