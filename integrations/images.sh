@@ -65,11 +65,5 @@ make_root_archive() {
     printf '%s\n' "$root_packages" >"$root_archive.packages"
 }
 
-# What edgeprep could have written below $1, a line for each path with its kind, mode, owner, time, target and hash.
-# The directories of packages' own data, logs and caches are left out.
-inventory() {
-    (cd "$1" && find . -xdev \( -path ./proc -o -path ./sys -o -path ./dev -o -path ./run -o -path ./tmp \
-        -o -path ./var/cache -o -path ./var/log -o -path ./var/lib/apt -o -path ./var/lib/dpkg \) -prune -o \
-        \( -type f -printf '%p %y %m %U:%G %T@ ' -exec sha256sum {} \; \
-        -o -printf '%p %y %m %U:%G %T@ %l\n' \)) | sed 's/  \.\/.*//' | LC_ALL=C sort
-}
+# What could differ between two roots: inventory ROOT. Inventories are compared line by line.
+inventory() { python3 "$project/integrations/inventory.py" "$1" | LC_ALL=C sort; }

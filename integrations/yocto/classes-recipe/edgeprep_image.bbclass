@@ -16,19 +16,20 @@ EDGEPREP_STACKS ?= "podman"
 EDGEPREP_PROFILE ?= "generic"
 # vendor: below /usr/lib, and /etc stays the machine's. admin: below ${sysconfdir}.
 EDGEPREP_LAYER ?= "vendor"
-# file: /etc/subuid and /etc/subgid for this user alone. none: whoever creates the user gives them.
+# file: subuid and subgid for this user alone. none: whoever creates the user gives them.
 EDGEPREP_SUBIDS ?= "file"
 
 do_rootfs[depends] += "edgeprep-native:do_populate_sysroot"
 
 ROOTFS_POSTPROCESS_COMMAND += "edgeprep_rootfs"
 
+edgeprep_rootfs[doc] = "Unpacks over the image what edgeprep render writes"
 edgeprep_rootfs() {
     if [ -z "${EDGEPREP_USER}" ]; then
         bbfatal "EDGEPREP_USER is not set: the user whose containers shall run"
     fi
-    if ! grep -q "^${EDGEPREP_USER}:[^:]*:${EDGEPREP_UID}:" ${IMAGE_ROOTFS}/etc/passwd; then
-        bbfatal "no user ${EDGEPREP_USER} with the UID ${EDGEPREP_UID} is in the image's /etc/passwd"
+    if ! grep -q "^${EDGEPREP_USER}:[^:]*:${EDGEPREP_UID}:" ${IMAGE_ROOTFS}${sysconfdir}/passwd; then
+        bbfatal "no user ${EDGEPREP_USER} with the UID ${EDGEPREP_UID} is in passwd of the image"
     fi
     # It ends with 1 where something that is required cannot be in files, and says what.
     edgeprep render --format tar --output ${WORKDIR}/edgeprep.tar --user "${EDGEPREP_USER}" \

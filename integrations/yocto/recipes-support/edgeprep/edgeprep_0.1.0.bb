@@ -1,6 +1,6 @@
 SUMMARY = "What rootless containers need of a host, and its repair"
 DESCRIPTION = "Tells whether rootless Podman, K3s, k3d, kind, minikube or Usernetes will run on this host for a user, \
-why not, and repairs it. One static program; the native one is what the class edgeprep_image runs."
+               why not, and repairs it. One static program; the native one is what the class edgeprep_image runs."
 HOMEPAGE = "${EDGEPREP_MIRROR}"
 SECTION = "utils"
 LICENSE = "Apache-2.0"
@@ -33,6 +33,7 @@ do_install() {
     install -m 0755 "$program" ${D}${bindir}/edgeprep
 }
 
+# nooelint: oelint.vars.insaneskip
 INSANE_SKIP:${PN} += "already-stripped"
 
 BBCLASSEXTEND = "native"
