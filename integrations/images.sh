@@ -15,15 +15,16 @@ make_tools() {
     mkdir -p "$downloads"
     # Whoever works in there keeps it as it is.
     exec 8>"$tools.lock"
-    flock 8
+    flock --shared 8
     if [ "$(cat "$tools/packages" 2>/dev/null)" != "$tool_packages" ]; then
+        flock 8
         say "making $tools"
         rm -rf "$tools"
         mmdebstrap --quiet --variant=apt --include="$tool_packages" --dpkgopt='path-exclude=/usr/share/locale/*' \
             --dpkgopt='path-exclude=/usr/share/doc/*' trixie "$tools" </dev/null
         printf '%s\n' "$tool_packages" >"$tools/packages"
+        flock --shared 8
     fi
-    flock --shared 8
 }
 
 # Runs a command as root in $tools, in the current directory, with the project at its own path: not in a chroot, in
@@ -64,11 +65,5 @@ make_root_archive() {
     printf '%s\n' "$root_packages" >"$root_archive.packages"
 }
 
-# What edgeprep could have written below $1, a line for each path with its kind, mode, owner, time, target and hash.
-# The directories of packages' own data, logs and caches are left out.
-inventory() {
-    (cd "$1" && find . -xdev \( -path ./proc -o -path ./sys -o -path ./dev -o -path ./run -o -path ./tmp \
-        -o -path ./var/cache -o -path ./var/log -o -path ./var/lib/apt -o -path ./var/lib/dpkg \) -prune -o \
-        \( -type f -printf '%p %y %m %U:%G %T@ ' -exec sha256sum {} \; \
-        -o -printf '%p %y %m %U:%G %T@ %l\n' \)) | sed 's/  \.\/.*//' | LC_ALL=C sort
-}
+# What could differ between two roots: inventory ROOT. Inventories are compared line by line.
+inventory() { python3 "$project/integrations/inventory.py" "$1" | LC_ALL=C sort; }

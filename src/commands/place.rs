@@ -10,7 +10,7 @@ use crate::cli::StateArgs;
 use crate::facts::Facts;
 use crate::host::{Host, Unread};
 use crate::inspection::looks_like_chroot;
-use crate::plan::Change;
+use crate::plan::{Change, State};
 
 /// Only root can open it, so that nobody else can keep edgeprep waiting.
 const HOST_LOCK: &str = "/run/edgeprep.lock";
@@ -72,7 +72,13 @@ impl Place {
     /// writes only at home, where each write is kept apart from others.
     pub(super) fn lock(&self) -> anyhow::Result<Option<Lock>> {
         let lock = match &self.root {
-            Some(_) => self.target()?.lock("/"),
+            Some(_) => {
+                let target = self.target()?;
+                // The root itself is locked by who builds it: mmdebstrap, so that nobody cleans it up
+                // (tmpfiles.d(5), "Age").
+                let has_etc = matches!(target.observe("/etc")?, State::Dir { .. });
+                target.lock(if has_etc { "/etc" } else { "/" })
+            }
             None if self.uid == 0 => self.target()?.lock_file(HOST_LOCK),
             None => return Ok(None),
         };
