@@ -13,12 +13,11 @@ use crate::host::{Host, HostToml, PathRecord};
 use crate::plan::Change;
 use crate::requirements::Requirements;
 
-/// Directories that packages of the base system, of systemd and of Podman bring, so that an overlay does not
-/// claim them.
-const DIRECTORIES: [&str; 24] = [
+/// Directories that packages of the base system, of systemd and of Podman bring on every distribution, so that an
+/// overlay does not claim them.
+const DIRECTORIES: [&str; 23] = [
     "/etc/apparmor.d",
     "/etc/containers",
-    "/etc/environment.d",
     "/etc/modules-load.d",
     "/etc/sysctl.d",
     "/etc/systemd/system",

@@ -1,5 +1,7 @@
 //! A file of tasks for Ansible, with modules of `ansible.builtin` alone.
 
+use std::collections::BTreeSet;
+
 use super::script::{FREE, Notice, controllers, indented, lingers, notices, units};
 use super::yaml::{text, word};
 use super::{content_text, heading};
@@ -9,6 +11,17 @@ use crate::plan::State;
 pub(super) fn ansible(overlay: &Overlay) -> anyhow::Result<String> {
     let mut yaml = format!("---\n{}# Tasks for ansible.builtin.include_tasks; they need become.\n", heading(overlay, true));
     yaml.push_str(&look_first(overlay));
+    // No module makes the directory of what it writes.
+    let of_entries = |dir: &&str| overlay.entries.iter().any(|entry| entry.path == *dir);
+    let directories: BTreeSet<&str> =
+        overlay.entries.iter().filter_map(|entry| Some(entry.path.rsplit_once('/')?.0)).collect();
+    for dir in directories.into_iter().filter(|dir| !of_entries(dir)) {
+        let (name, path) = (word(&format!("Have {dir}")), word(dir));
+        yaml.push_str(&format!(
+            "\n- name: {name}\n  ansible.builtin.file:\n    path: {path}\n    state: directory\n{}",
+            attributes(0o755, 0, 0)
+        ));
+    }
     for (at, entry) in overlay.entries.iter().enumerate() {
         let (name, path) = (word(&format!("Make {}", entry.path)), word(&entry.path));
         yaml.push_str(&format!("\n- name: {name}\n"));
