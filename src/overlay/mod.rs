@@ -51,7 +51,12 @@ impl Person {
     ///
     /// # Errors
     /// [`PersonError`]: names go into scripts, units and databases.
-    pub fn new(name: &str, uid: Option<u32>, gid: Option<u32>, home: Option<&str>) -> Result<Person, PersonError> {
+    pub fn new(
+        name: &str,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        home: Option<&str>,
+    ) -> Result<Person, PersonError> {
         let starts = |c: char| c.is_ascii_lowercase() || c == '_';
         let follows = |c: char| starts(c) || c.is_ascii_digit() || c == '-';
         // useradd(8) of shadow takes no others; digits alone are an ID.
@@ -230,3 +235,6 @@ impl Overlay {
         all.into_iter().collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,12 +51,17 @@ const UNITS: [(&str, &str); 8] = [
     ("user/dbus.service", "[Service]\nType=notify\n"),
     ("user/dbus.socket", "[Socket]\nListenStream=%t/bus\n"),
     // podman: contrib/systemd/user/podman.socket.
-    ("user/podman.socket", "[Socket]\nListenStream=%t/podman/podman.sock\n[Install]\nWantedBy=sockets.target\n"),
+    (
+        "user/podman.socket",
+        "[Socket]\nListenStream=%t/podman/podman.sock\n[Install]\nWantedBy=sockets.target\n",
+    ),
 ];
 /// How the bus of a user is pulled in.
-const DBUS_WANTED: (&str, &str) = ("/usr/lib/systemd/user/sockets.target.wants/dbus.socket", "../dbus.socket");
+const DBUS_WANTED: (&str, &str) =
+    ("/usr/lib/systemd/user/sockets.target.wants/dbus.socket", "../dbus.socket");
 /// What Podman does not start without (containers-policy.json(5)).
-const POLICY: (&str, &str) = ("/etc/containers/policy.json", "{\"default\": [{\"type\": \"insecureAcceptAnything\"}]}\n");
+const POLICY: (&str, &str) =
+    ("/etc/containers/policy.json", "{\"default\": [{\"type\": \"insecureAcceptAnything\"}]}\n");
 /// What comes with systemd, shadow and Podman.
 const PROGRAMS: [(&str, &str); 13] = [
     ("/usr/lib/systemd/systemd", "0755"),
@@ -87,7 +92,10 @@ impl Model {
         let toml = HostToml { format: 1, running: false, complete: true, ..HostToml::default() };
         let mut model = Model { toml, files: BTreeMap::new() };
         let Person { name, uid, gid, home } = person;
-        model.file("/etc/passwd", &format!("root:x:0:0:root:/root:/bin/sh\n{name}:x:{uid}:{gid}::{home}:/bin/sh\n"));
+        model.file(
+            "/etc/passwd",
+            &format!("root:x:0:0:root:/root:/bin/sh\n{name}:x:{uid}:{gid}::{home}:/bin/sh\n"),
+        );
         model.file("/etc/group", &format!("root:x:0:\n{name}:x:{gid}:\n"));
         DIRECTORIES.iter().for_each(|path| model.directory(path, "0755", (0, 0)));
         model.directory(home, "0700", (*uid, *gid));
@@ -96,10 +104,10 @@ impl Model {
         }
         let (link, target) = DBUS_WANTED;
         model.file(link, "");
-        model.toml.paths.insert(
-            link.to_owned(),
-            PathRecord { link: Some(target.to_owned()), ..PathRecord::default() },
-        );
+        model
+            .toml
+            .paths
+            .insert(link.to_owned(), PathRecord { link: Some(target.to_owned()), ..PathRecord::default() });
         model.file(POLICY.0, POLICY.1);
         for (path, mode) in PROGRAMS {
             model.program(path, mode);
@@ -151,7 +159,8 @@ impl Model {
     /// Lists every directory, the empty ones as well, which no file shows.
     fn list(&mut self) {
         let is_dir = |record: &PathRecord| record.kind.is_some();
-        let directories = self.toml.paths.iter().filter(|(_, record)| is_dir(record)).map(|(path, _)| (path, "/"));
+        let directories =
+            self.toml.paths.iter().filter(|(_, record)| is_dir(record)).map(|(path, _)| (path, "/"));
         let mut listings: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (path, mark) in directories.chain(self.files.keys().map(|path| (path, ""))) {
             if !mark.is_empty() {

@@ -9,7 +9,10 @@ use crate::overlay::Overlay;
 use crate::plan::State;
 
 pub(super) fn ansible(overlay: &Overlay) -> anyhow::Result<String> {
-    let mut yaml = format!("---\n{}# Tasks for ansible.builtin.include_tasks; they need become.\n", heading(overlay, true));
+    let mut yaml = format!(
+        "---\n{}# Tasks for ansible.builtin.include_tasks; they need become.\n",
+        heading(overlay, true)
+    );
     yaml.push_str(&look_first(overlay));
     // No module makes the directory of what it writes.
     let of_entries = |dir: &&str| overlay.entries.iter().any(|entry| entry.path == *dir);
@@ -56,7 +59,9 @@ pub(super) fn ansible(overlay: &Overlay) -> anyhow::Result<String> {
     yaml.push_str(&subordinate(overlay));
     for Notice { what, part, command } in notices(overlay) {
         let module = match command {
-            ["systemctl", "daemon-reload"] => "  ansible.builtin.systemd_service:\n    daemon_reload: true\n".to_owned(),
+            ["systemctl", "daemon-reload"] => {
+                "  ansible.builtin.systemd_service:\n    daemon_reload: true\n".to_owned()
+            }
             ["systemctl", "restart", unit] => {
                 format!("  ansible.builtin.systemd_service:\n    name: {unit}\n    state: restarted\n")
             }
@@ -65,7 +70,10 @@ pub(super) fn ansible(overlay: &Overlay) -> anyhow::Result<String> {
                 format!("  ansible.builtin.command:\n    argv:\n{argv}  changed_when: true\n")
             }
         };
-        yaml.push_str(&format!("\n- name: {what}\n{module}{}", when(&["edgeprep_systemd.stat.exists", &changed(overlay, part)])));
+        yaml.push_str(&format!(
+            "\n- name: {what}\n{module}{}",
+            when(&["edgeprep_systemd.stat.exists", &changed(overlay, part)])
+        ));
     }
     yaml.push_str(&user_manager(overlay));
     Ok(yaml)
@@ -132,7 +140,8 @@ fn user_manager(overlay: &Overlay) -> String {
 /// Whether one of the entries with this in its path was changed.
 fn changed(overlay: &Overlay, part: &str) -> String {
     let entries = overlay.entries.iter().enumerate();
-    let of_part = entries.filter(|(_, entry)| entry.path.contains(part) && !matches!(entry.state, State::Dir { .. }));
+    let of_part =
+        entries.filter(|(_, entry)| entry.path.contains(part) && !matches!(entry.state, State::Dir { .. }));
     of_part.map(|(at, _)| format!("edgeprep_{at} is changed")).collect::<Vec<_>>().join(" or ")
 }
 

@@ -18,11 +18,17 @@ pub(super) fn butane(overlay: &Overlay) -> anyhow::Result<String> {
             }
             State::Link { target, uid, gid } => {
                 let target = word(target);
-                links.push_str(&format!("{path}      target: {target}\n      overwrite: true\n{}", owner(*uid, *gid)));
+                links.push_str(&format!(
+                    "{path}      target: {target}\n      overwrite: true\n{}",
+                    owner(*uid, *gid)
+                ));
             }
             State::File { mode, uid, gid, .. } => {
                 let content = content_text(&entry.path, &entry.state)?;
-                files.push_str(&format!("{path}      mode: 0{mode:o}\n      overwrite: true\n{}", owner(*uid, *gid)));
+                files.push_str(&format!(
+                    "{path}      mode: 0{mode:o}\n      overwrite: true\n{}",
+                    owner(*uid, *gid)
+                ));
                 files.push_str(&format!("      contents:\n        inline: {}\n", text(content, 8)));
             }
         }

@@ -30,7 +30,8 @@ pub struct Left {
 /// # Errors
 /// Where files of a vendor would be written to a host that runs.
 pub fn refuse(format: OverlayFormat, layer: Layer) -> anyhow::Result<()> {
-    let on_hosts = matches!(format, OverlayFormat::CloudInit | OverlayFormat::Butane | OverlayFormat::Ansible);
+    let on_hosts =
+        matches!(format, OverlayFormat::CloudInit | OverlayFormat::Butane | OverlayFormat::Ansible);
     if on_hosts && layer == Layer::Vendor {
         bail!("--layer vendor is for images: with tar, dir or shell");
     }
@@ -103,3 +104,6 @@ fn content(state: &State) -> &[u8] {
         _ => &[],
     }
 }
+
+#[cfg(test)]
+mod tests;
