@@ -6,18 +6,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 
-use assert_cmd::Command;
+mod common;
+
+use common::{edgeprep, stderr};
 
 const FORMATS: [&str; 5] = ["tar", "cloud-init", "butane", "shell", "ansible"];
 
 fn render(args: &[&str]) -> Output {
-    let mut command = Command::cargo_bin("edgeprep").unwrap();
-    command.env_clear().arg("render").args(args).output().unwrap()
+    edgeprep(&[&["render"], args].concat())
 }
 
 fn code(args: &[&str]) -> (Option<i32>, String) {
     let output = render(args);
-    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    (output.status.code(), stderr(&output))
 }
 
 #[test]
