@@ -1,4 +1,12 @@
 //! `edgeprep render`, as a program.
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
 #![expect(clippy::disallowed_methods, reason = "tests look at what was written")]
 
 use std::fs;
