@@ -22,8 +22,11 @@ pub(super) fn ansible(overlay: &Overlay) -> anyhow::Result<String> {
     yaml.push_str(&fill(LOOK, overlay, &[]));
     // No module makes the directory of what it writes.
     let of_entries = |dir: &&str| overlay.entries.iter().any(|entry| entry.path == *dir);
-    let directories: BTreeSet<&str> =
-        overlay.entries.iter().filter_map(|entry| Some(entry.path.rsplit_once('/')?.0)).collect();
+    let writes = overlay.entries.iter().filter(|entry| !matches!(entry.state, State::Dir { .. }));
+    let directories: BTreeSet<&str> = writes
+        .filter_map(|entry| Some(entry.path.rsplit_once('/')?.0))
+        .filter(|dir| !dir.is_empty())
+        .collect();
     for dir in directories.into_iter().filter(|dir| !of_entries(dir)) {
         let (name, path) = (word(&format!("Have {dir}")), word(dir));
         yaml.push_str(&format!(
