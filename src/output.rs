@@ -69,8 +69,8 @@ fn replace(target: &Path, bytes: &[u8], old: Option<Permissions>, mode: u32) -> 
     File::open(folder)?.sync_all()
 }
 
-/// Makes a directory with what `fill` puts into it, as a whole or not at all: it is filled beside its place and
-/// then renamed. `path` must not exist, or be an empty directory.
+/// Makes a directory with what `fill` puts into it, as a whole or not at all: it is filled beside
+/// its place and then renamed. `path` must not exist, or be an empty directory.
 ///
 /// # Errors
 /// Those of the system and of `fill`; nothing is left behind then.

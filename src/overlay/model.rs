@@ -1,9 +1,9 @@
-//! The host that an overlay is made for, as far as it has to be known: nothing but what every image has that
-//! runs the stacks, so that all they want is lacking.
+//! The host that an overlay is made for, as far as it has to be known: nothing but what every image
+//! has that runs the stacks, so that all they want is lacking.
 //!
-//! It is an image root in memory, so what is planned for it is what `fix --root` plans. What is in it stands for
-//! what a build brings: the user, systemd, the programs of the stacks, a kernel with the modules they want. What
-//! is not in it depends on the host.
+//! It is an image root in memory, so what is planned for it is what `fix --root` plans. What is in
+//! it stands for what a build brings: the user, systemd, the programs of the stacks, a kernel with
+//! the modules they want. What is not in it depends on the host.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +13,11 @@ use crate::host::{Host, HostToml, PathRecord};
 use crate::plan::Change;
 use crate::requirements::Requirements;
 
-/// Directories that packages of the base system, of systemd and of Podman bring, so that an overlay does not
-/// claim them.
-const DIRECTORIES: [&str; 24] = [
+/// Directories that packages of the base system, of systemd and of Podman bring on every
+/// distribution, so that an overlay does not claim them.
+const DIRECTORIES: [&str; 23] = [
     "/etc/apparmor.d",
     "/etc/containers",
-    "/etc/environment.d",
     "/etc/modules-load.d",
     "/etc/sysctl.d",
     "/etc/systemd/system",
@@ -41,8 +40,9 @@ const DIRECTORIES: [&str; 24] = [
     "/var/lib/systemd",
     "/var/log",
 ];
-/// The drop-ins of systemd's own and of a user manager, as far as plans look at them. `Delegate=` is that of the
-/// oldest systemd that can delegate cpuset (244): what is left out there has to be in the overlay.
+/// The drop-ins of systemd's own and of a user manager, as far as plans look at them. `Delegate=`
+/// is that of the oldest systemd that can delegate cpuset (244): what is left out there has to be
+/// in the overlay.
 const UNITS: [(&str, &str); 8] = [
     ("system/user@.service", "[Service]\nType=notify\nDelegate=pids memory\nTasksMax=infinity\n"),
     ("system/user-.slice.d/10-defaults.conf", "[Slice]\nTasksMax=33%\n"),
@@ -88,7 +88,8 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// With this user and everything that requirements want of what a build brings, for a kernel of this version.
+    /// With this user and everything that requirements want of what a build brings, for a kernel of
+    /// this version.
     pub(super) fn of(person: &Person, brought: Option<(&Requirements, &str)>) -> Model {
         let toml = HostToml { format: 1, running: false, complete: true, ..HostToml::default() };
         let mut model = Model { toml, files: BTreeMap::new() };

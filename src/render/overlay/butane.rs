@@ -1,5 +1,6 @@
-//! A configuration for butane, which makes Ignition of it: files and links are written in the initramfs, before
-//! anything starts, and nothing has to be activated (Fedora CoreOS, "Butane configuration specification v1.5.0").
+//! A configuration for butane, which makes Ignition of it: files and links are written in the
+//! initramfs, before anything starts, and nothing has to be activated (Fedora CoreOS, "Butane
+//! configuration specification v1.5.0").
 
 use super::yaml::{text, word};
 use super::{content_text, heading};

@@ -59,8 +59,8 @@ pub fn left(overlay: &Overlay, format: OverlayFormat) -> Vec<Left> {
     let appends = !matches!(format, OverlayFormat::Tar | OverlayFormat::Dir | OverlayFormat::Butane);
     if let Some(ids) = overlay.subordinate.as_ref().filter(|_| !appends) {
         let text = format!(
-            "{} subordinate IDs of {} in /etc/subuid and /etc/subgid: useradd gives them (then --subids none), or \
-             --subids file writes both files for this user alone",
+            "{} subordinate IDs of {} in /etc/subuid and /etc/subgid: useradd gives them (then --subids none), \
+             or --subids file writes both files for this user alone",
             ids.count, overlay.person.name
         );
         left.push(Left { text, required: true });
@@ -104,3 +104,6 @@ fn content(state: &State) -> &[u8] {
         _ => &[],
     }
 }
+
+#[cfg(test)]
+mod tests;

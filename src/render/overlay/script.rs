@@ -84,23 +84,26 @@ pub(super) fn controllers(overlay: &Overlay) -> Vec<&str> {
     list.map(|list| list.split_whitespace().collect()).unwrap_or_default()
 }
 
-/// What puts the overlay into effect on a running host, as commands for a shell that goes on where one fails.
+/// A template with the user and these values in the places of their names.
+pub(super) fn fill(template: &str, overlay: &Overlay, values: &[(&str, &str)]) -> String {
+    let uid = overlay.person.uid.to_string();
+    let person = [("@USER@", overlay.person.name.as_str()), ("@UID@", uid.as_str())];
+    let all = values.iter().chain(&person);
+    all.fold(template.to_owned(), |text, (name, value)| text.replace(name, value))
+}
+
+/// What puts the overlay into effect on a running host, as commands for a shell that goes on where
+/// one fails.
 pub(super) fn activation(overlay: &Overlay) -> String {
     let mut text = String::new();
     for Notice { command, .. } in notices(overlay) {
         let command = command.join(" ");
         text.push_str(&format!("{command} || echo \"$?: {command}\" >&2\n"));
     }
-    let (units, controllers) = (units(overlay).join(" "), controllers(overlay).join(" "));
-    let user = &overlay.person.name;
     let linger = if lingers(overlay) { "yes" } else { "" };
-    let parts = [
-        ("@LINGER@", linger),
-        ("@USER@", user.as_str()),
-        ("@UNITS@", &units),
-        ("@CONTROLLERS@", &controllers),
-    ];
-    text.push_str(&parts.iter().fold(USER.to_owned(), |text, (name, value)| text.replace(name, value)));
+    let (units, controllers) = (units(overlay).join(" "), controllers(overlay).join(" "));
+    let values = [("@LINGER@", linger), ("@UNITS@", &units), ("@CONTROLLERS@", &controllers)];
+    text.push_str(&fill(USER, overlay, &values));
     text
 }
 

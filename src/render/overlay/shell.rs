@@ -11,7 +11,10 @@ const MAIN: &str = include_str!("../../../templates/shell/main.sh");
 pub(super) fn shell(overlay: &Overlay) -> anyhow::Result<String> {
     let mut text =
         format!("#!/bin/sh\n{}# sh THIS -h tells how to use it.\n{FUNCTIONS}\n", heading(overlay, true));
-    text.push_str("# Calls $1 for each entry.\n# shellcheck disable=SC2016 # what is quoted is meant as it is\nentries() {\n");
+    text.push_str(
+        "# Calls $1 for each entry.\n# shellcheck disable=SC2016 # what is quoted is meant as it is\n",
+    );
+    text.push_str("entries() {\n");
     for entry in &overlay.entries {
         let path = in_single_quotes(&entry.path);
         let line = match &entry.state {
