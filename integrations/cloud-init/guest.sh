@@ -19,7 +19,8 @@ cloud-init --version
 status=$(timeout 900 cloud-init status --wait --format json || true)
 echo "$status"
 got=$(python3 -c 'import json, sys; s = json.load(sys.stdin); print(s.get("extended_status") or s["status"])' <<<"$status")
-tail -n 60 /var/log/cloud-init-output.log
+# Without pictures of keys and tables.
+grep -v '|' /var/log/cloud-init-output.log
 [ "$got" = "$STATUS" ] || fail "cloud-init says $got, not $STATUS"
 
 program=$(command -v edgeprep || echo /share/edgeprep)
@@ -39,11 +40,9 @@ manager=$(started user@1000.service InactiveExitTimestamp)
 echo "delegation was written at $written, the user manager started at $manager: $((manager - written)) us later"
 case $MANAGER in
     after) [ "$manager" -gt "$written" ] || fail 'the user manager started before the files were there' ;;
+    # Had it been started anew, it would have been later.
     before) [ "$manager" -lt "$written" ] || fail 'the user manager did not run before' ;;
 esac
-# It was told, and not started anew: systemd says once that it started.
-[ "$(journalctl --boot --quiet --output cat UNIT=user@1000.service JOB_TYPE=start JOB_RESULT=done | wc -l)" = 1 ] ||
-    fail 'the user manager was started more than once'
 
 import_bb
 as_user podman run --rm --cpuset-cpus 0 --memory 64m localhost/bb:1 \

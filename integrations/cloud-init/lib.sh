@@ -8,17 +8,17 @@ mkdir -p "$work"
 
 # Unpacks cloud-init and what it needs. Installed, it would set up this machine.
 cloud_init_root() {
-    local root=$work/$1
-    if [ ! -e "$root/complete" ]; then
+    local root=$work/$1 packages=cloud-init,curl,coreutils,dash,dpkg,grep
+    if [ "$(cat "$root/packages" 2>/dev/null)" != $packages ]; then
         $sudo rm -rf "$root"
         $sudo mmdebstrap --quiet --variant=extract --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
-            --include=cloud-init,curl,coreutils,dash,dpkg "$1" "$root" >"$work/$1.log" 2>&1 || die "$(cat "$work/$1.log")"
+            --include=$packages "$1" "$root" >"$work/$1.log" 2>&1 || die "$(cat "$work/$1.log")"
         # As update-ca-certificates does: python3-requests does not start without.
         cat "$root"/usr/share/ca-certificates/mozilla/*.crt |
             $sudo tee "$root/etc/ssl/certs/ca-certificates.crt" >/dev/null
         $sudo ln -sf dash "$root/usr/bin/sh"
         $sudo mkdir -p "$root/usr/local/bin" "$root/usr/local/sbin"
-        $sudo touch "$root/complete"
+        echo $packages | $sudo tee "$root/packages" >/dev/null
     fi
 }
 
