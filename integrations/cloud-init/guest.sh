@@ -2,7 +2,8 @@
 # Runs in a machine of tests/vm/lab that cloud-init has set up: shows that user-data did what it says.
 #
 # /share/expect says what is asked of it: STATUS (what cloud-init says of itself), STACKS (options of edgeprep check),
-# CODE (its exit code), MANAGER (after: the user manager started when the files were there; before: it ran by then).
+# CODE (its exit code), MANAGER (after: the user manager started when the files were there; before: it ran by then),
+# ALSO (a command that has to succeed).
 . /share/guest-lib.sh
 set -euo pipefail
 . /share/expect
@@ -49,3 +50,4 @@ as_user podman run --rm --cpuset-cpus 0 --memory 64m localhost/bb:1 \
     sh -c 'cat /sys/fs/cgroup/cpuset.cpus /sys/fs/cgroup/memory.max' | tee /tmp/limits
 [ "$(tr '\n' ' ' </tmp/limits)" = '0 67108864 ' ] || fail 'the limits are not in effect'
 echo 'podman runs a container, and its limits hold'
+eval "${ALSO-}" || fail "$ALSO"

@@ -46,3 +46,24 @@ machine() {
         die "the machine $name: see $work/$name"
     }
 }
+
+# Boots a machine that cloud-init shall set up of the files NAME=FILE, and has guest.sh look at it; the other arguments
+# after $1, its name, are for guest.sh.
+boot() {
+    local name=$1 seed=$work/$1.seed put=$work/$1.put argument
+    shift
+    rm -rf "$seed" "$put"
+    mkdir -p "$seed" "$put"
+    printf 'instance-id: %s\nlocal-hostname: %s\n' "$name" "$name" >"$seed/meta-data"
+    for argument; do
+        case $argument in
+            [a-z]*=*) cp "${argument#*=}" "$seed/${argument%%=*}" ;;
+            *) printf '%s\n' "$argument" >>"$put/expect" ;;
+        esac
+    done
+    cp "$EDGEPREP" "$put/edgeprep"
+    say "booting $name"
+    machine trixie-cloud "$name" --seed "$seed" --nic user,model=virtio-net-pci --put "$put/expect" \
+        --put "$put/edgeprep" --script "$project/integrations/cloud-init/guest.sh"
+    grep '^delegation was written' "$work/$name/log" >&2
+}
