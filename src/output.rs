@@ -69,13 +69,16 @@ fn replace(target: &Path, bytes: &[u8], old: Option<Permissions>, mode: u32) -> 
     File::open(folder)?.sync_all()
 }
 
-/// Makes a directory with what `fill` puts into it, as a whole or not at all: it is filled beside its place and
-/// then renamed. `path` must not exist, or be an empty directory.
+/// Makes a directory with what `fill` puts into it, as a whole or not at all: it is filled beside
+/// its place and then renamed. `path` must not exist, or be an empty directory.
 ///
 /// # Errors
 /// Those of the system and of `fill`; nothing is left behind then.
 #[expect(clippy::disallowed_methods, reason = "writing is this module's purpose")]
-pub fn directory<E: From<io::Error>>(path: &Path, fill: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+pub fn directory<E: From<io::Error>>(
+    path: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
     let target = match fs::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => resting_place(path)?,
         other => other?,

@@ -1,7 +1,9 @@
-//! What `fix` would write, without a host: paths with bytes, modes and owners, for whoever builds images.
+//! What `fix` would write, without a host: paths with bytes, modes and owners, for whoever builds
+//! images.
 //!
-//! The plan is that of `fix --root` for a [`model`] host, so that files, names and values are those of the same
-//! code. What `fix` edits rather than writes is no file of an overlay, and is kept apart.
+//! The plan is that of `fix --root` for a [`model`] host, so that files, names and values are those
+//! of the same code. What `fix` edits rather than writes is no file of an overlay, and is kept
+//! apart.
 
 mod model;
 
@@ -46,12 +48,17 @@ pub enum PersonError {
 }
 
 impl Person {
-    /// A user, with what is usual where nothing is said: the UID 1000, a group of the same number, a home below
-    /// `/home`.
+    /// A user, with what is usual where nothing is said: the UID 1000, a group of the same number,
+    /// a home below `/home`.
     ///
     /// # Errors
     /// [`PersonError`]: names go into scripts, units and databases.
-    pub fn new(name: &str, uid: Option<u32>, gid: Option<u32>, home: Option<&str>) -> Result<Person, PersonError> {
+    pub fn new(
+        name: &str,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        home: Option<&str>,
+    ) -> Result<Person, PersonError> {
         let starts = |c: char| c.is_ascii_lowercase() || c == '_';
         let follows = |c: char| starts(c) || c.is_ascii_digit() || c == '-';
         // useradd(8) of shadow takes no others; digits alone are an ID.
@@ -78,7 +85,8 @@ impl Person {
     }
 }
 
-/// What an overlay has at a path. All paths are absolute, and none has a link of the overlay above it.
+/// What an overlay has at a path. All paths are absolute, and none has a link of the overlay above
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The path.
@@ -152,7 +160,8 @@ pub struct Options {
 }
 
 impl Overlay {
-    /// Plans it. The same request and options give the same overlay, wherever and whenever that is done.
+    /// Plans it. The same request and options give the same overlay, wherever and whenever that is
+    /// done.
     ///
     /// # Errors
     /// [`PlanError`]: bad policy.
@@ -217,8 +226,8 @@ fn range(change: &Change) -> Result<Subordinate, FixError> {
 }
 
 impl Overlay {
-    /// All entries, and the directories above them that are not theirs as `parent`, so that nothing comes before
-    /// what it is in.
+    /// All entries, and the directories above them that are not theirs as `parent`, so that nothing
+    /// comes before what it is in.
     pub fn with_parents(&self, parent: &State) -> Vec<(String, State)> {
         let mut all: BTreeMap<String, State> = BTreeMap::new();
         for Entry { path, .. } in &self.entries {
@@ -230,3 +239,6 @@ impl Overlay {
         all.into_iter().collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

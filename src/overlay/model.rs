@@ -1,9 +1,9 @@
-//! The host that an overlay is made for, as far as it has to be known: nothing but what every image has that
-//! runs the stacks, so that all they want is lacking.
+//! The host that an overlay is made for, as far as it has to be known: nothing but what every image
+//! has that runs the stacks, so that all they want is lacking.
 //!
-//! It is an image root in memory, so what is planned for it is what `fix --root` plans. What is in it stands for
-//! what a build brings: the user, systemd, the programs of the stacks, a kernel with the modules they want. What
-//! is not in it depends on the host.
+//! It is an image root in memory, so what is planned for it is what `fix --root` plans. What is in
+//! it stands for what a build brings: the user, systemd, the programs of the stacks, a kernel with
+//! the modules they want. What is not in it depends on the host.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +13,11 @@ use crate::host::{Host, HostToml, PathRecord};
 use crate::plan::Change;
 use crate::requirements::Requirements;
 
-/// Directories that packages of the base system, of systemd and of Podman bring, so that an overlay does not
-/// claim them.
-const DIRECTORIES: [&str; 24] = [
+/// Directories that packages of the base system, of systemd and of Podman bring on every
+/// distribution, so that an overlay does not claim them.
+const DIRECTORIES: [&str; 23] = [
     "/etc/apparmor.d",
     "/etc/containers",
-    "/etc/environment.d",
     "/etc/modules-load.d",
     "/etc/sysctl.d",
     "/etc/systemd/system",
@@ -41,8 +40,9 @@ const DIRECTORIES: [&str; 24] = [
     "/var/lib/systemd",
     "/var/log",
 ];
-/// The drop-ins of systemd's own and of a user manager, as far as plans look at them. `Delegate=` is that of the
-/// oldest systemd that can delegate cpuset (244): what is left out there has to be in the overlay.
+/// The drop-ins of systemd's own and of a user manager, as far as plans look at them. `Delegate=`
+/// is that of the oldest systemd that can delegate cpuset (244): what is left out there has to be
+/// in the overlay.
 const UNITS: [(&str, &str); 8] = [
     ("system/user@.service", "[Service]\nType=notify\nDelegate=pids memory\nTasksMax=infinity\n"),
     ("system/user-.slice.d/10-defaults.conf", "[Slice]\nTasksMax=33%\n"),
@@ -52,12 +52,17 @@ const UNITS: [(&str, &str); 8] = [
     ("user/dbus.service", "[Service]\nType=notify\n"),
     ("user/dbus.socket", "[Socket]\nListenStream=%t/bus\n"),
     // podman: contrib/systemd/user/podman.socket.
-    ("user/podman.socket", "[Socket]\nListenStream=%t/podman/podman.sock\n[Install]\nWantedBy=sockets.target\n"),
+    (
+        "user/podman.socket",
+        "[Socket]\nListenStream=%t/podman/podman.sock\n[Install]\nWantedBy=sockets.target\n",
+    ),
 ];
 /// How the bus of a user is pulled in.
-const DBUS_WANTED: (&str, &str) = ("/usr/lib/systemd/user/sockets.target.wants/dbus.socket", "../dbus.socket");
+const DBUS_WANTED: (&str, &str) =
+    ("/usr/lib/systemd/user/sockets.target.wants/dbus.socket", "../dbus.socket");
 /// What Podman does not start without (containers-policy.json(5)).
-const POLICY: (&str, &str) = ("/etc/containers/policy.json", "{\"default\": [{\"type\": \"insecureAcceptAnything\"}]}\n");
+const POLICY: (&str, &str) =
+    ("/etc/containers/policy.json", "{\"default\": [{\"type\": \"insecureAcceptAnything\"}]}\n");
 /// What comes with systemd, shadow and Podman.
 const PROGRAMS: [(&str, &str); 13] = [
     ("/usr/lib/systemd/systemd", "0755"),
@@ -83,12 +88,16 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// With this user and everything that requirements want of what a build brings, for a kernel of this version.
+    /// With this user and everything that requirements want of what a build brings, for a kernel of
+    /// this version.
     pub(super) fn of(person: &Person, brought: Option<(&Requirements, &str)>) -> Model {
         let toml = HostToml { format: 1, running: false, complete: true, ..HostToml::default() };
         let mut model = Model { toml, files: BTreeMap::new() };
         let Person { name, uid, gid, home } = person;
-        model.file("/etc/passwd", &format!("root:x:0:0:root:/root:/bin/sh\n{name}:x:{uid}:{gid}::{home}:/bin/sh\n"));
+        model.file(
+            "/etc/passwd",
+            &format!("root:x:0:0:root:/root:/bin/sh\n{name}:x:{uid}:{gid}::{home}:/bin/sh\n"),
+        );
         model.file("/etc/group", &format!("root:x:0:\n{name}:x:{gid}:\n"));
         DIRECTORIES.iter().for_each(|path| model.directory(path, "0755", (0, 0)));
         model.directory(home, "0700", (*uid, *gid));
@@ -97,10 +106,10 @@ impl Model {
         }
         let (link, target) = DBUS_WANTED;
         model.file(link, "");
-        model.toml.paths.insert(
-            link.to_owned(),
-            PathRecord { link: Some(target.to_owned()), ..PathRecord::default() },
-        );
+        model
+            .toml
+            .paths
+            .insert(link.to_owned(), PathRecord { link: Some(target.to_owned()), ..PathRecord::default() });
         model.file(POLICY.0, POLICY.1);
         for (path, mode) in PROGRAMS {
             model.program(path, mode);
@@ -152,7 +161,8 @@ impl Model {
     /// Lists every directory, the empty ones as well, which no file shows.
     fn list(&mut self) {
         let is_dir = |record: &PathRecord| record.kind.is_some();
-        let directories = self.toml.paths.iter().filter(|(_, record)| is_dir(record)).map(|(path, _)| (path, "/"));
+        let directories =
+            self.toml.paths.iter().filter(|(_, record)| is_dir(record)).map(|(path, _)| (path, "/"));
         let mut listings: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (path, mark) in directories.chain(self.files.keys().map(|path| (path, ""))) {
             if !mark.is_empty() {

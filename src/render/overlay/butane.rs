@@ -1,5 +1,6 @@
-//! A configuration for butane, which makes Ignition of it: files and links are written in the initramfs, before
-//! anything starts, and nothing has to be activated (Fedora CoreOS, "Butane configuration specification v1.5.0").
+//! A configuration for butane, which makes Ignition of it: files and links are written in the
+//! initramfs, before anything starts, and nothing has to be activated (Fedora CoreOS, "Butane
+//! configuration specification v1.5.0").
 
 use super::yaml::{text, word};
 use super::{content_text, heading};
@@ -18,11 +19,17 @@ pub(super) fn butane(overlay: &Overlay) -> anyhow::Result<String> {
             }
             State::Link { target, uid, gid } => {
                 let target = word(target);
-                links.push_str(&format!("{path}      target: {target}\n      overwrite: true\n{}", owner(*uid, *gid)));
+                links.push_str(&format!(
+                    "{path}      target: {target}\n      overwrite: true\n{}",
+                    owner(*uid, *gid)
+                ));
             }
             State::File { mode, uid, gid, .. } => {
                 let content = content_text(&entry.path, &entry.state)?;
-                files.push_str(&format!("{path}      mode: 0{mode:o}\n      overwrite: true\n{}", owner(*uid, *gid)));
+                files.push_str(&format!(
+                    "{path}      mode: 0{mode:o}\n      overwrite: true\n{}",
+                    owner(*uid, *gid)
+                ));
                 files.push_str(&format!("      contents:\n        inline: {}\n", text(content, 8)));
             }
         }

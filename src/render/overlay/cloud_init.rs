@@ -1,8 +1,8 @@
 //! User data for cloud-init.
 //!
-//! `write_files` comes before users are created and before logind starts, so that the first user manager finds
-//! everything; what the kernel reads at boot was read by then and is put into effect by `runcmd`, once users are
-//! there (cloud-init: the order of modules in /etc/cloud/cloud.cfg).
+//! `write_files` comes before users are created and before logind starts, so that the first user
+//! manager finds everything; what the kernel reads at boot was read by then and is put into effect
+//! by `runcmd`, once users are there (cloud-init: the order of modules in /etc/cloud/cloud.cfg).
 
 use super::script::{activation, indented, subordinate};
 use super::yaml::{text, word};
@@ -35,7 +35,8 @@ pub(super) fn cloud_init(overlay: &Overlay) -> anyhow::Result<String> {
             }
         }
     }
-    // There is no module for links, and user managers start before runcmd: bootcmd comes first of all.
+    // There is no module for links, and user managers start before runcmd: bootcmd comes first of
+    // all.
     if !links.is_empty() {
         yaml.push_str("bootcmd:\n");
         for (number, (path, target)) in (1..).zip(links) {

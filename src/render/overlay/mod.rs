@@ -30,7 +30,8 @@ pub struct Left {
 /// # Errors
 /// Where files of a vendor would be written to a host that runs.
 pub fn refuse(format: OverlayFormat, layer: Layer) -> anyhow::Result<()> {
-    let on_hosts = matches!(format, OverlayFormat::CloudInit | OverlayFormat::Butane | OverlayFormat::Ansible);
+    let on_hosts =
+        matches!(format, OverlayFormat::CloudInit | OverlayFormat::Butane | OverlayFormat::Ansible);
     if on_hosts && layer == Layer::Vendor {
         bail!("--layer vendor is for images: with tar, dir or shell");
     }
@@ -58,8 +59,8 @@ pub fn left(overlay: &Overlay, format: OverlayFormat) -> Vec<Left> {
     let appends = !matches!(format, OverlayFormat::Tar | OverlayFormat::Dir | OverlayFormat::Butane);
     if let Some(ids) = overlay.subordinate.as_ref().filter(|_| !appends) {
         let text = format!(
-            "{} subordinate IDs of {} in /etc/subuid and /etc/subgid: useradd gives them (then --subids none), or \
-             --subids file writes both files for this user alone",
+            "{} subordinate IDs of {} in /etc/subuid and /etc/subgid: useradd gives them (then --subids none), \
+             or --subids file writes both files for this user alone",
             ids.count, overlay.person.name
         );
         left.push(Left { text, required: true });
@@ -103,3 +104,6 @@ fn content(state: &State) -> &[u8] {
         _ => &[],
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,11 +53,23 @@ pub(super) struct Notice {
 pub(super) fn notices(overlay: &Overlay) -> Vec<Notice> {
     let all = [
         ("/systemd/system/", "Have systemd read its units again", &["systemctl", "daemon-reload"][..]),
-        ("/modules-load.d/", "Load the kernel modules", &["systemctl", "restart", "systemd-modules-load.service"]),
+        (
+            "/modules-load.d/",
+            "Load the kernel modules",
+            &["systemctl", "restart", "systemd-modules-load.service"],
+        ),
         ("/sysctl.d/", "Set the kernel parameters", &["systemctl", "restart", "systemd-sysctl.service"]),
-        ("/logind.conf.d/", "Have logind read its configuration", &["systemctl", "kill", "-s", "HUP", "systemd-logind.service"]),
+        (
+            "/logind.conf.d/",
+            "Have logind read its configuration",
+            &["systemctl", "kill", "-s", "HUP", "systemd-logind.service"],
+        ),
         ("/udev/rules.d/", "Have udev read its rules", &["udevadm", "control", "--reload"]),
-        ("/udev/rules.d/", "Have udev apply its rules to devices", &["udevadm", "trigger", "--subsystem-match=misc"]),
+        (
+            "/udev/rules.d/",
+            "Have udev apply its rules to devices",
+            &["udevadm", "trigger", "--subsystem-match=misc"],
+        ),
     ];
     let wanted = all.into_iter().filter(|(part, ..)| has(overlay, part));
     wanted.map(|(part, what, command)| Notice { what, part, command }).collect()
@@ -65,24 +77,33 @@ pub(super) fn notices(overlay: &Overlay) -> Vec<Notice> {
 
 /// The controllers that the overlay delegates to user managers.
 pub(super) fn controllers(overlay: &Overlay) -> Vec<&str> {
-    let drop_in = overlay.entries.iter().find(|entry| entry.path.contains("/user@.service.d/") && is_file(entry));
+    let drop_in =
+        overlay.entries.iter().find(|entry| entry.path.contains("/user@.service.d/") && is_file(entry));
     let text = drop_in.and_then(|entry| std::str::from_utf8(content(&entry.state)).ok()).unwrap_or_default();
     let list = text.lines().find_map(|line| line.strip_prefix("Delegate="));
     list.map(|list| list.split_whitespace().collect()).unwrap_or_default()
 }
 
-/// What puts the overlay into effect on a running host, as commands for a shell that goes on where one fails.
+/// A template with the user and these values in the places of their names.
+pub(super) fn fill(template: &str, overlay: &Overlay, values: &[(&str, &str)]) -> String {
+    let uid = overlay.person.uid.to_string();
+    let person = [("@USER@", overlay.person.name.as_str()), ("@UID@", uid.as_str())];
+    let all = values.iter().chain(&person);
+    all.fold(template.to_owned(), |text, (name, value)| text.replace(name, value))
+}
+
+/// What puts the overlay into effect on a running host, as commands for a shell that goes on where
+/// one fails.
 pub(super) fn activation(overlay: &Overlay) -> String {
     let mut text = String::new();
     for Notice { command, .. } in notices(overlay) {
         let command = command.join(" ");
         text.push_str(&format!("{command} || echo \"$?: {command}\" >&2\n"));
     }
-    let (units, controllers) = (units(overlay).join(" "), controllers(overlay).join(" "));
-    let user = &overlay.person.name;
     let linger = if lingers(overlay) { "yes" } else { "" };
-    let parts = [("@LINGER@", linger), ("@USER@", user.as_str()), ("@UNITS@", &units), ("@CONTROLLERS@", &controllers)];
-    text.push_str(&parts.iter().fold(USER.to_owned(), |text, (name, value)| text.replace(name, value)));
+    let (units, controllers) = (units(overlay).join(" "), controllers(overlay).join(" "));
+    let values = [("@LINGER@", linger), ("@UNITS@", &units), ("@CONTROLLERS@", &controllers)];
+    text.push_str(&fill(USER, overlay, &values));
     text
 }
 

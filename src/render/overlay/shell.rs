@@ -9,8 +9,12 @@ const FUNCTIONS: &str = include_str!("../../../templates/shell/functions.sh");
 const MAIN: &str = include_str!("../../../templates/shell/main.sh");
 
 pub(super) fn shell(overlay: &Overlay) -> anyhow::Result<String> {
-    let mut text = format!("#!/bin/sh\n{}# sh THIS -h tells how to use it.\n{FUNCTIONS}\n", heading(overlay, true));
-    text.push_str("# Calls $1 for each entry.\n# shellcheck disable=SC2016 # what is quoted is meant as it is\nentries() {\n");
+    let mut text =
+        format!("#!/bin/sh\n{}# sh THIS -h tells how to use it.\n{FUNCTIONS}\n", heading(overlay, true));
+    text.push_str(
+        "# Calls $1 for each entry.\n# shellcheck disable=SC2016 # what is quoted is meant as it is\n",
+    );
+    text.push_str("entries() {\n");
     for entry in &overlay.entries {
         let path = in_single_quotes(&entry.path);
         let line = match &entry.state {
@@ -29,7 +33,10 @@ pub(super) fn shell(overlay: &Overlay) -> anyhow::Result<String> {
     let nothing = || ":\n".to_owned();
     let (ids, notice) = (subordinate(overlay).unwrap_or_else(nothing), activation(overlay));
     text.push_str(&format!("}}\n\nsubordinate() {{\n{}}}\n\n", indented(&ids, 4)));
-    text.push_str(&format!("# What fails here takes effect with the next boot.\nactivate() {{\n{}}}\n", indented(&notice, 4)));
+    text.push_str(&format!(
+        "# What fails here takes effect with the next boot.\nactivate() {{\n{}}}\n",
+        indented(&notice, 4)
+    ));
     text.push_str(MAIN);
     Ok(text)
 }

@@ -6,8 +6,8 @@ use super::content;
 use crate::overlay::Overlay;
 use crate::plan::State;
 
-/// Directories are in it only where they are the overlay's own: unpacked over a root, one that is there would get
-/// its mode and owner.
+/// Directories are in it only where they are the overlay's own: unpacked over a root, one that is
+/// there would get its mode and owner.
 pub(super) fn tar(overlay: &Overlay, mtime: i64) -> anyhow::Result<Vec<u8>> {
     let mut builder = Builder::new(Vec::new());
     for entry in &overlay.entries {

@@ -1,7 +1,7 @@
 //! Texts in YAML 1.1 and 1.2 alike.
 
-/// A text as the value of a key, `indent` being that of the key: a literal block where it is lines that a block
-/// keeps as they are, else in double quotes.
+/// A text as the value of a key, `indent` being that of the key: a literal block where it is lines
+/// that a block keeps as they are, else in double quotes.
 pub(super) fn text(value: &str, indent: usize) -> String {
     let printable = |c: char| c == '\n' || (' '..='~').contains(&c) || ('\u{a1}'..='\u{d7ff}').contains(&c);
     let is_block = value.ends_with('\n')
@@ -14,7 +14,8 @@ pub(super) fn text(value: &str, indent: usize) -> String {
     format!("|\n{}", super::script::indented(value, indent + 2)).trim_end().to_owned()
 }
 
-/// A text in double quotes (YAML 1.2, "Double-Quoted Style": all escapes of JSON are among its own).
+/// A text in double quotes (YAML 1.2, "Double-Quoted Style": all escapes of JSON are among its
+/// own).
 pub(super) fn word(value: &str) -> String {
     let mut quoted = String::from("\"");
     for c in value.chars() {

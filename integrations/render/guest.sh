@@ -1,0 +1,25 @@
+#!/bin/bash
+# Runs in a booted machine: the script of render has to put everything into effect, also where the user manager runs.
+set -euo pipefail
+
+user=edge
+uid=$(id -u "$user")
+loginctl enable-linger "$user"
+until systemctl is-active --quiet "user@$uid.service"; do sleep 1; done
+before=$(systemctl show -P MainPID "user@$uid.service")
+check() {
+    /share/edgeprep check --stack podman,podman-kube,k3s --user "$user" --format json \
+        --ignore 'stack-programs' --ignore 'k3s-*' --ignore ports-free >"$1" || echo "check: exit code $?"
+}
+mkdir -p /share/out
+check /share/out/before.json
+dash /share/out.shell -n && exit 1
+dash /share/out.shell
+check /share/out/after.json
+[ "$(systemctl show -P MainPID "user@$uid.service")" = "$before" ]
+echo "delegated: $(cat "/sys/fs/cgroup/user.slice/user-$uid.slice/user@$uid.service/cgroup.controllers")"
+dash /share/out.shell -n
+/share/edgeprep check --stack podman,podman-kube,k3s --user "$user" || true
+# Nothing that a file and an activation reach may be open.
+if grep -B12 '"fixable": true' /share/out/after.json | grep -v k3s; then exit 1; fi
+echo 'in effect without a boot'
