@@ -2,7 +2,8 @@
 # Runs in a machine of tests/vm/lab that cloud-init has set up: shows that user-data did what it says.
 #
 # /share/expect says what is asked of it: STATUS (what cloud-init says of itself), STACKS (options of edgeprep check),
-# CODE (its exit code), MANAGER (after: the user manager started when the files were there; before: it ran by then).
+# CODE (its exit code), MANAGER (after: the user manager started when the files were there; before: it ran by then),
+# ALSO (a command that has to succeed).
 . /share/guest-lib.sh
 set -euo pipefail
 . /share/expect
@@ -19,7 +20,8 @@ cloud-init --version
 status=$(timeout 900 cloud-init status --wait --format json || true)
 echo "$status"
 got=$(python3 -c 'import json, sys; s = json.load(sys.stdin); print(s.get("extended_status") or s["status"])' <<<"$status")
-tail -n 60 /var/log/cloud-init-output.log
+# Without pictures of keys and tables.
+grep -v '|' /var/log/cloud-init-output.log
 [ "$got" = "$STATUS" ] || fail "cloud-init says $got, not $STATUS"
 
 program=$(command -v edgeprep || echo /share/edgeprep)
@@ -39,14 +41,13 @@ manager=$(started user@1000.service InactiveExitTimestamp)
 echo "delegation was written at $written, the user manager started at $manager: $((manager - written)) us later"
 case $MANAGER in
     after) [ "$manager" -gt "$written" ] || fail 'the user manager started before the files were there' ;;
+    # Had it been started anew, it would have been later.
     before) [ "$manager" -lt "$written" ] || fail 'the user manager did not run before' ;;
 esac
-# It was told, and not started anew: systemd says once that it started.
-[ "$(journalctl --boot --quiet --output cat UNIT=user@1000.service JOB_TYPE=start JOB_RESULT=done | wc -l)" = 1 ] ||
-    fail 'the user manager was started more than once'
 
 import_bb
 as_user podman run --rm --cpuset-cpus 0 --memory 64m localhost/bb:1 \
     sh -c 'cat /sys/fs/cgroup/cpuset.cpus /sys/fs/cgroup/memory.max' | tee /tmp/limits
 [ "$(tr '\n' ' ' </tmp/limits)" = '0 67108864 ' ] || fail 'the limits are not in effect'
 echo 'podman runs a container, and its limits hold'
+eval "${ALSO-}" || fail "$ALSO"

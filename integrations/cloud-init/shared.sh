@@ -8,17 +8,17 @@ mkdir -p "$work"
 
 # Unpacks cloud-init and what it needs. Installed, it would set up this machine.
 cloud_init_root() {
-    local root=$work/$1
-    if [ ! -e "$root/complete" ]; then
+    local root=$work/$1 packages=cloud-init,curl,coreutils,dash,dpkg,grep
+    if [ "$(cat "$root/packages" 2>/dev/null)" != $packages ]; then
         $sudo rm -rf "$root"
         $sudo mmdebstrap --quiet --variant=extract --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
-            --include=cloud-init,curl,coreutils,dash,dpkg "$1" "$root" >"$work/$1.log" 2>&1 || die "$(cat "$work/$1.log")"
+            --include=$packages "$1" "$root" >"$work/$1.log" 2>&1 || die "$(cat "$work/$1.log")"
         # As update-ca-certificates does: python3-requests does not start without.
         cat "$root"/usr/share/ca-certificates/mozilla/*.crt |
             $sudo tee "$root/etc/ssl/certs/ca-certificates.crt" >/dev/null
         $sudo ln -sf dash "$root/usr/bin/sh"
         $sudo mkdir -p "$root/usr/local/bin" "$root/usr/local/sbin"
-        $sudo touch "$root/complete"
+        echo $packages | $sudo tee "$root/packages" >/dev/null
     fi
 }
 
@@ -45,4 +45,25 @@ machine() {
         tail -n 40 "$work/$name/log" "$work/$name"/*/log >&2 2>/dev/null || true
         die "the machine $name: see $work/$name"
     }
+}
+
+# Boots a machine that cloud-init shall set up of the files NAME=FILE, and has guest.sh look at it; the other arguments
+# after $1, its name, are for guest.sh.
+boot() {
+    local name=$1 seed=$work/$1.seed put=$work/$1.put argument
+    shift
+    rm -rf "$seed" "$put"
+    mkdir -p "$seed" "$put"
+    printf 'instance-id: %s\nlocal-hostname: %s\n' "$name" "$name" >"$seed/meta-data"
+    for argument; do
+        case $argument in
+            [a-z]*=*) cp "${argument#*=}" "$seed/${argument%%=*}" ;;
+            *) printf '%s\n' "$argument" >>"$put/expect" ;;
+        esac
+    done
+    cp "$EDGEPREP" "$put/edgeprep"
+    say "booting $name"
+    machine trixie-cloud "$name" --seed "$seed" --nic user,model=virtio-net-pci --put "$put/expect" \
+        --put "$put/edgeprep" --script "$project/integrations/cloud-init/guest.sh"
+    grep '^delegation was written' "$work/$name/log" >&2
 }
