@@ -133,10 +133,10 @@ mod tests {
             let escaped = markup(&text);
             prop_assert!(!escaped.contains(['<', '>', '"', '\'']));
             let back = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")];
-            prop_assert_eq!(back.iter().fold(escaped, |t, (entity, c)| t.replace(entity, c)), shown.clone());
-            prop_assert_eq!(unescaped(&label(&text)), shown.clone());
-            prop_assert_eq!(unescaped(&tap(&text)), shown.clone());
-            prop_assert_eq!(unescaped(&markdown(&text)).replace('\u{200b}', ""), shown.clone());
+            prop_assert_eq!(&back.iter().fold(escaped, |t, (entity, c)| t.replace(entity, c)), &shown);
+            prop_assert_eq!(&unescaped(&label(&text)), &shown);
+            prop_assert_eq!(&unescaped(&tap(&text)), &shown);
+            prop_assert_eq!(&unescaped(&markdown(&text)).replace('\u{200b}', ""), &shown);
             let code = markdown_code(&text);
             let fence = code.chars().take_while(|c| *c == '`').count();
             prop_assert_eq!(backticks(&code), fence);

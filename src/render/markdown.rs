@@ -48,7 +48,7 @@ fn verdict_of(stack: &Stack, report: &Saved) -> String {
     let verdict = words::verdict(Some(stack.readiness()));
     let blockers: Vec<String> = stack.blockers.iter().take(50).map(|id| code(id)).collect();
     let blockers = if blockers.is_empty() { String::new() } else { format!(": {}", blockers.join(", ")) };
-    let advised = (stack.advised > 0).then(|| format!(", {} advised", stack.advised)).unwrap_or_default();
+    let advised = if stack.advised > 0 { format!(", {} advised", stack.advised) } else { String::new() };
     format!("- {} **{verdict}**{blockers}{advised}\n", code(&words::stack(stack, report)))
 }
 

@@ -52,7 +52,7 @@ fn said(stack: &crate::report::saved::Stack, report: &Saved) -> String {
         .map(|id| plain(&short(id, NAME_CHARS)))
         .collect();
     blockers.extend(more(stack.blockers.len()));
-    let advised = (stack.advised > 0).then(|| format!(", {} advised", stack.advised)).unwrap_or_default();
+    let advised = if stack.advised > 0 { format!(", {} advised", stack.advised) } else { String::new() };
     let blockers = if blockers.is_empty() { String::new() } else { format!(" ({})", blockers.join(" ")) };
     format!("{name} {verdict}{blockers}{advised}")
 }
