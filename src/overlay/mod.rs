@@ -14,6 +14,7 @@ use crate::finding::Level;
 use crate::fixes::{self, FixError, Layer, Step};
 use crate::inspection::{Request, wanted};
 use crate::plan::{Change, Content, PlanError, Planner, Scope, State};
+use crate::report::Readiness;
 use crate::requirements::Requirements;
 use model::Model;
 
@@ -144,6 +145,8 @@ pub struct Overlay {
     pub kernel_words: Vec<KernelWord>,
     /// What else is left to a person.
     pub left: Vec<Step>,
+    /// Whether a stack does not run without what is left.
+    pub left_is_required: bool,
 }
 
 /// How an overlay is made.
@@ -184,6 +187,7 @@ impl Overlay {
             subordinate: None,
             kernel_words: kernel_words(&requirements),
             left: plan.manual,
+            left_is_required: plan.predicted.summary.verdict == Some(Readiness::NotReady),
         };
         for change in plan.changes {
             if SUBORDINATE.contains(&change.path.as_str()) && *subids != SubIds::File {

@@ -50,6 +50,18 @@ fn all_stacks_have_the_files_of_a_fix() {
     let left: Vec<&str> = overlay.left.iter().map(|step| step.summary.as_str()).collect();
     assert!(!left.is_empty() && left.iter().all(|summary| summary.contains("minikube config")), "{left:?}");
     assert!(overlay.subordinate.is_none() && overlay.kernel_words.is_empty());
+    assert!(overlay.left_is_required, "minikube takes root's Podman otherwise");
+}
+
+#[test]
+fn the_model_lacks_nothing_that_a_build_brings() {
+    for layer in [Layer::Admin, Layer::Vendor] {
+        for stack in Stack::ALL.into_iter().filter(|stack| *stack != Stack::Minikube) {
+            let overlay =
+                Overlay::plan(&request("generic", &[stack]), &options(layer, SubIds::None)).unwrap();
+            assert_eq!((overlay.left, overlay.left_is_required), (Vec::new(), false), "{stack} {layer:?}");
+        }
+    }
 }
 
 #[test]

@@ -72,7 +72,10 @@ pub fn left(overlay: &Overlay, format: OverlayFormat) -> Vec<Left> {
     }
     left.extend(overlay.left.iter().map(|step| {
         let commands = step.commands.iter().map(|command| format!("; run: {command}"));
-        Left { text: format!("{}{}", step.summary, commands.collect::<String>()), required: false }
+        Left {
+            text: format!("{}{}", step.summary, commands.collect::<String>()),
+            required: overlay.left_is_required,
+        }
     }));
     left.sort_by_key(|left| !left.required);
     left

@@ -44,6 +44,7 @@ fn overlay() -> Overlay {
             level: Level::Required,
         }],
         left: Vec::new(),
+        left_is_required: false,
     }
 }
 
