@@ -43,10 +43,14 @@ pub fn plain(text: &str) -> String {
 /// Text in Markdown as GitHub has it: no markup, no links, nobody mentioned.
 pub fn markdown(text: &str) -> String {
     let mut out = String::new();
-    for c in printable(text).chars() {
+    let text = printable(text);
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
         match c {
             // A name or number that follows at once is linked even where the mark is escaped.
-            '@' | '#' => out.extend([c, '\u{200b}']),
+            '@' | '#' if chars.peek().is_some_and(|next| next.is_alphanumeric()) => {
+                out.extend([c, '\u{200b}'])
+            }
             c if c.is_ascii_punctuation() && !",;'()/-".contains(c) => out.extend(['\\', c]),
             c => out.push(c),
         }
@@ -89,4 +93,56 @@ fn replaced(text: &str, by: impl Fn(char) -> Option<&'static str>) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Takes back what `escape` puts before some characters.
+    fn unescaped(text: &str) -> String {
+        let mut chars = text.chars();
+        let mut out = String::new();
+        while let Some(c) = chars.next() {
+            out.extend(if c == '\\' { chars.next() } else { Some(c) });
+        }
+        out
+    }
+
+    #[test]
+    fn each_notation_has_its_marks() {
+        assert_eq!(markup("<a b='1'>&\"\n\u{1b}"), "&lt;a b=&#39;1&#39;&gt;&amp;&quot; \u{fffd}");
+        assert_eq!(label("a\\\"\n"), "a\\\\\\\" ");
+        assert_eq!(tap("a # TODO \\"), "a \\# TODO \\\\");
+        assert_eq!(plain("k3s|$(x) `y` <z> (é) a-b_c:1/2"), "k3s??(x) ?y? ?z? (é) a-b_c:1/2");
+        assert_eq!(markdown("*a* [b](c) @d #1 e.f"), "\\*a\\* \\[b\\](c) @\u{200b}d #\u{200b}1 e\\.f");
+        for (text, code) in [("a", "`a`"), ("a`b", "``a`b``"), ("``", "``` `` ```"), (" ", "`(empty)`")] {
+            assert_eq!(markdown_code(text), code);
+        }
+        assert_eq!((short("äöü", 3), short("äöü", 2)), ("äöü".to_owned(), "äö...".to_owned()));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_gets_out_and_nothing_is_lost(
+            text in "(\\PC|[\\x00-\\x7f\u{80}-\u{9f}\u{2028}\u{202e}])*",
+        ) {
+            let shown = printable(&text);
+            let escaped = markup(&text);
+            prop_assert!(!escaped.contains(['<', '>', '"', '\'']));
+            let back = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")];
+            prop_assert_eq!(&back.iter().fold(escaped, |t, (entity, c)| t.replace(entity, c)), &shown);
+            prop_assert_eq!(&unescaped(&label(&text)), &shown);
+            prop_assert_eq!(&unescaped(&tap(&text)), &shown);
+            prop_assert_eq!(&unescaped(&markdown(&text)).replace('\u{200b}', ""), &shown);
+            let code = markdown_code(&text);
+            let fence = code.chars().take_while(|c| *c == '`').count();
+            prop_assert_eq!(backticks(&code), fence);
+            let inside = code.trim_matches('`').trim();
+            prop_assert!(inside == shown.trim() || shown.trim().is_empty() || shown.contains('`'));
+            prop_assert!(!plain(&text).contains(['|', '\n', '`', '$', '<', '&', ';', '"', '\\']));
+        }
+    }
 }

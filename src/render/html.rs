@@ -135,7 +135,8 @@ impl Page {
             };
             let blockers: Vec<String> = stack.blockers.iter().map(link).collect();
             self.add(&format!(
-                "<tr><th scope=\"row\">{}</th><td>{}</td><td><span class=\"word {}\">{}</span></td><td>{}</td></tr>\n",
+                "<tr><th scope=\"row\">{}</th><td>{}</td>\
+                 <td><span class=\"word {}\">{}</span></td><td>{}</td></tr>\n",
                 markup(&stack.name),
                 markup(&stack.user),
                 of_readiness(readiness),
@@ -164,7 +165,8 @@ impl Page {
             };
             let of = row.user.as_ref().map(|user| format!(" for {}", markup(user))).unwrap_or_default();
             self.add(&format!(
-                "<article id=\"c{at}\">\n<h3><code>{}</code>{of} <span class=\"word {mark}\">{word}</span></h3>\n\
+                "<article id=\"c{at}\">\n\
+                 <h3><code>{}</code>{of} <span class=\"word {mark}\">{word}</span></h3>\n\
                  <p class=\"soft\">{}</p>\n",
                 markup(&row.id),
                 markup(&row.summary)
@@ -217,7 +219,8 @@ impl Page {
                 [&tried.probe, &tried.user, &tried.subject, &tried.result, &tried.text]
                     .map(|text| markup(text));
             self.add(&format!(
-                "<li><code>{probe}</code> for {user}, {subject}: <span class=\"word {mark}\">{result}</span> {text}</li>\n"
+                "<li><code>{probe}</code> for {user}, {subject}: \
+                 <span class=\"word {mark}\">{result}</span> {text}</li>\n"
             ));
         }
         self.add("</ul>\n</details>\n");

@@ -120,7 +120,11 @@ impl Page {
             "capture" => "capture of ",
             _ => "",
         };
-        self.paragraph(0, &format!("edgeprep {}   ", report.version), &format!("{mode}{}", parts.join(", ")));
+        self.paragraph(
+            0,
+            &format!("edgeprep {}   ", printable(&report.version)),
+            &format!("{mode}{}", parts.join(", ")),
+        );
         self.paragraph(0, "profile ", &format!("{} ({})", report.profile.name, report.profile.why));
         if detail == Detail::Verbose {
             report.profile.notes.iter().for_each(|note| self.paragraph(2, "note: ", note));

@@ -1,5 +1,5 @@
-//! Markdown as GitHub and GitLab have it, for a pull request or the summary of a job. What comes from the host
-//! stands in code, or has all its punctuation escaped; the size is bounded.
+//! Markdown as GitHub and GitLab have it, for a pull request or the summary of a job. What comes from
+//! the host stands in code, or has all its punctuation escaped; the size is bounded.
 
 use super::escape::{backticks, markdown, markdown_code, markup, short};
 use super::printable;
@@ -48,7 +48,7 @@ fn verdict_of(stack: &Stack, report: &Saved) -> String {
     let verdict = words::verdict(Some(stack.readiness()));
     let blockers: Vec<String> = stack.blockers.iter().take(50).map(|id| code(id)).collect();
     let blockers = if blockers.is_empty() { String::new() } else { format!(": {}", blockers.join(", ")) };
-    let advised = (stack.advised > 0).then(|| format!(", {} advised", stack.advised)).unwrap_or_default();
+    let advised = if stack.advised > 0 { format!(", {} advised", stack.advised) } else { String::new() };
     format!("- {} **{verdict}**{blockers}{advised}\n", code(&words::stack(stack, report)))
 }
 

@@ -35,7 +35,8 @@ pub fn report(report: &Saved) -> (String, u8) {
         stacks.push("no stack was asked for".to_owned());
     }
     let line = format!(
-        "EDGEPREP {word} - {} | required={missing};;0;0 unknown={doubt};;;0 advised={advised};0;;0 passed={};;;0\n",
+        "EDGEPREP {word} - {} | required={missing};;0;0 unknown={doubt};;;0 advised={advised};0;;0 \
+         passed={};;;0\n",
         stacks.join("; "),
         count(Worth::Met)
     );
@@ -51,7 +52,7 @@ fn said(stack: &crate::report::saved::Stack, report: &Saved) -> String {
         .map(|id| plain(&short(id, NAME_CHARS)))
         .collect();
     blockers.extend(more(stack.blockers.len()));
-    let advised = (stack.advised > 0).then(|| format!(", {} advised", stack.advised)).unwrap_or_default();
+    let advised = if stack.advised > 0 { format!(", {} advised", stack.advised) } else { String::new() };
     let blockers = if blockers.is_empty() { String::new() } else { format!(" ({})", blockers.join(" ")) };
     format!("{name} {verdict}{blockers}{advised}")
 }

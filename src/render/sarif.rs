@@ -127,7 +127,8 @@ fn results(row: &Row) -> Vec<Value> {
         results.push(result);
     }
     if row.status() == Status::Ignored {
-        let why = json!([{ "kind": "external", "justification": printable(row.reason.as_deref().unwrap_or_default()) }]);
+        let reason = printable(row.reason.as_deref().unwrap_or_default());
+        let why = json!([{ "kind": "external", "justification": reason }]);
         results.iter_mut().for_each(|result| result["suppressions"] = why.clone());
     }
     results
@@ -147,8 +148,8 @@ fn result(row: &Row, text: &str, kind: &str, level: &str, about: &str) -> Value 
     })
 }
 
-/// Where it was read: the place that decides, and the others. What no file says is said of the root itself, as
-/// readers want a place.
+/// Where it was read: the place that decides, and the others. What no file says is said of the root itself,
+/// as readers want a place.
 fn place(result: &mut Value, evidence: &[Evidence]) {
     let mut places = evidence.iter().filter(|at| at.path.starts_with('/')).map(location);
     let first = places.next().unwrap_or_else(

@@ -1,9 +1,11 @@
-//! A report read back: what `edgeprep check --format json` printed, here or elsewhere, now or then. All output
-//! formats are made of it, for a live report too.
+//! A report read back: what `edgeprep check --format json` printed, here or elsewhere, now or then. All
+//! output formats are made of it, for a live report too.
 //!
-//! Whoever wrote it is not trusted: its size and depth are bounded, words are owned strings that are escaped
-//! where they are shown, and a word that this edgeprep does not know never counts as good. Keys that it does
-//! not know are left out, and those that older versions lack are empty.
+//! Whoever wrote it is not trusted: its size and depth are bounded, words are owned strings that are
+//! escaped where they are shown, and a word that this edgeprep does not know never counts as good. Keys
+//! that it does not know are left out, and those that older versions lack are empty.
+
+mod host;
 
 use std::fmt;
 use std::io::{self, Read};
@@ -11,6 +13,7 @@ use std::io::{self, Read};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+pub use self::host::{Hardware, Host, Os, Profile, User};
 use super::{Readiness, Repair, Report, SCHEMA, Status};
 use crate::exit_code;
 use crate::finding::{Install, Level, Needs};
@@ -51,85 +54,6 @@ pub struct Saved {
     pub probes: Option<Vec<Tried>>,
     /// The sums, as they were written: see [`Saved::readiness`] and [`Saved::exit_code`].
     pub summary: Summary,
-}
-
-/// See [`HostSummary`](crate::host_summary::HostSummary).
-#[derive(Clone, Debug, Default, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
-pub struct Host {
-    /// Its name.
-    pub name: Option<String>,
-    /// The hash of its machine-id.
-    pub machine_id_hash: Option<String>,
-    /// The distribution.
-    #[serde(default)]
-    pub os: Os,
-    /// The kernel's releases.
-    #[serde(default)]
-    pub kernel: Vec<String>,
-    /// The architecture.
-    pub arch: Option<String>,
-    /// The hardware.
-    #[serde(default)]
-    pub hardware: Hardware,
-    /// The memory.
-    pub memory_bytes: Option<u64>,
-    /// The number of processors.
-    pub cpus: Option<u64>,
-}
-
-/// A distribution.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
-pub struct Os {
-    /// `ID`.
-    pub id: Option<String>,
-    /// `VERSION_ID`.
-    pub version_id: Option<String>,
-    /// `PRETTY_NAME`.
-    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
-    pub pretty_name: Option<String>,
-}
-
-/// The hardware.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
-pub struct Hardware {
-    /// The vendor.
-    pub vendor: Option<String>,
-    /// The model.
-    pub model: Option<String>,
-    /// The device tree's `compatible`.
-    #[serde(default)]
-    pub compatible: Vec<String>,
-}
-
-/// The profile.
-#[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
-pub struct Profile {
-    /// Its name.
-    pub name: String,
-    /// `auto` or `named`.
-    pub chosen: String,
-    /// Why.
-    pub why: String,
-    /// What to know of the hardware.
-    #[serde(default)]
-    pub notes: Vec<String>,
-    /// As who ran it named it.
-    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
-    pub asked_for: Option<String>,
-}
-
-/// A user.
-#[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
-pub struct User {
-    /// The name.
-    pub name: String,
-    /// The UID.
-    pub uid: u32,
 }
 
 /// The verdict on a stack for a user.
