@@ -37,7 +37,7 @@ pub(super) fn each(
         let whole = stream.ended || rest.len() as u64 > LIMIT_BYTES;
         let (length, skip) = match take(rest, stream.line, whole, stream.ended) {
             Taken::Report(lean, length) => {
-                found(stream.line, Ok(lean));
+                found(stream.line, Ok(*lean));
                 (length, Skip::Nothing)
             }
             Taken::Fault(why, length, skip) => {
@@ -64,7 +64,7 @@ pub(super) fn each(
 }
 
 enum Taken<'a> {
-    Report(Lean<'a>, usize),
+    Report(Box<Lean<'a>>, usize),
     Fault(String, usize, Skip),
     /// It goes on behind what was read so far.
     Short,
@@ -91,7 +91,7 @@ fn take(text: &[u8], at: u64, whole: bool, ended: bool) -> Taken<'_> {
     let mut reports = serde_json::Deserializer::from_slice(text).into_iter::<Lean>();
     let error = match reports.next() {
         Some(Ok(lean)) if lean.schema.as_str() == SCHEMA => {
-            return Taken::Report(lean, reports.byte_offset());
+            return Taken::Report(Box::new(lean), reports.byte_offset());
         }
         Some(Ok(lean)) => {
             let other = NoReport::OtherSchema(saved::short(lean.schema.as_str()));
@@ -190,7 +190,10 @@ impl<R: Read> Stream<'_, R> {
     }
 
     fn skip(&mut self, skip: Skip) -> io::Result<()> {
-        while skip != Skip::Nothing {
+        if skip == Skip::Nothing {
+            return Ok(());
+        }
+        loop {
             let Some(end) = memchr(b'\n', &self.buffer[self.at..]) else {
                 self.forward(self.buffer.len() - self.at);
                 if self.ended {
@@ -207,6 +210,5 @@ impl<R: Read> Stream<'_, R> {
                 return Ok(());
             }
         }
-        Ok(())
     }
 }

@@ -123,7 +123,7 @@ fn what_is_no_report_is_listed_and_the_others_count() {
         assert_eq!((names(&hosts).len(), faults(&hosts).len()), (0, 1), "{bad}");
     }
     let (_, hosts) = read(cut(pretty.len() - 1));
-    let end = pretty.lines().count() - 1;
+    let end = pretty.lines().count();
     assert_eq!(
         faults(&hosts),
         [(1, &*format!("line {end}: the end is missing: EOF while parsing an object"))]

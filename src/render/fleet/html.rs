@@ -304,10 +304,10 @@ impl Page {
         self.heading("Hosts with the same blockers");
         for (at, group) in blocked.iter().take(SHOWN).enumerate() {
             let (class, mark) = class(group.verdict);
-            let _ = write!(
+            let _ = writeln!(
                 self.0,
                 "<details{}><summary><strong>{}</strong>, <span class=\"{class}\"><span class=\"mark\" \
-                 aria-hidden=\"true\">{mark}</span>{}</span>: {}</summary>\n",
+                 aria-hidden=\"true\">{mark}</span>{}</span>: {}</summary>",
                 if at == 0 { " open" } else { "" },
                 counted(group.count, "host"),
                 verdict(group.verdict, group.needs),
