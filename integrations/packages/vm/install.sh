@@ -4,10 +4,13 @@
 
 # Every path, with mode, owner and contents, but for what any package changes.
 tree() {
+    local skipped=(run/udev run/user run/systemd run/log run/mount var/log var/lib/dpkg var/lib/systemd var/cache)
+    local prune=() path
+    for path in "${skipped[@]}"; do prune+=(-path "$path" -prune -o); done
     cd /
-    find etc usr var run home opt -xdev \( -path run/udev -o -path run/user -o -path run/systemd -o -path var/log \
-        -o -path var/lib/dpkg -o -path var/lib/systemd -o -path var/cache -o -path run/log -o -path run/mount \) -prune \
-        -o -type f -printf '%p %m %U:%G ' -exec sha256sum {} ';' -o -printf '%p %y %m %U:%G %l\n' | sort
+    find etc usr var run home opt -xdev "${prune[@]}" -printf '%p %y %m %U:%G %l\n' | sort
+    # Not of /usr, which takes minutes to read; what is new there is listed above.
+    find etc var home opt -xdev "${prune[@]}" -type f -exec sha256sum {} + | sort -k2
 }
 state() { # of UNIT
     systemctl is-enabled "$1" 2>/dev/null || true
@@ -67,8 +70,8 @@ grep -q 'can no longer be undone' /tmp/purged
 rm -r /etc/edgeprep
 tree >/tmp/after
 # Of what is there now, everything but the journal is of the fix, as it was before the purge.
-grep -vE '^(var/lib/edgeprep|usr/.*edgeprep|run/motd.d|tmp)' /tmp/fixed >/tmp/kept
-grep -vE '^run/motd.d ' /tmp/after | diff /tmp/kept - || die 'the purge left or took something'
+grep -vE '^([0-9a-f]{64}  )?(var/lib/edgeprep|usr/.*edgeprep|run/motd.d|run/edgeprep)' /tmp/fixed >/tmp/kept
+grep -vE '^run/(motd.d|edgeprep.lock) ' /tmp/after | diff /tmp/kept - || die 'the purge left or took something'
 if find / -xdev -name '*edgeprep*' -not -path '/proc/*' -not -path '/share/*' -not -path '/tmp/*' \
     -not -name 'edgeprep-lab*' | grep .; then die 'left behind'; fi
 say 'purged: what the fix wrote is left, and nothing else:'
