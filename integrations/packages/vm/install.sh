@@ -17,8 +17,8 @@ state() { # of UNIT
 }
 disabled() {
     local units=(edgeprep-check.service edgeprep-check.timer edgeprep-firstboot.service)
-    systemctl list-unit-files --no-legend "${units[@]}" | awk '{ print $1, $2 }' |
-        diff - <(printf '%s\n' "${units[0]} static" "${units[1]} disabled" "${units[2]} disabled")
+    systemctl list-unit-files --no-legend "${units[@]}" | awk '{ print $1, $2 }' | sort |
+        diff - <(printf '%s\n' "${units[0]} static" "${units[2]} disabled" "${units[1]} disabled" | sort)
 }
 # The lab's image leaves manuals and documentation out of every package.
 rm -f /etc/dpkg/dpkg.cfg.d/*mmdebstrap* /etc/dpkg/dpkg.cfg.d/*edgeprep*
@@ -69,10 +69,11 @@ dpkg --purge edgeprep 2>&1 | tee /tmp/purged
 grep -q 'can no longer be undone' /tmp/purged
 rm -r /etc/edgeprep
 tree >/tmp/after
-# Of what is there now, everything but the journal is of the fix, as it was before the purge.
-grep -vE '^([0-9a-f]{64}  )?(var/lib/edgeprep|usr/.*edgeprep|run/motd.d|run/edgeprep)' /tmp/fixed >/tmp/kept
-grep -vE '^run/(motd.d|edgeprep.lock) ' /tmp/after | diff /tmp/kept - || die 'the purge left or took something'
+# /usr is as before the package, the rest as the fix left it, but for the journals.
+diff <(grep '^usr/' /tmp/before) <(grep '^usr/' /tmp/after) || die 'something else is in /usr'
+rest() { grep -vE '^(usr/|run/motd\.d |run/edgeprep\.lock |([0-9a-f]{64}  )?var/lib/edgeprep)' "$1"; }
+diff <(rest /tmp/fixed) <(rest /tmp/after) || die 'the purge left or took something'
 if find / -xdev -name '*edgeprep*' -not -path '/proc/*' -not -path '/share/*' -not -path '/tmp/*' \
-    -not -name 'edgeprep-lab*' | grep .; then die 'left behind'; fi
+    -not -path /run/edgeprep.lock -not -name 'edgeprep-lab*' | grep .; then die 'left behind'; fi
 say 'purged: what the fix wrote is left, and nothing else:'
 diff /tmp/before /tmp/after | sed -n 's/^> \([^ ]*\) .*/   \1/p'
