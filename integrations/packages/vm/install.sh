@@ -29,7 +29,7 @@ dpkg -i /share/packages/edgeprep_*-1_amd64.deb
 disabled
 [ "$(edgeprep --version)" = "$(dpkg-query -W -f 'edgeprep ${Version}' edgeprep | sed 's/-1$//')" ]
 # As at the first boot of an image, where presets decide.
-systemctl preset-all --preset-mode=enable-only 2>/dev/null
+systemctl preset --quiet edgeprep-check.timer edgeprep-firstboot.service
 disabled
 bash -euc '. /usr/share/bash-completion/completions/edgeprep; complete -p edgeprep' >/dev/null
 zcat /usr/share/man/man1/edgeprep-check.1.gz | grep -q '^.TH edgeprep-check 1'
@@ -76,4 +76,4 @@ diff <(rest /tmp/fixed) <(rest /tmp/after) || die 'the purge left or took someth
 if find / -xdev -name '*edgeprep*' -not -path '/proc/*' -not -path '/share/*' -not -path '/tmp/*' \
     -not -path /run/edgeprep.lock -not -name 'edgeprep-lab*' | grep .; then die 'left behind'; fi
 say 'purged: what the fix wrote is left, and nothing else:'
-diff /tmp/before /tmp/after | sed -n 's/^> \([^ ]*\) .*/   \1/p'
+diff /tmp/before /tmp/after | sed -nE 's|^> ([^ ]*/[^ ]*) .*|   \1|p'
