@@ -4,18 +4,21 @@
 
 # Every path, with mode, owner and contents, but for what any package changes.
 tree() {
+    local skipped=(run/udev run/user run/systemd run/log run/mount var/log var/lib/dpkg var/lib/systemd var/cache)
+    local prune=() path
+    for path in "${skipped[@]}"; do prune+=(-path "$path" -prune -o); done
     cd /
-    find etc usr var run home opt -xdev \( -path run/udev -o -path run/user -o -path run/systemd -o -path var/log \
-        -o -path var/lib/dpkg -o -path var/lib/systemd -o -path var/cache -o -path run/log -o -path run/mount \) -prune \
-        -o -type f -printf '%p %m %U:%G ' -exec sha256sum {} ';' -o -printf '%p %y %m %U:%G %l\n' | sort
+    find etc usr var run home opt -xdev "${prune[@]}" -printf '%p %y %m %U:%G %l\n' | sort
+    # Not of /usr, which takes minutes to read; what is new there is listed above.
+    find etc var home opt -xdev "${prune[@]}" -type f -exec sha256sum {} + | sort -k2
 }
 state() { # of UNIT
     systemctl is-enabled "$1" 2>/dev/null || true
 }
 disabled() {
     local units=(edgeprep-check.service edgeprep-check.timer edgeprep-firstboot.service)
-    systemctl list-unit-files --no-legend "${units[@]}" | awk '{ print $1, $2 }' |
-        diff - <(printf '%s\n' "${units[0]} static" "${units[1]} disabled" "${units[2]} disabled")
+    systemctl list-unit-files --no-legend "${units[@]}" | awk '{ print $1, $2 }' | sort |
+        diff - <(printf '%s\n' "${units[0]} static" "${units[2]} disabled" "${units[1]} disabled" | sort)
 }
 # The lab's image leaves manuals and documentation out of every package.
 rm -f /etc/dpkg/dpkg.cfg.d/*mmdebstrap* /etc/dpkg/dpkg.cfg.d/*edgeprep*
@@ -26,7 +29,7 @@ dpkg -i /share/packages/edgeprep_*-1_amd64.deb
 disabled
 [ "$(edgeprep --version)" = "$(dpkg-query -W -f 'edgeprep ${Version}' edgeprep | sed 's/-1$//')" ]
 # As at the first boot of an image, where presets decide.
-systemctl preset-all --preset-mode=enable-only 2>/dev/null
+systemctl preset --quiet edgeprep-check.timer edgeprep-firstboot.service
 disabled
 bash -euc '. /usr/share/bash-completion/completions/edgeprep; complete -p edgeprep' >/dev/null
 zcat /usr/share/man/man1/edgeprep-check.1.gz | grep -q '^.TH edgeprep-check 1'
@@ -66,10 +69,11 @@ dpkg --purge edgeprep 2>&1 | tee /tmp/purged
 grep -q 'can no longer be undone' /tmp/purged
 rm -r /etc/edgeprep
 tree >/tmp/after
-# Of what is there now, everything but the journal is of the fix, as it was before the purge.
-grep -vE '^(var/lib/edgeprep|usr/.*edgeprep|run/motd.d|tmp)' /tmp/fixed >/tmp/kept
-grep -vE '^run/motd.d ' /tmp/after | diff /tmp/kept - || die 'the purge left or took something'
+# /usr is as before the package, the rest as the fix left it, but for the journals.
+diff <(grep '^usr/' /tmp/before) <(grep '^usr/' /tmp/after) || die 'something else is in /usr'
+rest() { grep -vE '^(usr/|run/motd\.d |run/edgeprep\.lock |([0-9a-f]{64}  )?var/lib/edgeprep)' "$1"; }
+diff <(rest /tmp/fixed) <(rest /tmp/after) || die 'the purge left or took something'
 if find / -xdev -name '*edgeprep*' -not -path '/proc/*' -not -path '/share/*' -not -path '/tmp/*' \
-    -not -name 'edgeprep-lab*' | grep .; then die 'left behind'; fi
+    -not -path /run/edgeprep.lock -not -name 'edgeprep-lab*' | grep .; then die 'left behind'; fi
 say 'purged: what the fix wrote is left, and nothing else:'
-diff /tmp/before /tmp/after | sed -n 's/^> \([^ ]*\) .*/   \1/p'
+diff /tmp/before /tmp/after | sed -nE 's|^> ([^ ]*/[^ ]*) .*|   \1|p'
