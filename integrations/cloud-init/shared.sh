@@ -41,7 +41,7 @@ machine() {
     local image=$1 name=$2
     shift 2
     rm -rf "${work:?}/$name"
-    "$project/tests/vm/lab" run "$image" "$@" --out "$work/$name" --timeout 1200 || {
+    "$project/tests/vm/lab" run "$image" "$@" --out "$work/$name" --timeout 2400 || {
         tail -n 40 "$work/$name/log" "$work/$name"/*/log >&2 2>/dev/null || true
         die "the machine $name: see $work/$name"
     }
