@@ -137,6 +137,23 @@ mod tests {
         assert_eq!(late.commands, [edit]);
     }
 
+    /// Each fix would load it once more, and say that it changed something.
+    #[test]
+    fn a_module_that_no_more_can_be_loaded_waits_for_the_boot() {
+        let disabled = |host: TestHost| host.file("/proc/sys/kernel/modules_disabled", "1\n");
+        let configured = || fixture("debian-13").file("/etc/modules-load.d/k3s.conf", "br_netfilter\n");
+        let found = |host: TestHost| findings(&look_at(host))[0].clone();
+        let waits = found(disabled(configured()));
+        assert_eq!(waits.verdict, Verdict::Pending(Needs::Reboot));
+        assert_eq!((waits.remedy.settings.len(), waits.remedy.commands), (0, vec!["sudo reboot".to_owned()]));
+        let now = found(configured());
+        assert_eq!(now.verdict, Verdict::Pending(Needs::None));
+        assert_eq!(now.remedy.settings, [Setting::ModuleInEffect("br_netfilter".to_owned())]);
+        let neither = found(disabled(fixture("debian-13")));
+        assert_eq!(neither.verdict, Verdict::Unmet);
+        assert_eq!(neither.remedy.settings, [Setting::Module("br_netfilter".to_owned())]);
+    }
+
     /// Seen on Linux 6.12: 0 on the host, 1 in a new network namespace of a user.
     #[test]
     fn the_hosts_value_counts_before_5_3() {

@@ -7,7 +7,7 @@ use crate::facts::module_state::ModuleState;
 use crate::facts::modules::{ModuleFile, Resolution};
 use crate::facts::{Evidence, Facts};
 use crate::finding::{Finding, Needs, Outcome, Remedy, Verdict};
-use crate::host::{Fact, OrAbsent};
+use crate::host::Fact;
 use crate::requirements::Requirements;
 use crate::settings::Setting;
 
@@ -100,9 +100,7 @@ fn look(facts: &Facts, kernel: &Kernel, names: &[&str], name: &str) -> Fact<Resu
         }
     };
     let in_effect = facts.running().then_some(loaded_at.is_some());
-    let disabled = facts.running()
-        && facts.sysctl("kernel.modules_disabled").or_absent()?.is_some_and(|now| now.value == "1");
-    let needs = if upgraded || disabled { Needs::Reboot } else { Needs::None };
+    let needs = if facts.modules_wait_for_boot()? { Needs::Reboot } else { Needs::None };
     let boot = at_boot(facts, kernel, name, &files, in_effect == Some(true))?;
     let verdict = Verdict::of(matches!(boot, AtBoot::Loaded(_)), in_effect, needs);
     let (found, configured_at, remedy) = match boot {

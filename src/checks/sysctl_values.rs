@@ -275,10 +275,15 @@ impl<'a> Wanted<'a> {
         let configured = configured?;
         let load = facts.modules_load().find(module)?.cloned();
         let at_boot = load.is_some() && self.right_at_boot(configured.as_ref());
-        let verdict = Verdict::of(at_boot, Some(false), Needs::None);
+        let waits = facts.modules_wait_for_boot()?;
+        let needs = if waits { Needs::Reboot } else { Needs::None };
+        let verdict = Verdict::of(at_boot, Some(false), needs);
         let mut remedy = self.repair_module(facts, module, configured.as_ref());
-        if load.is_some() {
-            remedy.settings[0] = Setting::ModuleInEffect(module.to_owned());
+        match (load.is_some(), waits) {
+            (true, true) if at_boot => remedy = Remedy::manual("reboot").command("sudo reboot"),
+            (true, true) => drop(remedy.settings.remove(0)),
+            (true, false) => remedy.settings[0] = Setting::ModuleInEffect(module.to_owned()),
+            (false, _) => {}
         }
         let at = self.evidence(facts, load.map(|load| load.at), configured.as_ref(), false);
         Ok(finding(&format!("{module} is not loaded"), verdict).at(at).repair(remedy))

@@ -8,7 +8,7 @@ use crate::apply::transaction::Applied;
 use crate::finding::Needs;
 use crate::fixes::Step;
 use crate::plan::{Activation, Change, Content, Plan, State};
-use crate::report::Report;
+use crate::report::{Report, Status};
 
 const WIDTH: usize = 80;
 /// The schema of [`FixReport`].
@@ -130,7 +130,7 @@ impl<'a> FixReport<'a> {
                 .collect(),
             for_root: plan.has_root_part().then(root),
             journal: None,
-            needs: report.stacks.iter().map(|stack| stack.needs).max().unwrap_or_default(),
+            needs: pending_needs(report),
             notes: Vec::new(),
             error: None,
             left: Vec::new(),
@@ -156,6 +156,12 @@ impl<'a> FixReport<'a> {
     pub fn to_json(&self) -> serde_json::Result<String> {
         serde_json::to_string_pretty(self).map(|text| text + "\n")
     }
+}
+
+/// What the worst of all that is pending takes, advised or required.
+fn pending_needs(report: &Report) -> Needs {
+    let open = report.checks.iter().filter(|row| row.status == Status::Fail);
+    open.flat_map(|row| &row.findings).map(|finding| finding.needs).max().unwrap_or_default()
 }
 
 /// The plan for people: the diff, then what follows, then what is left to them.

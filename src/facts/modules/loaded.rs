@@ -53,6 +53,25 @@ impl LoadedModules {
 }
 
 impl Facts {
+    /// Whether no module can be loaded before the next boot: `kernel.modules_disabled` is 1 (Linux:
+    /// `Documentation/admin-guide/sysctl/kernel.rst`), or the modules of the running kernel are gone and those
+    /// of another are there.
+    ///
+    /// # Errors
+    /// When the sysctl or the kernels cannot be read.
+    pub fn modules_wait_for_boot(&self) -> Fact<bool> {
+        if !self.running() {
+            return Ok(false);
+        }
+        let disabled = self.sysctl("kernel.modules_disabled").or_absent()?;
+        if disabled.is_some_and(|now| now.value == "1") {
+            return Ok(true);
+        }
+        let kernels = self.kernels()?;
+        let (running, others): (Vec<_>, Vec<_>) = kernels.iter().partition(|kernel| kernel.running);
+        Ok(!others.is_empty() && running.iter().any(|kernel| kernel.modules_dir.is_none()))
+    }
+
     /// What the running kernel shows of its modules. A kernel without `CONFIG_MODULES` has no
     /// `/proc/modules`, and so none that are loaded.
     ///
