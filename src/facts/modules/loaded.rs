@@ -35,7 +35,9 @@ impl LoadedModules {
             let mut fields = text.split_ascii_whitespace();
             let name = fields.next()?;
             let state = fields.nth(3);
-            (state != Some("Unloading")).then(|| source.on(line, text, name.to_owned()))
+            // The address at the end differs from boot to boot, and is nobody's business.
+            let shown = text.split(" 0x").next().unwrap_or_default();
+            (state != Some("Unloading")).then(|| source.on(line, shown, name.to_owned()))
         });
         modules.collect()
     }
