@@ -84,10 +84,7 @@ impl HostSummary {
             memory_bytes: facts.memory().ok().map(|memory| memory.total_bytes.value),
             cpus: facts.cpus().ok().map(|cpus| u64::from(cpus.value)),
             page_bytes: page_bytes(facts, kernels.iter().find(|kernel| kernel.running)),
-            // In a capture the name is another.
-            node_subnet: Some(())
-                .filter(|()| !facts.identity_is_hashed())
-                .and_then(|()| facts.node_subnet().ok().map(|network| network.value.to_string())),
+            node_subnet: facts.node_subnet().ok().map(|network| network.value.to_string()),
         }
     }
 }

@@ -64,18 +64,22 @@ fn run(facts: &Facts, req: &Requirements, user: &User) -> Outcome {
     for (&usual, demands) in &req.subnets {
         for demand in demands {
             let (k3s, others) = demand.by_k3s();
-            if demand.stacks == [Stack::Usernetes]
-                && usual.to_string() == OF_THE_NODES
-                && let Ok(node) = facts.node_subnet()
-            {
-                match &used {
-                    Ok(used) => {
+            if demand.stacks == [Stack::Usernetes] && usual.to_string() == OF_THE_NODES {
+                match (&used, facts.node_subnet()) {
+                    (Ok(used), Ok(node)) => {
                         let finding = look(used, node.value, &demand.why);
                         let finding =
                             Finding { expected: "not used here, nor by other nodes".to_owned(), ..finding };
                         outcome.add(demand, finding.at([node.at]));
                     }
-                    Err(why) => outcome.unknown(demand, node.value.to_string(), why),
+                    (Ok(used), Err(why)) => match look(used, usual, &demand.why) {
+                        free if free.verdict == Verdict::Met => outcome.add(demand, free),
+                        _ => outcome.unknown(demand, usual.to_string(), why),
+                    },
+                    (Err(why), node) => {
+                        let network = node.map_or(usual, |node| node.value);
+                        outcome.unknown(demand, network.to_string(), why);
+                    }
                 }
                 continue;
             }
@@ -216,6 +220,8 @@ mod tests {
         assert_eq!(node(route("wg0", "0000640A", "0000FFFF")), of(Verdict::Unmet));
         let nameless = look_at(fixture("debian-13").error(name, "denied"));
         assert!(verdicts(&nameless).contains(&("10.100.0.0/16", Verdict::Met)), "any of them, then");
+        let nameless = look_at(route("wg0", "0001640A", "00FFFFFF").error(name, "denied"));
+        assert_eq!(unknown(&nameless), ["/proc/sys/kernel/hostname is not readable as this user"]);
     }
 
     #[test]

@@ -20,9 +20,12 @@ impl Facts {
     /// The network of the node on this host, and the name that it is made of.
     ///
     /// # Errors
-    /// As [`Facts::hostname`].
+    /// As [`Facts::hostname`], and of a capture with another name in the place of the host's.
     pub fn node_subnet(&self) -> Fact<Sourced<Cidr>> {
         let name = self.hostname()?;
+        if self.identity_is_hashed() {
+            return Err(Unread::NotCaptured { path: name.at.path.to_string() });
+        }
         let expected = || "expected the name of a host".to_owned();
         let none = || Unread::Malformed { path: name.at.path.to_string(), line: None, expected: expected() };
         Ok(Sourced { value: node_subnet(&name.value).ok_or_else(none)?, at: name.at.clone() })

@@ -25,6 +25,10 @@ pub struct Host {
     pub memory_bytes: Option<u64>,
     /// The number of processors.
     pub cpus: Option<u64>,
+    /// The size of a page of memory.
+    pub page_bytes: Option<u32>,
+    /// The network of a node of Usernetes.
+    pub node_subnet: Option<String>,
 }
 
 /// A distribution.
