@@ -1,5 +1,7 @@
 //! The command line: types only. What a value means is decided in `commands` and `inspection`.
 
+mod formats;
+
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
@@ -9,6 +11,7 @@ use crate::fixes::Layer;
 use crate::overlay::SubIds;
 use crate::plan::Scope;
 use crate::requirements::Stack;
+pub use formats::{Color, FleetFormat, Format, OverlayFormat, ReportFormat};
 
 /// Tells whether this host, an image or a captured host can run containers and Kubernetes without
 /// root, if not, exactly why, and repairs it.
@@ -412,23 +415,6 @@ pub struct RenderArgs {
     pub output: Option<PathBuf>,
 }
 
-/// As what an overlay is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OverlayFormat {
-    /// A tar with modes and owners, to unpack over a root
-    Tar,
-    /// A directory to copy over a root; all of it belongs to root
-    Dir,
-    /// User data for cloud-init
-    CloudInit,
-    /// For butane, which makes Ignition of it
-    Butane,
-    /// A script for a running host or, with an argument, for a root
-    Shell,
-    /// Tasks for Ansible
-    Ansible,
-}
-
 /// Arguments of `capture`.
 #[derive(Clone, Debug, Args)]
 pub struct CaptureArgs {
@@ -464,58 +450,4 @@ pub struct FleetArgs {
     /// How it is shown.
     #[command(flatten)]
     pub shown: ShownArgs,
-}
-
-/// How a fleet is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FleetFormat {
-    /// For people, at most 80 columns wide
-    Human,
-    /// For programs: edgeprep.fleet/1
-    Json,
-    /// A page for a browser, with search and filters
-    Html,
-}
-
-/// How something is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people, at most 80 columns wide
-    Human,
-    /// For programs
-    Json,
-}
-
-/// How a report is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ReportFormat {
-    /// For people, at most 80 columns wide
-    Human,
-    /// For programs: edgeprep.report/1
-    Json,
-    /// Tests of a CI: what is required fails, what is advised is skipped
-    Junit,
-    /// Test Anything Protocol 14: what is advised is TODO
-    Tap,
-    /// SARIF 2.1.0: the files and lines that cause a finding
-    Sarif,
-    /// Metrics for the textfile collector of node_exporter
-    Prometheus,
-    /// One line for Nagios or Icinga; the exit code is 0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN
-    Nagios,
-    /// For a pull request or the summary of a job
-    Markdown,
-    /// One page that needs no network and no script
-    Html,
-}
-
-/// When to use colour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Color {
-    /// On a terminal; NO_COLOR and CLICOLOR_FORCE are honoured
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
 }
