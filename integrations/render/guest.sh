@@ -22,5 +22,6 @@ echo "delegated: $(cat "/sys/fs/cgroup/user.slice/user-$uid.slice/user@$uid.serv
 dash /share/out.shell -n
 /share/edgeprep check --stack podman,podman-kube,k3s --user "$user" || true
 # Nothing that a file and an activation reach may be open.
-if grep -B12 '"fixable": true' /share/out/after.json; then exit 1; fi
+awk '/"id":/ { id = $2 } /"status":/ { status = $2 } /"fixable": true/ && status ~ /fail/ { print id; open = 1 }
+    END { exit open }' /share/out/after.json
 echo 'in effect without a boot'
