@@ -65,7 +65,11 @@ on_a_machine() {
     printed 'RUNNING HANDLER [edgeprep.host.prepare : Reboot for edgeprep]'
     told "the role has installed edgeprep, fixed, rebooted, and found the host ready"
 
-    play ok "${role[@]}" -e edgeprep_reboot_ok=true -e edgeprep_fail_on=pending
+    # sshd is there before the user manager has started what it starts at boot.
+    local cgroup=/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice/k3s-rootless.service
+    ansible machine -i "$scratch/inventory" -m ansible.builtin.wait_for -a "path=$cgroup timeout=600" \
+        >"$scratch/out" || { cat "$scratch/out" >&2; die "K3s does not start at boot"; }
+    play ok "${role[@]}" --diff -e edgeprep_reboot_ok=true -e edgeprep_fail_on=pending
     printed 'changed=0 '
     told "a second run has changed nothing, and not rebooted"
     echo "ok ansible: ansible-core $core on Debian 13 over ssh: the role prepare from a fresh host to a ready one," \

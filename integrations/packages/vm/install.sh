@@ -76,4 +76,4 @@ diff <(rest /tmp/fixed) <(rest /tmp/after) || die 'the purge left or took someth
 if find / -xdev -name '*edgeprep*' -not -path '/proc/*' -not -path '/share/*' -not -path '/tmp/*' \
     -not -path /run/edgeprep.lock -not -name 'edgeprep-lab*' | grep .; then die 'left behind'; fi
 say 'purged: what the fix wrote is left, and nothing else:'
-diff /tmp/before /tmp/after | sed -nE 's|^> ([^ ]*/[^ ]*) .*|   \1|p'
+{ diff /tmp/before /tmp/after || true; } | sed -nE 's|^> ([^ ]*/[^ ]*) .*|   \1|p'
