@@ -277,3 +277,11 @@ fn a_picture_of_few_hosts_has_the_marks_of_reports() {
     let quiet = stdout(&fleet(&all, &["-q"]));
     assert!(quiet.contains("not ready") && !quiet.contains("cgroup-delegation"), "{quiet}");
 }
+
+#[test]
+fn a_comparison_with_nothing_is_refused() {
+    let (some, none) = (folder(&[("a", named("a", "1"))]), folder(&[]));
+    let paths = [some.path().to_str().unwrap(), none.path().to_str().unwrap()];
+    let output = edgeprep(&["fleet", "--compare", paths[0], paths[1]]);
+    assert_eq!(output.status.code(), Some(2), "a collection that failed is no night without changes");
+}

@@ -132,3 +132,19 @@ fn a_directory_is_made_as_a_whole_and_only_where_nothing_is() {
     assert!(of(&new).iter().all(|(path, mode)| matches!(mode, 0o644 | 0o755) || panic!("{path} {mode:o}")));
     assert_eq!(fs::metadata(new.join("etc/subuid")).unwrap().modified().unwrap(), std::time::UNIX_EPOCH);
 }
+
+/// The name of a profile is that of its file, and stands in a comment.
+#[test]
+fn a_profile_by_a_hostile_name_stays_in_its_comment() {
+    let folder = tempfile::tempdir().unwrap();
+    let profile = folder.path().join("a\ntouch planted #.toml");
+    fs::write(&profile, "summary = \"a board\"\n").unwrap();
+    for format in ["shell", "cloud-init", "butane", "ansible"] {
+        let arguments =
+            ["render", "--format", format, "--user", "edge", "--profile", profile.to_str().unwrap()];
+        let output = assert_cmd::Command::cargo_bin("edgeprep").unwrap().args(arguments).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("touch planted"), "{format}: {text}");
+        assert!(!text.lines().any(|line| line.starts_with("touch planted")), "{format}: {text}");
+    }
+}

@@ -5,6 +5,11 @@ variable "image" {
   description = "The disk image to begin with, as a path or URL."
 }
 
+variable "image_checksum" {
+  type        = string
+  description = "Of image, such as sha256:...; none for a file of your own"
+}
+
 variable "image_format" {
   type    = string
   default = "qcow2"
@@ -53,7 +58,7 @@ variable "output" {
 
 source "qemu" "edge" {
   iso_url              = var.image
-  iso_checksum         = "none"
+  iso_checksum         = var.image_checksum
   disk_image           = true
   format               = var.image_format
   accelerator          = var.accelerator
@@ -76,7 +81,7 @@ build {
     destination = "/tmp/edgeprep"
   }
 
-  # A running machine, so the program of the machine, and what runs is told of the changes.
+  # A running machine, so the program of the machine. What runs is not told: the image boots anew.
   provisioner "shell" {
     environment_vars = ["EDGEPREP_USER=${var.user}", "EDGEPREP_STACK=${var.stacks}"]
     execute_command  = "chmod +x {{ .Path }}; {{ .Vars }} {{ .Path }}"

@@ -19,6 +19,11 @@ pub(super) fn run(args: &FleetArgs) -> anyhow::Result<u8> {
     if let [old, new] = &args.compare[..] {
         let old = read(&mut reports, std::slice::from_ref(old), args.latest)?;
         let new = read(&mut reports, std::slice::from_ref(new), args.latest)?;
+        for (path, hosts) in args.compare.iter().zip([&old, &new]) {
+            if hosts.is_empty() {
+                bail!("no report in {}", path.display());
+            }
+        }
         let comparison = reports.comparison(&old, &new);
         let text = match args.format {
             FleetFormat::Human => render::human::comparison(&comparison, detail(shown), terminal),

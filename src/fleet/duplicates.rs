@@ -64,7 +64,7 @@ fn shared<'a>(hosts: &'a [Host], of: impl Fn(&'a Host) -> Option<&'a str>) -> Ve
 /// Networks of several nodes, of hosts that are to run Usernetes.
 pub(super) fn node_subnets<'a>(hosts: &'a [Host], words: &Words) -> Vec<NodeSubnet<'a>> {
     let mut by_subnet: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for host in hosts {
+    for host in hosts.iter().filter(|host| !host.image) {
         let has_node = host.stacks.iter().any(|stack| words.stacks.text(stack.name) == OF_NODES);
         if let (true, Some(subnet), Some(name)) = (has_node, &host.node_subnet, &host.name) {
             by_subnet.entry(subnet).or_default().push(name);

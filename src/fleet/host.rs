@@ -14,6 +14,8 @@ use crate::report::Readiness;
 const MOST_CHECKS: usize = 2000;
 /// Nor more stacks.
 const MOST_STACKS: usize = 100;
+/// No more kernels of a host are told than this.
+const MOST_KERNELS: usize = 8;
 /// Of what repairs a check so many different texts are kept.
 const MOST_REPAIRS: u16 = 4000;
 
@@ -61,7 +63,8 @@ impl State {
             (_, "advised") => State::Advised,
             ("fail", _) => {
                 let waits = |verdict: &str| matches!(verdict, "met" | "pending");
-                let pending = row.findings.iter().all(|finding| waits(finding.verdict.as_str()));
+                let pending = !row.findings.is_empty()
+                    && row.findings.iter().all(|finding| waits(finding.verdict.as_str()));
                 if pending { State::Pending } else { State::Fail }
             }
             (_, _) => State::Unknown,
@@ -199,15 +202,21 @@ impl Host {
                 }));
             }
         }
+        // Of several of a check the first stays.
+        repairs.sort_by_key(|(check, _)| *check);
         repairs.dedup_by_key(|(check, _)| *check);
         let mut stacks: Vec<HostStack> = Vec::new();
         let mut blockers = Vec::new();
         for stack in &lean.stacks {
-            if words.stacks.len() >= MOST_STACKS {
+            let known = words.stacks.known.contains_key(stack.name.as_str());
+            if words.stacks.len() >= MOST_STACKS && !known {
                 return Err("is damaged: there are not so many stacks".to_owned());
             }
             let name = words.stacks.number(stack.name.as_str());
-            let verdict = readiness(stack.verdict.as_str());
+            let verdict = match readiness(stack.verdict.as_str()) {
+                Readiness::Ready if !stack.blockers.is_empty() => Readiness::Unknown,
+                verdict => verdict,
+            };
             match stacks.iter_mut().find(|known| known.name == name) {
                 Some(known) => known.verdict = known.verdict.worst(verdict),
                 None => stacks.push(HostStack { name, verdict }),
@@ -226,7 +235,8 @@ impl Host {
         };
         let board = [&host.hardware.vendor, &host.hardware.model];
         let board: Vec<&str> = board.into_iter().flatten().map(|text| text.as_str()).collect();
-        let kernels: Vec<&str> = host.kernel.iter().map(|kernel| kernel.as_str()).collect();
+        let kernels: Vec<&str> =
+            host.kernel.iter().take(MOST_KERNELS).map(|kernel| kernel.as_str()).collect();
         let some =
             |texts: Vec<&str>, between: &str| Some(texts.join(between)).filter(|text| !text.is_empty());
         let texts = [
@@ -246,7 +256,7 @@ impl Host {
             timestamp: lean.timestamp,
             source,
             traits: texts.map(|text| words.traits.number(&text)),
-            verdict: stacks.iter().map(|s| s.verdict).reduce(Readiness::worst).unwrap_or(Readiness::Ready),
+            verdict: stacks.iter().map(|s| s.verdict).reduce(Readiness::worst).unwrap_or(Readiness::Unknown),
             needs: lean.stacks.iter().map(|stack| needs(stack.needs.as_str())).max().unwrap_or_default(),
             stacks: stacks.into(),
             blockers: blockers.into(),
@@ -290,6 +300,9 @@ fn needs(word: &str) -> Needs {
 }
 
 fn check(id: &str, words: &mut Words) -> Result<Sym, String> {
+    if let Some(known) = words.checks.known.get(id) {
+        return Ok(*known);
+    }
     let sound = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if id.is_empty() || id.len() > 64 || !id.bytes().all(sound) || words.checks.len() >= MOST_CHECKS {
         return Err("is damaged: what it names is no check".to_owned());

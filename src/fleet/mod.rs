@@ -46,6 +46,13 @@ impl Default for Reports {
     }
 }
 
+impl Hosts {
+    /// Whether nothing at all was found, not even what is no report.
+    pub fn is_empty(&self) -> bool {
+        self.0.hosts.is_empty() && self.0.unreadable == 0
+    }
+}
+
 impl Reports {
     /// Reads files, all that is in folders, `-` for standard input. With `latest`, of several
     /// reports of a host only the last counts.

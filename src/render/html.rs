@@ -157,7 +157,9 @@ impl Page {
         for (at, row) in rows {
             let (mark, word) = match row.status() {
                 Status::Unknown => ("warn", "unknown"),
-                _ if row.findings.iter().all(|f| matches!(f.verdict.as_str(), "met" | "pending")) => {
+                _ if !row.findings.is_empty()
+                    && row.findings.iter().all(|f| matches!(f.verdict.as_str(), "met" | "pending")) =>
+                {
                     ("warn", "pending")
                 }
                 _ if urgent => ("bad", "not met"),

@@ -227,7 +227,8 @@ impl Page {
     }
 
     fn mark(&self, row: &Row) -> String {
-        let pending = row.findings.iter().all(|f| matches!(f.verdict.as_str(), "met" | "pending"));
+        let pending = !row.findings.is_empty()
+            && row.findings.iter().all(|f| matches!(f.verdict.as_str(), "met" | "pending"));
         let (style, mark) = match (row.status(), row.level()) {
             (Status::Fail, _) if pending => (Style::new().yellow(), "~"),
             (Status::Fail, Level::Required) => (Style::new().red(), "x"),

@@ -17,6 +17,8 @@ const SCHEMA: &str =
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 /// What paths are relative to.
 const ROOT: &str = "ROOT";
+/// The most results: no host has as many, and readers refuse more than some thousands.
+const MOST_RESULTS: usize = 5000;
 /// The most other places of a finding that are told.
 const SHOWN_PLACES: usize = 20;
 const MESSAGE_CHARS: usize = 1000;
@@ -34,7 +36,7 @@ pub fn report(report: &Saved) -> serde_json::Result<String> {
     let rows: Vec<&Row> = report.checks.iter().filter(told).collect();
     let mut known = BTreeSet::new();
     let rules: Vec<Value> = rows.iter().filter(|row| known.insert(&row.id)).map(|row| rule(row)).collect();
-    let results: Vec<Value> = rows.iter().flat_map(|row| results(row)).collect();
+    let results: Vec<Value> = rows.iter().flat_map(|row| results(row)).take(MOST_RESULTS).collect();
     let root = match report.mode.as_str() {
         "live" => json!({ "uri": "file:///" }),
         _ => json!({ "description": { "text": "The root of the image or the captured host." } }),
@@ -96,7 +98,7 @@ fn rule(row: &Row) -> Value {
 fn results(row: &Row) -> Vec<Value> {
     let mut results: Vec<Value> = Vec::new();
     let mut times: BTreeMap<&str, usize> = BTreeMap::new();
-    for finding in row.open() {
+    for finding in row.open().take(MOST_RESULTS) {
         let Finding { subject, expected, found, verdict, .. } = finding;
         let state = match verdict.as_str() {
             "pending" => ", configured but not in effect",
@@ -119,10 +121,14 @@ fn results(row: &Row) -> Vec<Value> {
         place(&mut result, &finding.evidence);
         results.push(result);
     }
-    if let Some(reason) =
-        row.reason.as_ref().filter(|_| row.status() == Status::Unknown || results.is_empty())
-    {
-        let mut result = result(row, reason, "open", "none", "");
+    if row.status() == Status::Unknown || results.is_empty() {
+        let reason = row.reason.as_deref().unwrap_or(&row.summary);
+        let (kind, level) = match (row.status(), row.level()) {
+            (Status::Fail, Level::Advised) => ("fail", "warning"),
+            (Status::Fail, Level::Required) => ("fail", "error"),
+            _ => ("open", "none"),
+        };
+        let mut result = result(row, reason, kind, level, "");
         place(&mut result, &[]);
         results.push(result);
     }

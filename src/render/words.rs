@@ -76,7 +76,8 @@ pub fn repair(group: &Group) -> Option<String> {
 
 /// The rows that were asked for.
 pub fn rows(report: &Saved) -> impl Iterator<Item = &Row> {
-    report.checks.iter().filter(|row| row.reason.as_deref() != Some(NOT_SELECTED))
+    let left_out = |row: &Row| row.status() == Status::Ignored && row.reason.as_deref() == Some(NOT_SELECTED);
+    report.checks.iter().filter(move |row| !left_out(row))
 }
 
 /// The verdict, in words.

@@ -258,10 +258,10 @@ impl Saved {
 }
 
 impl Stack {
-    /// The verdict; a word that is not known is unknown.
+    /// The verdict; a word that is not known is unknown, and so is one that its own blockers contradict.
     pub fn readiness(&self) -> Readiness {
         match self.verdict.as_str() {
-            "ready" => Readiness::Ready,
+            "ready" if self.blockers.is_empty() => Readiness::Ready,
             "pending" => Readiness::Pending,
             "not-ready" => Readiness::NotReady,
             _ => Readiness::Unknown,
@@ -359,6 +359,9 @@ pub enum NoReport {
     /// It is one of edgeprep's, but not of this kind or version.
     #[error("{0}: this edgeprep reads {SCHEMA}")]
     OtherSchema(String),
+    /// It is of no stack, so that nothing in it could be ready.
+    #[error("names no stack: expected at least one in \"stacks\"")]
+    NoVerdict,
     /// It says that it is a report and is not made like one.
     #[error("line {line}, column {column}: not as {SCHEMA} has it: {message}")]
     Malformed {
@@ -390,6 +393,7 @@ pub fn parse(bytes: &[u8]) -> Result<Saved, NoReport> {
         return Err(NoReport::Empty);
     }
     match serde_json::from_slice::<Saved>(bytes) {
+        Ok(saved) if saved.schema == SCHEMA && saved.stacks.is_empty() => Err(NoReport::NoVerdict),
         Ok(saved) if saved.schema == SCHEMA => Ok(saved),
         Ok(saved) => Err(NoReport::OtherSchema(short(&saved.schema))),
         Err(error) => Err(why(bytes, &error)),

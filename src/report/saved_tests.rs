@@ -97,6 +97,18 @@ fn keys_of_newer_versions_do_no_harm_and_their_words_are_never_good() {
 }
 
 #[test]
+fn ready_is_only_what_its_own_blockers_do_not_contradict() {
+    let mut value = written();
+    value["stacks"] = json!([
+        { "name": "k3s", "user": "edge", "verdict": "ready", "blockers": ["subid-range"], "needs": "none" },
+    ]);
+    assert_eq!(parsed(&value).unwrap().readiness(), Some(Readiness::Unknown));
+    value["stacks"] = json!([]);
+    let without = refused(&serde_json::to_vec(&value).unwrap());
+    assert_eq!(without, "names no stack: expected at least one in \"stacks\"");
+}
+
+#[test]
 fn what_is_no_report_is_refused_with_its_place() {
     let other = |schema: &str| {
         let mut value = written();

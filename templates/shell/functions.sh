@@ -73,14 +73,22 @@ put() {
     new=$path.edgeprep-new
     rm -f "$new"
     case $1 in
-        dir) new=$path && mkdir "$path" && chmod "$2" "$path" ;;
-        file) printf '%s' "$6" >"$new" && chmod "$2" "$new" ;;
+        dir)
+            new=$path
+            mkdir "$path"
+            chmod "$2" "$path"
+            ;;
+        file)
+            printf '%s' "$6" >"$new"
+            chmod "$2" "$new"
+            ;;
         link) ln -s "$6" "$new" ;;
     esac
     if [ "$me" = 0 ]; then
         chown -h "$3:$4" "$new"
     fi
     if [ -e "$path" ] && [ "$1" = file ]; then
+        rm -f "$path.before-edgeprep"
         cp -p "$path" "$path.before-edgeprep"
     fi
     if [ "$new" != "$path" ]; then

@@ -17,6 +17,10 @@ me=$(id -u)
 [ "$me" = 0 ] || [ -n "$root" ] || die 'run this as root'
 umask 022
 
+for file in subuid subgid; do
+    refuse_links "/etc/$file"
+    if [ -n "$root" ] && [ -L "$root/etc/$file" ]; then die "$root/etc/$file is a link"; fi
+done
 entries look
 if [ -n "$dry" ]; then
     [ -z "$changes" ] || exit 1

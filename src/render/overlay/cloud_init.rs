@@ -53,7 +53,7 @@ pub(super) fn cloud_init(overlay: &Overlay) -> anyhow::Result<String> {
     yaml.push_str("runcmd:\n");
     if let Some(ids) = subordinate(overlay) {
         // All items are one script, which is to go on.
-        yaml.push_str(&format!("  - |\n    (\n    root=''\n{}    )\n", indented(&ids, 4)));
+        yaml.push_str(&format!("  - |\n    (\n    set -e\n    root=''\n{}    )\n", indented(&ids, 4)));
     }
     yaml.push_str(&format!("  - |\n{}", indented(&activation(overlay), 4)));
     Ok(yaml)

@@ -15,6 +15,7 @@ use crate::finding::Level;
 use crate::fixes::Layer;
 use crate::overlay::Overlay;
 use crate::plan::{Content, State};
+use crate::render::printable;
 
 /// What a format does not carry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +90,9 @@ fn heading(overlay: &Overlay, words_are_left: bool) -> String {
         format!("# The kernel has to be {verb} {}, by the boot loader of the host.\n", word.word)
     };
     let words: String = overlay.kernel_words.iter().filter(|_| words_are_left).map(left).collect();
-    format!("# {}\n# Written by edgeprep {version} (edgeprep render).\n{words}", overlay.about)
+    // The name of a profile is that of a file, and a file can be called anything.
+    let about = printable(&overlay.about);
+    format!("# {about}\n# Written by edgeprep {version} (edgeprep render).\n{words}")
 }
 
 /// The text of a file.

@@ -2,7 +2,7 @@ use super::*;
 use crate::overlay::{Entry, KernelWord, Person, Subordinate};
 
 /// Texts that a format can trip over.
-const HOSTILE: [&str; 10] = [
+const HOSTILE: [&str; 12] = [
     "",
     "plain\n",
     "no end",
@@ -13,6 +13,8 @@ const HOSTILE: [&str; 10] = [
     "tab\tand # not: a comment\n---\n...\n",
     "EOF\n\nén \u{1f980} \u{85}\u{2028}\u{7f}\u{1}\n",
     "\n",
+    "a\u{2028}b: c\n",
+    "end  \n",
 ];
 
 fn file(path: &str, text: &str) -> Entry {

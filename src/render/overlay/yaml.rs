@@ -3,7 +3,12 @@
 /// A text as the value of a key, `indent` being that of the key: a literal block where it is lines
 /// that a block keeps as they are, else in double quotes.
 pub(super) fn text(value: &str, indent: usize) -> String {
-    let printable = |c: char| c == '\n' || (' '..='~').contains(&c) || ('\u{a1}'..='\u{d7ff}').contains(&c);
+    // YAML 1.1 takes the separators of lines and of paragraphs for ends of lines.
+    let printable = |c: char| {
+        c == '\n'
+            || (' '..='~').contains(&c)
+            || ('\u{a1}'..='\u{d7ff}').contains(&c) && !matches!(c, '\u{2028}' | '\u{2029}')
+    };
     let is_block = value.ends_with('\n')
         && !value.ends_with("\n\n")
         && !value.starts_with([' ', '\n'])
@@ -11,7 +16,7 @@ pub(super) fn text(value: &str, indent: usize) -> String {
     if !is_block {
         return word(value);
     }
-    format!("|\n{}", super::script::indented(value, indent + 2)).trim_end().to_owned()
+    format!("|\n{}", super::script::indented(value, indent + 2)).trim_end_matches('\n').to_owned()
 }
 
 /// A text in double quotes (YAML 1.2, "Double-Quoted Style": all escapes of JSON are among its

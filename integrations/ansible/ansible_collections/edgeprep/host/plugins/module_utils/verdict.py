@@ -61,13 +61,13 @@ def blockers(report):
             continue
         common = dict(check=row['id'], user=row.get('user'), stacks=stacks)
         for finding in row['findings']:
-            if finding['verdict'] in ('unmet', 'pending'):
+            if finding['verdict'] != 'met':
                 found.append(dict(common, subject=finding['subject'], verdict=finding['verdict'],
                                   expected=finding['expected'], found=finding['found'],
                                   where=[place(evidence) for evidence in finding['evidence']],
                                   repair=finding['remedy']['summary'], fixable=finding['remedy']['fixable'],
                                   commands=finding['remedy']['commands']))
-        if row.get('reason'):
+        if row['status'] == 'unknown' and row.get('reason'):
             found.append(dict(common, subject=row['summary'], verdict='unknown', expected='', found=row['reason'],
                               where=[], repair='', fixable=False, commands=[]))
     return found

@@ -82,9 +82,15 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.edgeprep.host.plugins.module_utils.edgeprep import PLACE_SPEC, Edgeprep, place_arguments
 
 
+# What edgeprep puts right of itself at an undo without a number, and takes back nothing else.
+INTERRUPTED = dict(journal=None, files=[])
+
+
 def choose(module, fixes):
     """The fix to take back; none where there is nothing to do."""
     asked = module.params['id']
+    if asked is None and any('interrupted' in fix['status'] for fix in fixes):
+        return INTERRUPTED
     standing = [fix for fix in fixes if fix['status'] == 'done']
     if asked is None:
         return standing[-1] if standing else None
@@ -92,7 +98,9 @@ def choose(module, fixes):
     if not named:
         known = ', '.join(str(fix['journal']) for fix in fixes) or 'none'
         module.fail_json(msg='there is no fix %d; those there are: %s' % (asked, known))
-    return None if named[0]['status'] == 'undone' else named[0]
+    if 'interrupted' in named[0]['status']:
+        return INTERRUPTED
+    return named[0] if named[0]['status'] == 'done' else None
 
 
 def main():
@@ -106,17 +114,17 @@ def main():
     edgeprep = Edgeprep(module)
     history, code = edgeprep.report(['history', '--format=json'] + place, 'edgeprep.history/1')
     fix = choose(module, history['fixes'])
-    result = dict(changed=fix is not None, journal=fix and fix['journal'], restored=fix['files'] if fix else [],
+    result = dict(changed=fix is not None, journal=fix['journal'] if fix else None, restored=fix['files'] if fix else [],
                   left=[], notes=[], exit_code=code)
     if fix is not None and not module.check_mode:
-        words = ['undo', str(fix['journal']), '--yes', '--format=json']
-        undone, code = edgeprep.report(words + place, 'edgeprep.undo/1')
+        number = [] if fix is INTERRUPTED else [str(fix['journal'])]
+        undone, code = edgeprep.report(['undo'] + number + ['--yes', '--format=json'] + place, 'edgeprep.undo/1')
         result.update(exit_code=code)
         result.update((key, undone[key]) for key in ('changed', 'restored', 'left', 'notes'))
         if undone['failed'] or code in (5, 6):
             module.fail_json(msg='the undo failed: ' + '; '.join(undone['failed']), **result)
     if module._diff and result['restored']:
-        result['diff'] = [dict(prepared='%s: as before fix %d\n' % (path, fix['journal'])) for path in result['restored']]
+        result['diff'] = [dict(prepared='%s: as before the fix\n' % path) for path in result['restored']]
     if result['left']:
         module.warn('edgeprep: others changed since, and left as it is: ' + ', '.join(result['left']))
     for note in result['notes']:
