@@ -18,6 +18,8 @@ EDGEPREP_PROFILE ?= "generic"
 EDGEPREP_LAYER ?= "vendor"
 # file: subuid and subgid for this user alone. none: whoever creates the user gives them.
 EDGEPREP_SUBIDS ?= "file"
+# 1: what is required and cannot be in files is done elsewhere, such as words for the kernel in cmdline.txt.
+EDGEPREP_ACCEPT_LEFT ?= "0"
 
 do_rootfs[depends] += "edgeprep-native:do_populate_sysroot"
 
@@ -31,9 +33,16 @@ edgeprep_rootfs() {
     if ! grep -q "^${EDGEPREP_USER}:[^:]*:${EDGEPREP_UID}:" ${IMAGE_ROOTFS}${sysconfdir}/passwd; then
         bbfatal "no user ${EDGEPREP_USER} with the UID ${EDGEPREP_UID} is in passwd of the image"
     fi
+    code=0
     # It ends with 1 where something that is required cannot be in files, and says what.
     edgeprep render --format tar --output ${WORKDIR}/edgeprep.tar --user "${EDGEPREP_USER}" \
         --uid "${EDGEPREP_UID}" --stack "${EDGEPREP_STACKS}" --profile "${EDGEPREP_PROFILE}" \
-        --layer "${EDGEPREP_LAYER}" --subids "${EDGEPREP_SUBIDS}"
+        --layer "${EDGEPREP_LAYER}" --subids "${EDGEPREP_SUBIDS}" || code=$?
+    if [ "$code" = 1 ] && [ "${EDGEPREP_ACCEPT_LEFT}" = 1 ]; then
+        code=0
+    fi
+    if [ "$code" != 0 ]; then
+        bbfatal "edgeprep render: exit code $code"
+    fi
     tar -C ${IMAGE_ROOTFS} --numeric-owner --same-owner --keep-directory-symlink -xpf ${WORKDIR}/edgeprep.tar
 }
